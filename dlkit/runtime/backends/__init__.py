@@ -1,0 +1,1 @@
+"""One file a backend. Each provides what ``dlkit.runtime.session.Backend`` describes."""

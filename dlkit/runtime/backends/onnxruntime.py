@@ -1,0 +1,74 @@
+"""ONNX Runtime, on the CPU or with CUDA."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlkit.bundle import Bundle
+from dlkit.errors import BackendError
+from dlkit.runtime.device import no_cuda
+
+PREFERENCE = 10
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_ERRORS_ONLY = 3  # ONNX Runtime's logging severity: error
+
+
+def unavailable(bundle: Bundle, device: str) -> str | None:
+    """Why ONNX Runtime cannot run the bundle on the device; None when it should."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        return "onnxruntime is not installed; pip install onnxruntime-gpu"
+    if device == "cuda":
+        if reason := no_cuda():
+            return reason
+        import onnxruntime
+
+        if _PROVIDERS["cuda"] not in onnxruntime.get_available_providers():
+            return "this onnxruntime has no CUDA; pip uninstall onnxruntime, then install -gpu"
+    return None
+
+
+class OnnxRuntimeSession:
+    """A model in ONNX Runtime."""
+
+    backend = "onnxruntime"
+
+    def __init__(self, bundle: Bundle, device: str, threads: int) -> None:
+        import onnxruntime
+
+        self.device = device
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _ERRORS_ONLY
+        options.intra_op_num_threads = threads
+        # Reading and writing images use the same cores: idle threads must sleep, not spin.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if device == "cuda":
+            onnxruntime.preload_dlls()
+        try:
+            self._session = onnxruntime.InferenceSession(
+                bundle.onnx, options, providers=[_PROVIDERS[device]]
+            )
+        except Exception as error:  # ONNX Runtime's exceptions have no common public base
+            raise BackendError(f"onnxruntime cannot load {bundle.onnx}: {error}") from error
+        active = self._session.get_providers()
+        if active[0] != _PROVIDERS[device]:  # it falls back to the CPU in silence
+            raise BackendError(
+                f"asked onnxruntime for {device}, got {active[0]}: its CUDA libraries do not load. "
+                "Check CUDA and cuDNN, or use --device cpu"
+            )
+        self._input = bundle.spec.input.name
+        self._output = bundle.spec.output.name
+
+    def __call__(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """Run one batch; the returned array is the caller's."""
+        (output,) = self._session.run([self._output], {self._input: np.ascontiguousarray(batch)})
+        return np.asarray(output)
+
+
+def open_session(bundle: Bundle, device: str, threads: int) -> OnnxRuntimeSession:
+    """Load the bundle."""
+    return OnnxRuntimeSession(bundle, device, threads)

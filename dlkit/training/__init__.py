@@ -1,0 +1,1 @@
+"""Training: recipes, networks and data. torch lives here."""

@@ -1,0 +1,1 @@
+"""Datasets: digits, folders of image pairs, simulated millimetre-wave scans."""

@@ -1,0 +1,46 @@
+"""The IDX format, in which MNIST is distributed (yann.lecun.com/exdb/mnist), plain or gzipped."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlkit.errors import InputError
+
+_UINT8 = 0x08  # the type code of unsigned bytes
+
+
+def read_idx(path: Path) -> NDArray[np.uint8]:
+    """An array of unsigned bytes of any rank.
+
+    Raises:
+        InputError: missing, truncated, or no IDX file of unsigned bytes.
+    """
+    try:
+        data = path.read_bytes()
+        if data.startswith(b"\x1f\x8b"):
+            data = gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+    if len(data) < 4 or data[:2] != b"\0\0" or data[2] != _UINT8:
+        raise InputError(f"{path}: is no IDX file of unsigned bytes")
+    rank = data[3]
+    start = 4 + 4 * rank
+    shape = np.frombuffer(data[4:start], ">u4").astype(int)
+    if len(shape) != rank or len(data) - start != shape.prod():
+        raise InputError(
+            f"{path}: holds {len(data) - start} bytes, its header promises "
+            f"{'x'.join(map(str, shape))}: damaged, fetch it again"
+        )
+    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+
+
+def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
+    """Write unsigned bytes; gzipped, without a date inside, when the name ends in .gz."""
+    header = bytes([0, 0, _UINT8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+    data = header + array.astype(np.uint8).tobytes()
+    path.write_bytes(gzip.compress(data, 9, mtime=0) if path.suffix == ".gz" else data)

@@ -1,0 +1,18 @@
+"""The WGAN for two cores: an eighth of the channels, small scans, the thesis's content loss."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dlkit.training.recipes.wgan import RECIPE as FULL
+
+RECIPE = replace(
+    FULL,
+    about="WGAN-GP with content loss at 168 x 96, an eighth as wide; minutes on two cores",
+    network=replace(FULL.network, width=0.125),
+    height=168,
+    width=96,
+    batch_size=8,
+    learning_rate=1e-3,
+    content_weight=1000.0,
+)

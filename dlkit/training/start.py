@@ -1,0 +1,91 @@
+"""Start or resume a run of a recipe: what ``dlkit train`` does."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+
+from dlkit.errors import TrainingError, UsageError
+from dlkit.training.loop import Watch, run_training
+from dlkit.training.recipe import TRAINERS, Recipe
+from dlkit.training.run import Run
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` is CUDA where torch sees a GPU, else the CPU.
+
+    Raises:
+        UsageError: unknown, or not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name not in ("cpu", "cuda"):
+        raise UsageError(f"unknown device '{name}'. There are: auto, cpu, cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: torch sees no GPU here; use --device cpu")
+    return torch.device(name)
+
+
+def train(
+    recipe: Recipe,
+    out: Path,
+    data: str | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    watch: Watch = lambda progress: None,
+) -> bool:
+    """Train a recipe into the run folder ``out``.
+
+    Args:
+        data: a dataset's name or folder; the recipe's default when None.
+        resume: go on from the checkpoint in ``out``; the recipe must be the one it began with.
+        overwrite: replace a run that is there.
+        watch: called after every step.
+
+    Returns:
+        False when Ctrl-C stopped it; the state is saved, and ``resume`` goes on.
+
+    Raises:
+        TrainingError: there is a run already, or none to resume, or training went wrong.
+        InputError: the data cannot be used.
+    """
+    run = Run(out)
+    if resume:
+        stored = run.load_recipe()
+        if stored != recipe:
+            before, now = stored.to_json(), recipe.to_json()
+            changed = ", ".join(
+                f"{key} {before.get(key)} -> {now.get(key)}"
+                for key in now
+                if before.get(key) != now.get(key)
+            )
+            raise TrainingError(
+                f"{out} was begun with another recipe ({changed}): resume it with the same "
+                "--set, or train anew with another --out"
+            )
+        if not run.checkpoint.is_file():
+            resume = False  # it was stopped before its first checkpoint
+    elif run.checkpoint.exists() and not overwrite:
+        raise TrainingError(
+            f"{out} already holds a run: go on with --resume, replace it with --overwrite, "
+            "or choose another --out"
+        )
+    elif out.exists() and not (out / "recipe.json").exists() and any(_entries(out)):
+        raise TrainingError(f"{out} exists and is no run: choose another --out")
+    torch_device = choose_device(device)
+    torch.manual_seed(recipe.seed)
+    trainer = TRAINERS.load(recipe.trainer).TRAINER(recipe, data or recipe.data, torch_device)
+    if not resume:
+        if out.exists():
+            shutil.rmtree(out)
+        run.save_recipe(recipe)
+    return run_training(trainer, recipe, run, torch_device, resume, watch)
+
+
+def _entries(path: Path) -> list[Path]:
+    if not path.is_dir():
+        raise TrainingError(f"{path} is a file; --out must be a folder")
+    return list(path.iterdir())

@@ -1,0 +1,1 @@
+"""One file a way to train; each provides ``RECIPE`` and ``TRAINER``."""
