@@ -41,16 +41,16 @@ def export_run(path: Path, precision: str = "fp32", out: Path | None = None) -> 
         ExportError: the graph cannot be made.
     """
     if precision not in PRECISIONS:
-        raise UsageError(
-            f"unknown precision '{precision}'. There are: {', '.join(PRECISIONS)}"
-        )
+        raise UsageError(f"unknown precision '{precision}'. There are: {', '.join(PRECISIONS)}")
     run = Run(path)
     recipe = run.load_recipe()
     graph, spec = export_network(recipe, run.load_network(), path.resolve().name, precision)
+    checkpoint = run.load_checkpoint()
     origin = {
         "run": path.resolve().name,
         "checkpoint_sha256": sha256(run.checkpoint),
         "recipe": recipe.to_json(),
+        "dataset": checkpoint.get("dataset"),
         "torch": torch.__version__,
         "onnx": onnx.__version__,
         "opset": OPSET,
@@ -71,7 +71,8 @@ def export_network(
     task = recipe.task
     model = wrap(task, network.eval(), recipe.network).eval()
     batch = torch.export.Dim("n", min=1, max=_MAX_BATCH)
-    multiple_of, labels = 1, ()
+    multiple_of = 1
+    labels: tuple[str, ...] = ()
     shape: tuple[int | str, ...]
     dims: dict[int, Any] = {0: batch}
     if isinstance(model, PixelClassifier):

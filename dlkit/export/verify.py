@@ -99,7 +99,9 @@ def verify(bundle: Bundle, run: Path | None = None) -> list[Difference]:
     else:
         reference, name = _outputs(bundle, *ways[0], batches), " ".join(ways[0])
     differences = [
-        _compare(bundle, backend, device, name, reference, _outputs(bundle, backend, device, batches))
+        _compare(
+            bundle, backend, device, name, reference, _outputs(bundle, backend, device, batches)
+        )
         for backend, device in ways
     ]
     if all(difference.within for difference in differences):

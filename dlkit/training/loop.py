@@ -35,12 +35,14 @@ class Trainer(ABC):
     Attributes:
         network: what is exported.
         epochs, steps_per_epoch: how long it takes.
+        dataset: name of the data, for people.
         fingerprint: hash of the data, so that a run is resumed on what it began with.
     """
 
     network: nn.Module
     epochs: int
     steps_per_epoch: int
+    dataset: str
     fingerprint: str
 
     @abstractmethod
@@ -160,6 +162,7 @@ def _snapshot(
         "totals": {name: float(total) for name, total in totals.items()},
         "log": json.dumps(entries),
         "fingerprint": trainer.fingerprint,
+        "dataset": trainer.dataset,
         "rng": torch.get_rng_state(),
         "rng_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }

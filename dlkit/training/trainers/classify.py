@@ -59,6 +59,7 @@ class ClassifyTrainer(Trainer):
             raise UsageError("epochs and batch_size must be 1 or more")
         digits = load_digits(data)
         self.recipe = recipe
+        self.dataset = digits.name
         self.fingerprint = digits.fingerprint()
         self.images = digits.train_images.to(device)
         self.labels = digits.train_labels.to(device)

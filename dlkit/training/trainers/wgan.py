@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -70,6 +71,7 @@ class WganTrainer(Trainer):
                 raise UsageError(f"{name} is {getattr(recipe, name)}, expected 1 or more")
         self.recipe = recipe
         self.device = device
+        self.dataset = data if data == SIMULATED else Path(data).resolve().name
         module = ARCHITECTURES.load(recipe.architecture)
         self.multiple_of: int = module.MULTIPLE_OF
         pairs, self.held_out = training_pairs(

@@ -1,0 +1,24 @@
+"""``dlkit`` and ``python -m dlkit``."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; the one place where errors become a line and an exit code."""
+    from dlkit.cli import app
+    from dlkit.errors import DlkitError
+
+    try:
+        app()
+    except DlkitError as error:
+        sys.stderr.write(f"dlkit: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("dlkit: interrupted; files that were written are whole\n")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""The command line. Heavy libraries are imported inside the commands only."""
+
+from __future__ import annotations
+
+import typer
+
+from dlkit.cli import denoise, export, models, recognize, train, verify
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Small vision networks from PyTorch to production.\n\n"
+    "Right after installation:  dlkit recognize digits/   dlkit denoise scans/\n\n"
+    "Your own:  dlkit train lenet_relu,  dlkit export runs/lenet_relu,  "
+    "dlkit verify runs/lenet_relu/bundle-fp32,  "
+    "dlkit recognize digits/ --model runs/lenet_relu/bundle-fp32",
+    epilog="Exit codes: 0 done, 1 some inputs failed, 2 wrong use or environment, 130 interrupted.",
+)
+for module in (models, train, export, verify, recognize, denoise):
+    app.command(epilog=module.EXAMPLE)(module.command)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+) -> None:
+    if version:
+        from dlkit import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit()

@@ -1,0 +1,96 @@
+"""dlkit train"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from dlkit.training.loop import Progress as TrainingProgress
+
+EXAMPLE = "Example:  dlkit train lenet_relu --data mnist --set epochs=3 --set seed=1"
+
+
+def command(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name; 'dlkit models' lists them.")],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Digits: mnist-mini (bundled), mnist or fashion-mnist (downloaded), or a folder "
+            "with the files. Scans: simulated, or a folder with noisy/ and clean/.",
+            show_default="the recipe's",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run.", show_default="runs/RECIPE")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a field of the recipe; repeat."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    resume: Annotated[bool, typer.Option(help="Go on from the run's last checkpoint.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace a run that is there.")] = False,
+) -> None:
+    """Train a recipe. Ctrl-C saves; --resume goes on to the same result."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from dlkit.cli._extras import training_installed
+
+    console = Console(stderr=True)
+    with training_installed("train"):
+        from dlkit.training.recipe import load_recipe
+        from dlkit.training.start import train
+    chosen = load_recipe(recipe).with_settings(settings or [])
+    target = out or Path("runs") / recipe
+    console.print(f"{recipe} on {data or chosen.data}, into {target}", highlight=False)
+    if (data or chosen.data) == "mnist-mini":
+        console.print(
+            "  mnist-mini is a bundled tenth of MNIST; the full set: --data mnist", style="dim"
+        )
+    with Progress(
+        TextColumn("epoch {task.fields[epoch]}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[losses]}"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    ) as progress:
+        bar = progress.add_task("training", total=None, epoch=0, losses="preparing data")
+
+        def watch(now: TrainingProgress) -> None:
+            losses = _numbers(now.losses)
+            progress.update(
+                bar, total=now.steps, completed=now.step, epoch=now.epoch, losses=losses
+            )
+            if now.metrics is not None:
+                line = "  ".join(part for part in (losses, _numbers(now.metrics)) if part)
+                console.print(f"epoch {now.epoch:3d}  {line}", highlight=False)
+
+        with training_installed("train"):
+            finished = train(chosen, target, data, device, resume, overwrite, watch)
+    if not finished:
+        console.print(
+            f"stopped and saved; go on with: dlkit train {recipe} --resume (same options)"
+        )
+        raise typer.Exit(130)
+    console.print(f"next: dlkit export {target}", style="dim")
+    typer.echo(target)
+
+
+def _numbers(values: object) -> str:
+    assert isinstance(values, dict)
+    return "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+command.__name__ = "train"

@@ -1,0 +1,56 @@
+"""How large a recipe's network is, without allocating it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from dlkit.training.pixels import wrap
+from dlkit.training.recipe import ARCHITECTURES, RECIPES, load_recipe
+
+# A scan of the article, padded to a multiple of 16.
+_SCAN = (688, 384)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A recipe in numbers.
+
+    Attributes:
+        parameters: trained weights.
+        gflop: of one image, a multiplication and an addition counted as two.
+        size: height and width that ``gflop`` is for: what the network computes on.
+    """
+
+    name: str
+    task: str
+    architecture: str
+    parameters: int
+    gflop: float
+    size: tuple[int, int]
+    about: str
+
+
+def summarise(name: str) -> Summary:
+    """Measure a recipe's network on torch's meta device: shapes alone, no arithmetic."""
+    recipe = load_recipe(name)
+    with torch.device("meta"):
+        network = ARCHITECTURES.load(recipe.architecture).build(recipe.network).eval()
+        if recipe.task == "recognize":
+            side = recipe.network.image_size
+            size, pixels = (side, side), torch.zeros(1, 28, 28, dtype=torch.uint8)
+        else:
+            size, pixels = _SCAN, torch.zeros(1, *_SCAN, dtype=torch.uint8)
+        model = wrap(recipe.task, network, recipe.network).eval()
+        with FlopCounterMode(display=False) as counter, torch.inference_mode():
+            model(pixels)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    gflop = counter.get_total_flops() / 1e9
+    return Summary(name, recipe.task, recipe.architecture, parameters, gflop, size, recipe.about)
+
+
+def summaries() -> list[Summary]:
+    """All recipes."""
+    return [summarise(name) for name in RECIPES.names()]
