@@ -27,7 +27,9 @@ def load_model(task: str, bundle: str, backend: str, device: str, console: Conso
         highlight=False,
     )
     for name, reason in model.opened.passed_over.items():
-        console.print(f"  not {name}: {escape(reason)}", style="dim", highlight=False)
+        console.print(
+            f"  not {name}: {escape(reason)}", style="dim", highlight=False, soft_wrap=True
+        )
     return model
 
 

@@ -42,6 +42,9 @@ class Backend(Protocol):
     PREFERENCE: int
     """Order in which ``auto`` tries the backends, lowest first."""
 
+    DEVICES: tuple[str, ...]
+    """Kinds of device that it has code for."""
+
     def unavailable(self, bundle: Bundle, device: str) -> str | None:
         """Why it cannot run here, with the mend; None when it should."""
         ...
@@ -94,6 +97,7 @@ def open_session(
         (name, kind)
         for kind in (("cuda", "cpu") if device == "auto" else (device,))
         for name in sorted(names, key=lambda name: int(modules[name].PREFERENCE))
+        if kind in modules[name].DEVICES or len(names) == 1
     ]
     passed_over: dict[str, str] = {}
     for name, kind in candidates:

@@ -13,6 +13,7 @@ from dlkit.errors import BackendError
 from dlkit.runtime.device import no_cuda
 
 PREFERENCE = 10
+DEVICES = ("cpu", "cuda")
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _ERRORS_ONLY = 3  # ONNX Runtime's logging severity: error

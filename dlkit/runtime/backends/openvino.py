@@ -12,11 +12,12 @@ from dlkit.bundle import Bundle
 from dlkit.errors import BackendError
 
 PREFERENCE = 20
+DEVICES = ("cpu",)
 
 
 def unavailable(bundle: Bundle, device: str) -> str | None:
     """Why OpenVINO cannot run the bundle on the device; None when it should."""
-    if device != "cpu":
+    if device not in DEVICES:
         return f"openvino runs on the cpu only, not on {device}"
     if importlib.util.find_spec("openvino") is None:
         return "openvino is not installed; pip install 'dlkit[openvino]'"

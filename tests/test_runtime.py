@@ -1,0 +1,250 @@
+"""Folders, bad input, bundles and backends, through the command line and the Python door."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import dlkit
+from dlkit import images
+from dlkit.bundle import Bundle, shipped
+from dlkit.errors import BackendError, BundleError, InputError, UsageError
+from dlkit.runtime.model import TASKS
+from dlkit.runtime.session import BACKENDS, Opened, open_session
+from dlkit.runtime.tasks.recognize import Recognizer
+
+
+def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The command line as a user has it."""
+    return subprocess.run(
+        [sys.executable, "-m", "dlkit", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=300,
+    )
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_recognize_folder(digits_folder: Path, tmp_path: Path) -> None:
+    done = run("recognize", digits_folder, "--out", tmp_path / "p.csv", "--batch", 7)
+    assert done.returncode == 0, done.stderr
+    found = rows(tmp_path / "p.csv")
+    assert [row["file"] for row in found] == sorted(path.name for path in digits_folder.iterdir())
+    assert sum(row["file"][0] == row["digit"] for row in found) >= 58
+    done = run("recognize", digits_folder, "--out", tmp_path / "p.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    assert [line["digit"] for line in lines] == [row["digit"] for row in found]
+    assert all(0 < line["probability"] <= 1 for line in lines)
+
+
+def test_denoise_folder_mirrors_names_sizes_and_channels(
+    scans_folder: Path, tmp_path: Path
+) -> None:
+    done = run("denoise", scans_folder, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    for name in ("one.png", "a b/zwei-ü.png"):
+        before = images.read(scans_folder / name)
+        after = images.read(tmp_path / "out" / name)
+        assert after.shape == before.shape
+        assert (after != before).any()
+    assert not list((tmp_path / "out").rglob(".*"))
+
+
+def test_denoise_cleans_held_out_scans() -> None:
+    from dlkit.training.data.mmwave import simulate
+    from dlkit.training.metrics import psnr
+
+    scans = [simulate(2_000_000_000 + seed, (339, 192)) for seed in range(4)]
+    cleaned = dlkit.load("mmwave").denoise([scan.noisy for scan in scans])
+    for scan, image in zip(scans, cleaned, strict=True):
+        assert psnr(scan.clean, image) > psnr(scan.clean, scan.noisy) + 6
+
+
+def test_bad_files_cost_only_themselves(digits_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mixed ü"
+    folder.mkdir()
+    good = sorted(digits_folder.iterdir())[0]
+    data = good.read_bytes()
+    (folder / "good.png").write_bytes(data)
+    (folder / "truncated.png").write_bytes(data[: len(data) // 2])
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.png").write_text("this is no image")
+    (folder / "notes.txt").write_text("not looked at")
+    (folder / "folder.png").mkdir()
+    cv2.imwrite(str(folder / "one-pixel.png"), np.zeros((1, 1), np.uint8))
+    cv2.imwrite(str(folder / "sixteen.png"), images.read(good).astype(np.uint16) * 257)
+    cv2.imwrite(
+        str(folder / "rgba.png"),
+        np.dstack([images.read(good)] * 3 + [np.full((28, 28), 255, np.uint8)]),
+    )
+    cv2.imwrite(str(folder / "wide.png"), np.zeros((20, 10_000), np.uint8))
+    for command, out in (("recognize", "p.csv"), ("denoise", "out")):
+        done = run(command, folder, "--out", tmp_path / out)
+        assert done.returncode == 1, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "5 done, 3 failed" in done.stderr
+        assert done.stderr.count("failed: ") == 3
+    table = {row["file"]: row for row in rows(tmp_path / "p.csv")}
+    assert table["truncated.png"]["error"]
+    assert table["sixteen.png"]["digit"] == table["rgba.png"]["digit"] == good.name[0]
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"good.png", "one-pixel.png", "sixteen.png", "rgba.png", "wide.png"}
+    assert images.read(tmp_path / "out" / "wide.png").shape == (20, 10_000)
+    assert images.read(tmp_path / "out" / "sixteen.png").dtype == np.uint16
+
+
+@pytest.mark.parametrize("command", TASKS.names())
+def test_wrong_use_is_one_line_and_exit_code_2(
+    command: str, digits_folder: Path, tmp_path: Path
+) -> None:
+    other = {"denoise": "digits", "recognize": "mmwave"}[command]
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "blocked").write_text("a file where a folder should be")
+    for arguments, message in (
+        ([tmp_path / "missing"], "there is no"),
+        ([tmp_path / "nothing"], "no images"),
+        ([digits_folder, "--model", other], f"not to {command}"),
+        ([digits_folder, "--model", tmp_path / "no"], "there is no bundle"),
+        ([digits_folder, "--backend", "onnxruntim"], "did you mean onnxruntime"),
+        ([digits_folder, "--device", "tpu"], "unknown device"),
+        ([digits_folder, "--out", tmp_path / "blocked" / "x" / "y"], "cannot be written"),
+        ([digits_folder, digits_folder], "two inputs"),
+    ):
+        done = run(command, *arguments, cwd=tmp_path)
+        assert done.returncode == 2, (arguments, done.stderr)
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_denoise_never_overwrites_its_input(scans_folder: Path) -> None:
+    done = run("denoise", scans_folder, "--out", scans_folder)
+    assert done.returncode == 2
+    assert "overwritten" in done.stderr
+
+
+def test_named_device_never_falls_back() -> None:
+    bundle = Bundle.open("digits")
+    with pytest.raises(BackendError, match=r"onnxruntime on cuda: .*(driver|CUDA|GPU)"):
+        open_session(bundle, "onnxruntime", "cuda")
+
+
+@pytest.mark.parametrize("backend", BACKENDS.names())
+@pytest.mark.parametrize("name", shipped())
+def test_every_backend_gives_the_same(name: str, backend: str) -> None:
+    bundle = Bundle.open(name)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64), dtype=np.uint8)
+    if bundle.spec.task == "recognize":
+        pixels = pixels[:, :28, :28].copy()
+    one = open_session(bundle, backend, "cpu").session(pixels)
+    other = open_session(bundle, "onnxruntime", "cpu").session(pixels)
+    assert np.abs(one.astype(float) - other.astype(float)).max() <= 1
+
+
+def test_shipped_bundles_are_small_and_verified() -> None:
+    assert {Bundle.open(name).spec.task for name in shipped()} == set(TASKS.names())
+    for name in shipped():
+        bundle = Bundle.open(name)
+        assert bundle.onnx.stat().st_size < 4e6
+        assert bundle.parity["onnx_sha256"] == bundle.sha256
+
+
+def test_damaged_bundles_are_refused(tmp_path: Path) -> None:
+    source = Bundle.open("digits")
+    bundle = Bundle.create(tmp_path / "b", source.onnx.read_bytes(), source.spec, {})
+    data = bytearray(bundle.onnx.read_bytes())
+    data[1000] ^= 1
+    bundle.onnx.write_bytes(data)
+    with pytest.raises(BundleError, match="damaged or was changed"):
+        Bundle.open(tmp_path / "b")
+    bundle.onnx.unlink()
+    with pytest.raises(BundleError, match=r"no model\.onnx"):
+        Bundle.open(tmp_path / "b")
+    (tmp_path / "b" / "model.json").write_text("{")
+    with pytest.raises(BundleError, match="damaged"):
+        Bundle.open(tmp_path / "b")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    with pytest.raises(BundleError, match="is no bundle"):
+        Bundle.create(tmp_path / "mine", b"", source.spec, {})
+
+
+def test_answers_do_not_depend_on_company() -> None:
+    model = dlkit.load("mmwave")
+    random = np.random.default_rng(0)
+    scans = [
+        random.integers(0, 256, shape, dtype=np.uint8) for shape in ((70, 50), (64, 64), (70, 50))
+    ]
+    together = model.denoise(scans, batch=3)
+    for scan, image in zip(scans, together, strict=True):
+        alone = model.denoise([scan])[0]
+        assert image.shape == scan.shape
+        assert np.abs(alone.astype(int) - image.astype(int)).max() <= 1
+    with pytest.raises(InputError, match="uint8 or uint16"):
+        model.denoise([scans[0].astype(np.float32)])
+    with pytest.raises(UsageError, match="batch is 0"):
+        model.denoise(scans, batch=0)
+
+
+def test_a_failing_batch_is_retried_image_by_image() -> None:
+    model = dlkit.load("digits")
+
+    class Fails:
+        backend, device = "fake", "cpu"
+
+        def __call__(self, batch: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+            if (batch == 255).all(axis=(1, 2)).any():
+                raise RuntimeError("no memory")
+            return model.opened.session(batch)  # type: ignore[no-any-return]
+
+    from dlkit.runtime.pipeline import Loaded, infer
+
+    bad = np.full((28, 28), 255, np.uint8)
+    good = np.zeros((28, 28), np.uint8)
+    recognizer = Recognizer(model.bundle, Opened(Fails(), {}))
+    items = [Loaded(index, pixels) for index, pixels in enumerate([good, bad, good])]
+    results = list(infer(items, Fails(), recognizer.finish, 3))
+    assert [result.error is None for result in results] == [True, False, True]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_killed_run_leaves_only_whole_files(how: signal.Signals, tmp_path: Path) -> None:
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (339, 192), dtype=np.uint8)
+    for index in range(400):
+        cv2.imwrite(str(scans / f"{index}.png"), noise)
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dlkit", "denoise", str(scans), "--out", str(out)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(list(out.glob("*.png"))) < 8:
+        time.sleep(0.01)
+    os.kill(process.pid, how)
+    _, errors = process.communicate(timeout=60)
+    assert "Traceback" not in errors
+    written = sorted(out.glob("*.png"))
+    assert 8 <= len(written) < 400
+    for path in written:
+        assert images.read(path).shape == noise.shape
+    if how == signal.SIGINT:
+        assert process.returncode == 130
+        assert not list(out.glob(".*"))

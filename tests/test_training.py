@@ -1,0 +1,201 @@
+"""Training learns, stops and resumes exactly, and the known GAN mistakes stay away."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dlkit.errors import InputError, TrainingError, UsageError
+from dlkit.training.data.digits import load_digits
+from dlkit.training.data.idx import read_idx, write_idx
+from dlkit.training.data.mmwave import simulate
+from dlkit.training.data.pairs import load_pairs
+from dlkit.training.loop import Progress
+from dlkit.training.recipe import RECIPES, Recipe, from_json, load_recipe
+from dlkit.training.run import Run
+from dlkit.training.start import train
+from dlkit.training.trainers.wgan import WganTrainer, gradient_penalty
+
+TINY = {
+    "classify": ["epochs=2"],
+    "wgan": ["iterations=4", "checkpoint_every=2", "pairs=4", "held_out=1", "batch_size=2"],
+    "paired": ["steps=4", "epochs=2", "pairs=4", "held_out=1", "batch_size=2", "crop_width=64"],
+}
+
+
+def tiny(name: str) -> Recipe:
+    recipe = load_recipe(name)
+    settings = list(TINY[recipe.trainer])
+    if recipe.task == "denoise":
+        settings += ["height=96", "width=64"]
+    return recipe.with_settings(settings)
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return Run(run).load_checkpoint()["network"]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("name", ["mlp", "wgan_small", "denoiser"])
+def test_interrupted_and_resumed_ends_with_the_same_weights(name: str, tmp_path: Path) -> None:
+    recipe = tiny(name)
+    assert train(recipe, tmp_path / "whole")
+
+    def interrupt(progress: Progress) -> None:
+        if progress.step == 1 and progress.metrics is None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def interrupt_later(progress: Progress) -> None:
+        if progress.step == 3 and progress.metrics is None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    cut = tmp_path / "cut"
+    assert not train(recipe, cut, watch=interrupt)
+    assert not train(recipe, cut, watch=interrupt_later, resume=True) or name == "mlp"
+    train(recipe, cut, resume=True)
+    one, other = weights(tmp_path / "whole"), weights(cut)
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    metrics = [
+        [
+            {key: value for key, value in json.loads(line).items() if key != "seconds"}
+            for line in (folder / "log.jsonl").read_text().splitlines()
+        ]
+        for folder in (tmp_path / "whole", cut)
+    ]
+    assert metrics[0] == metrics[1]
+    assert (cut / "curve.png").stat().st_size > 1000
+
+
+def test_lenet_learns_digits_that_it_has_not_seen(tmp_path: Path) -> None:
+    recipe = load_recipe("lenet_relu").with_settings(["epochs=3"])
+    train(recipe, tmp_path / "run")
+    last = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-2])
+    first = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[1])
+    assert first["accuracy"] < 0.3
+    assert last["accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("name", RECIPES.names())
+def test_recipe_survives_json(name: str) -> None:
+    recipe = load_recipe(name)
+    assert from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+
+
+def test_settings() -> None:
+    recipe = load_recipe("lenet").with_settings(["epochs=2", "activation=relu", "width=0.5"])
+    assert (recipe.network.activation, recipe.network.width) == ("relu", 0.5)
+    with pytest.raises(UsageError, match=r"did you mean epochs.*learning_rate"):
+        recipe.with_settings(["epoch=2"])
+    with pytest.raises(UsageError, match="expected int"):
+        recipe.with_settings(["epochs=two"])
+    with pytest.raises(UsageError, match="did you mean lenet"):
+        load_recipe("lennet")
+
+
+def test_a_run_is_not_lost_by_training_again(tmp_path: Path) -> None:
+    recipe = tiny("mlp")
+    train(recipe, tmp_path / "run")
+    before = weights(tmp_path / "run")
+    with pytest.raises(TrainingError, match="already holds a run"):
+        train(recipe, tmp_path / "run")
+    with pytest.raises(TrainingError, match="another recipe"):
+        train(replace(recipe, seed=3), tmp_path / "run", resume=True)
+    with pytest.raises(InputError, match="no dataset"):
+        train(recipe, tmp_path / "run", data="nothing", overwrite=True)
+    assert all(torch.equal(before[key], value) for key, value in weights(tmp_path / "run").items())
+
+
+def test_divergence_is_said(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="lower learning_rate"):
+        train(tiny("mlp").with_settings(["learning_rate=1e30"]), tmp_path / "run")
+
+
+def test_penalty_takes_one_norm_per_sample() -> None:
+    class Sum(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.flatten(1).sum(1, keepdim=True)
+
+    # The gradient is 1 everywhere: its norm over a sample of 16 values is 4, so (4 - 1)^2.
+    # A norm over channels alone would give 0, one over the whole batch (8 - 1)^2.
+    images = torch.rand(4, 1, 4, 4)
+    assert float(gradient_penalty(Sum(), images, images)) == pytest.approx(9.0)
+
+
+def test_penalty_mixes_each_sample_with_its_own_coefficient() -> None:
+    seen = []
+
+    class Spy(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(x.detach())
+            return (x**2).flatten(1).sum(1, keepdim=True)
+
+    gradient_penalty(Spy(), torch.ones(8, 1, 3, 3), torch.zeros(8, 1, 3, 3))
+    flat = seen[0].flatten(1)
+    assert torch.equal(flat.min(1).values, flat.max(1).values)  # one coefficient within a sample
+    assert len(flat[:, 0].unique()) == 8  # another one for each
+
+
+def test_penalty_trains_the_critic() -> None:
+    critic = nn.Sequential(nn.Flatten(), nn.Linear(9, 1))
+    gradient_penalty(critic, torch.rand(2, 1, 3, 3), torch.rand(2, 1, 3, 3)).backward()
+    assert critic[1].weight.grad is not None
+    assert float(critic[1].weight.grad.abs().sum()) > 0
+
+
+def test_critic_step_leaves_the_generator_alone() -> None:
+    recipe = tiny("wgan_small")
+    trainer = WganTrainer(recipe, recipe.data, torch.device("cpu"))  # type: ignore[arg-type]
+    noisy, clean = trainer._batch()
+    trainer.critic_step(noisy, clean)
+    assert all(parameter.grad is None for parameter in trainer.network.parameters())
+    before = [parameter.clone() for parameter in trainer.critic.parameters()]
+    trainer.generator_step(noisy, clean)
+    after = list(trainer.critic.parameters())
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in trainer.critic.modules())
+
+
+def test_pairs_are_matched_by_name(tmp_path: Path) -> None:
+    for side in ("noisy", "clean"):
+        (tmp_path / side).mkdir()
+    for level, name in enumerate(("b", "a", "c"), 1):
+        image = np.full((8, 8), level, np.uint8)
+        cv2.imwrite(str(tmp_path / "noisy" / f"{name}.png"), image)
+        cv2.imwrite(str(tmp_path / "clean" / f"{name}.bmp"), image)
+    pairs = load_pairs(tmp_path)
+    assert all((one == other).all() for one, other in zip(pairs.noisy, pairs.clean, strict=True))
+    (tmp_path / "clean" / "c.bmp").unlink()
+    with pytest.raises(InputError, match=r"c\.png has no partner"):
+        load_pairs(tmp_path)
+
+
+def test_idx_round_trip_and_damage(tmp_path: Path) -> None:
+    array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    for name in ("a-ubyte", "a-ubyte.gz"):
+        write_idx(tmp_path / name, array)
+        assert (read_idx(tmp_path / name) == array).all()
+    (tmp_path / "cut").write_bytes((tmp_path / "a-ubyte").read_bytes()[:-1])
+    with pytest.raises(InputError, match="damaged"):
+        read_idx(tmp_path / "cut")
+
+
+def test_bundled_digits() -> None:
+    digits = load_digits("mnist-mini")
+    assert digits.train_images.shape == (6000, 28, 28)
+    assert digits.test_labels.bincount().tolist() == [100] * 10
+
+
+def test_simulator_repeats_by_seed_and_takes_any_size() -> None:
+    one, other, third = simulate(5, (96, 64)), simulate(5, (96, 64)), simulate(6, (96, 64))
+    assert (one.noisy == other.noisy).all()
+    assert (one.noisy != third.noisy).any()
+    assert one.noisy.dtype == one.clean.dtype == np.uint8
+    assert simulate(1, (131, 77)).clean.shape == (131, 77)
