@@ -1,0 +1,104 @@
+"""The whole way on the bundled samples: train, export, verify, build, recognize, denoise.
+
+Every step is a command that you could type; it is shown before it runs.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "demo"
+DIGITS, SCANS = Path("samples/digits"), Path("samples/scans")
+
+console = Console()
+summary = Table("step", "result", "seconds", title="dlkit demo")
+
+
+def dlkit(*arguments: object) -> float:
+    """Run a command of dlkit, shown; gives its seconds. Ends the demo if it fails."""
+    words = [str(word) for word in arguments]
+    console.print(f"\n$ dlkit {' '.join(words)}", style="bold", highlight=False)
+    begun = time.monotonic()
+    code = subprocess.run([sys.executable, "-m", "dlkit", *words], cwd=ROOT).returncode
+    if code:
+        sys.exit(f"demo: that command ended with exit code {code}")
+    return time.monotonic() - begun
+
+
+def step(name: str, result: str, seconds: float) -> None:
+    """A row of the summary."""
+    summary.add_row(name, result, f"{seconds:.1f}")
+
+
+def accuracy(table: Path) -> str:
+    """How many digits are what their file's name begins with."""
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    right = sum(row["file"][0] == row["digit"] for row in rows)
+    return f"{right} of {len(rows)} right"
+
+
+def picture(path: Path) -> None:
+    """Scans before and after, side by side."""
+    columns = []
+    for scan in sorted((ROOT / SCANS).glob("*.png")):
+        for image in (scan, OUT / "cleaned" / scan.name):
+            columns.append(cv2.imread(str(image), cv2.IMREAD_GRAYSCALE))
+    half = cv2.resize(np.hstack(columns), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(path), half)
+
+
+def main() -> None:
+    """All steps, then the table and the picture."""
+    shutil.rmtree(OUT, ignore_errors=True)
+    OUT.mkdir()
+    run = Path("demo/lenet_relu")
+    step("train LeNet", "run in demo/lenet_relu", dlkit("train", "lenet_relu", "--out", run))
+    for precision in ("fp32", "fp16"):
+        bundle = run / f"bundle-{precision}"
+        engine = ["--trt"] if precision == "fp16" and has_tensorrt() else []
+        seconds = dlkit("export", run, "--precision", precision, *engine)
+        size = (ROOT / bundle / "model.onnx").stat().st_size / 1000
+        step(f"export {precision}", f"{size:.0f} kB", seconds)
+        if engine:
+            built = next((ROOT / bundle / "engines").glob("*.engine"))
+            step("TensorRT engine", f"{built.stat().st_size / 1000:.0f} kB", seconds)
+        step(f"verify {precision}", "within tolerance", dlkit("verify", bundle))
+    for name, model in (("yours", run / "bundle-fp32"), ("shipped", "digits")):
+        table = OUT / f"predictions-{name}.csv"
+        seconds = dlkit("recognize", DIGITS, "--model", model, "--out", table)
+        step(f"recognize, {name}", accuracy(table), seconds)
+    step("denoise", "3 scans", dlkit("denoise", SCANS, "--out", OUT / "cleaned"))
+    picture(OUT / "before-after.png")
+    console.print()
+    console.print(summary)
+    console.print("table of digits: demo/predictions-yours.csv")
+    console.print("before and after: demo/before-after.png")
+
+
+def has_tensorrt() -> bool:
+    """Whether a TensorRT is installed; it has no wheels for some machines."""
+    from dlkit.errors import ExportError
+    from dlkit.export.tensorrt import find_flavor
+
+    try:
+        find_flavor()
+    except ExportError as error:
+        console.print(f"no engine will be built: {error}")
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main()
