@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import sys
+
+# What the machine refuses is the user's to mend, not a bug.
+_REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 def main() -> None:
@@ -14,6 +18,12 @@ def main() -> None:
         app()
     except DlkitError as error:
         sys.stderr.write(f"dlkit: {error}\n")
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        where = error.filename or "the output"
+        sys.stderr.write(f"dlkit: {where} cannot be written or read: {error.strerror}\n")
         sys.exit(2)
     except KeyboardInterrupt:
         sys.stderr.write("dlkit: interrupted; files that were written are whole\n")

@@ -15,6 +15,12 @@ def command() -> None:
     from dlkit.cli._extras import training_installed
 
     console = Console()
+    bundles = Table("shipped bundle", "task", "precision", "what it is", box=SIMPLE_HEAD)
+    for name in shipped():
+        bundle = Bundle.open(name)
+        about = str(bundle.origin.get("recipe", {}).get("about", ""))
+        bundles.add_row(name, bundle.spec.task, bundle.spec.precision, about)
+    console.print(bundles)
     with training_installed("list recipes"):
         from dlkit.training.summary import summaries
 
@@ -35,12 +41,6 @@ def command() -> None:
                 *([row.about] if wide else []),
             )
         console.print(recipes)
-    bundles = Table("shipped bundle", "task", "precision", "what it is", box=SIMPLE_HEAD)
-    for name in shipped():
-        bundle = Bundle.open(name)
-        about = str(bundle.origin.get("recipe", {}).get("about", ""))
-        bundles.add_row(name, bundle.spec.task, bundle.spec.precision, about)
-    console.print(bundles)
 
 
 command.__name__ = "models"
