@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "dlkit"
-BASE = {"errors", "plugins", "spec", "bundle", "atomic"}
+BASE = {"errors", "plugins", "spec", "bundle", "engine", "atomic"}
 # part -> (parts of dlkit, other packages) that it may import; the standard library is free
 INFERENCE = {"onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"}
 TRAINING = {"torch", "torchvision", "torchmetrics", "skimage", "matplotlib", "platformdirs"}
