@@ -93,7 +93,10 @@ def test_half_the_graph_in_fp16_is_refused(bundle_of: Bundles, tmp_path: Path) -
     full = bundle_of("vgg_small", "fp32")
     convolutions = [node.name for node in ir.load(full.onnx).graph if node.op_type == "Conv"]
     kept = [str(name) for name in convolutions[:3]]
-    mixed = to_bundle(str(full.path), "fp16", tmp_path / "mixed", keep=kept)
+    asked = to_bundle(str(full.path), "fp16", tmp_path / "asked", keep=kept)
+    proof = build_engine(asked)[0].proof  # three float32 convolutions, as somebody asked for
+    assert set(proof["others"]) == set(kept)
+    mixed = Bundle.create(tmp_path / "mixed", asked.onnx.read_bytes(), asked.spec, {})
     with pytest.raises(
         ExportError, match=r"of the multiply-adds are fp16, 95% are needed"
     ) as error:

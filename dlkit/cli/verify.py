@@ -157,10 +157,12 @@ def _bisect(
         f"({found.tests} graphs tried)",
         highlight=False,
     )
+    around = bundle.path.resolve().parent
+    made_from = run or (bundle.path.parent if (around / "recipe.json").is_file() else "RUN")
     path = out or bundle.path.parent / "keep-fp32.json"
     write_list(path, bundle, found)
     console.print(
-        f"next: dlkit export RUN --precision {bundle.spec.precision} --keep-fp32 {path}",
+        f"next: dlkit export {made_from} --precision {bundle.spec.precision} --keep-fp32 {path}",
         style="dim",
         soft_wrap=True,
     )

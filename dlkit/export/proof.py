@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from math import prod
 from types import ModuleType
@@ -78,11 +78,18 @@ class Proof:
         return asdict(self)
 
 
-def prove(trt: ModuleType, network: Any, precision: str, share: float | None = None) -> Proof:
+def prove(
+    trt: ModuleType,
+    network: Any,
+    precision: str,
+    share: float | None = None,
+    kept: Collection[str] = (),
+) -> Proof:
     """Read a parsed network whose input has a fixed shape.
 
     Args:
         share: least share of the multiply-adds in ``precision``; ``REQUIRED`` by default.
+        kept: names of nodes that somebody asked to stay float32; the demand is on the others.
 
     Raises:
         ExportError: too few of the multiply-adds are in ``precision``; names the layers.
@@ -104,14 +111,16 @@ def prove(trt: ModuleType, network: Any, precision: str, share: float | None = N
         engine={},
     )
     needed = REQUIRED[precision] if share is None else share
-    there = proof.multiply_adds.get(precision, 0.0)
-    if proof.multiply_adds and there < needed:
+    demanded = [layer for layer in layers if layer.name not in kept or layer.dtype != "fp32"]
+    there = _shares((layer.dtype, layer.multiply_adds) for layer in demanded).get(precision, 0.0)
+    others = [layer for layer in others if layer in demanded]
+    if others and there < needed:
         named = ", ".join(f"{layer.name} ({layer.dtype})" for layer in others[:_NAMED])
         more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
         raise ExportError(
             f"asked for {precision}, but only {there:.1%} of the multiply-adds are {precision}, "
             f"{needed:.0%} are needed; not so: {named}{more}. "
-            f"Export the run with --precision {precision}, or keep fewer nodes in fp32"
+            f"Export with --precision {precision}"
         )
     return proof
 

@@ -160,7 +160,8 @@ def engine_key(trt: ModuleType, bundle: Bundle, options: BuildOptions, precision
 def _prove(trt: ModuleType, bundle: Bundle, key: EngineKey, share: float | None) -> Proof:
     network, _builder = _parse(trt, bundle)
     network.get_input(0).shape = key.shapes[1]
-    return prove(trt, network, key.precision, share)
+    kept = bundle.origin.get("kept_fp32", ())
+    return prove(trt, network, key.precision, share, kept)
 
 
 def _parse(trt: ModuleType, bundle: Bundle) -> tuple[Any, Any]:
