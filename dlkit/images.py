@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,7 +24,7 @@ MAX_PIXELS = 64 * 1024 * 1024  # 8192 x 8192: about 4 GiB of activations in the 
 _UINT16_PER_UINT8 = 257
 
 
-def read(path: Path) -> Image:
+def read(path: Path | str) -> Image:
     """Decode an image file as it is stored.
 
     Returns:
@@ -31,10 +33,34 @@ def read(path: Path) -> Image:
     Raises:
         InputError: no image, truncated, empty, of another depth, or above ``MAX_PIXELS``.
     """
+    return decode(read_bytes(path)[0], path)
+
+
+def read_bytes(path: Path | str) -> tuple[bytes, os.stat_result]:
+    """A file's bytes, and its size and date as they were when it was read.
+
+    Raises:
+        InputError: missing, no file, or not readable.
+    """
     try:
-        data = path.read_bytes()
+        # Plain system calls: half the time of open() for small files, and there are many.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode):
+                raise InputError(f"{path}: is no file")
+            data = os.read(handle, status.st_size)
+            while len(data) < status.st_size and (more := os.read(handle, status.st_size)):
+                data += more  # one call gives at most 2 GiB
+        finally:
+            os.close(handle)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    return data, status
+
+
+def decode(data: bytes, path: Path | str) -> Image:
+    """What ``read`` does, from bytes; ``path`` is for messages."""
     if not data:
         raise InputError(f"{path}: is empty")
     if data.startswith(b"\x89PNG") and data.rfind(b"IEND") < 0:

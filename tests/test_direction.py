@@ -16,10 +16,11 @@ INFERENCE = {"onnxruntime", "openvino"}
 TRAINING = {"torch", "torchvision", "torchmetrics", "skimage", "matplotlib", "platformdirs"}
 ALLOWED = {
     "images": (BASE, {"numpy", "cv2"}),
-    "runtime": (BASE | {"images", "runtime"}, {"numpy", "cv2"}),
-    "training": (BASE | {"images", "training"}, {"numpy", "cv2"} | TRAINING),
+    "idx": (BASE, {"numpy"}),
+    "runtime": (BASE | {"images", "idx", "runtime"}, {"numpy", "cv2"}),
+    "training": (BASE | {"images", "idx", "training"}, {"numpy", "cv2"} | TRAINING),
     "export": (
-        BASE | {"images", "training", "runtime", "export"},
+        BASE | {"images", "idx", "training", "runtime", "export"},
         {"numpy", "ml_dtypes", "torch", "onnx", "onnx_ir", "onnxruntime"}
         | {"filelock", "platformdirs"},
     ),

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,8 @@ from dlkit import images
 from dlkit.bundle import Bundle, shipped
 from dlkit.errors import BackendError, BundleError, InputError, UsageError
 from dlkit.runtime.model import TASKS
-from dlkit.runtime.session import BACKENDS, Opened, open_session
+from dlkit.runtime.pipeline import Result, Runner
+from dlkit.runtime.session import BACKENDS, Opened, Session, open_session
 from dlkit.runtime.tasks.recognize import Recognizer
 
 
@@ -44,7 +46,8 @@ def test_recognize_folder(digits_folder: Path, tmp_path: Path) -> None:
     done = run("recognize", digits_folder, "--out", tmp_path / "p.csv", "--batch", 7)
     assert done.returncode == 0, done.stderr
     found = rows(tmp_path / "p.csv")
-    assert [row["file"] for row in found] == sorted(path.name for path in digits_folder.iterdir())
+    names = [row["file"] for row in found]
+    assert sorted(names) == sorted(path.name for path in digits_folder.iterdir())
     assert sum(row["file"][0] == row["digit"] for row in found) >= 58
     done = run("recognize", digits_folder, "--out", tmp_path / "p.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
@@ -102,7 +105,7 @@ def test_bad_files_cost_only_themselves(digits_folder: Path, tmp_path: Path) -> 
     table = {row["file"]: row for row in rows(tmp_path / "p.csv")}
     assert table["truncated.png"]["error"]
     assert table["sixteen.png"]["digit"] == table["rgba.png"]["digit"] == good.name[0]
-    written = {path.name for path in (tmp_path / "out").iterdir()}
+    written = {path.name for path in (tmp_path / "out").iterdir()} - {"manifest.jsonl"}
     assert written == {"good.png", "one-pixel.png", "sixteen.png", "rgba.png", "wide.png"}
     assert images.read(tmp_path / "out" / "wide.png").shape == (20, 10_000)
     assert images.read(tmp_path / "out" / "sixteen.png").dtype == np.uint16
@@ -200,25 +203,45 @@ def test_answers_do_not_depend_on_company() -> None:
         model.denoise(scans, batch=0)
 
 
-def test_a_failing_batch_is_retried_image_by_image() -> None:
+class Fails:
+    """A session that refuses some batches."""
+
+    backend, device, sha256, concurrent = "fake", "cpu", "", False
+
+    def __init__(self, session: Session, refuses: Callable[[np.ndarray], bool]) -> None:  # type: ignore[type-arg]
+        self.session, self.refuses, self.sizes = session, refuses, list[int]()
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+        if self.refuses(batch):
+            raise RuntimeError("no memory")
+        self.sizes.append(len(batch))
+        return self.session(batch)
+
+
+def test_a_bad_image_costs_only_itself() -> None:
     model = dlkit.load("digits")
-
-    class Fails:
-        backend, device = "fake", "cpu"
-
-        def __call__(self, batch: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-            if (batch == 255).all(axis=(1, 2)).any():
-                raise RuntimeError("no memory")
-            return model.opened.session(batch)  # type: ignore[no-any-return]
-
-    from dlkit.runtime.pipeline import Loaded, infer
-
     bad = np.full((28, 28), 255, np.uint8)
-    good = np.zeros((28, 28), np.uint8)
-    recognizer = Recognizer(model.bundle, Opened(Fails(), {}))
-    items = [Loaded(index, pixels) for index, pixels in enumerate([good, bad, good])]
-    results = list(infer(items, Fails(), recognizer.finish, 3))
-    assert [result.error is None for result in results] == [True, False, True]
+    fails = Fails(model.opened.session, lambda batch: bool((batch == 255).all(axis=(1, 2)).any()))
+    runner = Runner(Recognizer(model.bundle, Opened(fails, {})), fails, 8)
+    results = [Result(index) for index in range(8)]
+    runner.answer(
+        (result, bad if index == 5 else np.zeros((28, 28), np.uint8), None)
+        for index, result in enumerate(results)
+    )
+    assert [result.error is None for result in results] == [index != 5 for index in range(8)]
+    assert "no memory" in str(results[5].error)
+    assert runner.batch == 8  # the size was not at fault
+
+
+def test_a_batch_too_large_for_the_memory_is_halved_and_stays_so() -> None:
+    model = dlkit.load("digits")
+    fails = Fails(model.opened.session, lambda batch: len(batch) > 3)
+    runner = Runner(Recognizer(model.bundle, Opened(fails, {})), fails, 8)
+    results = [Result(index) for index in range(24)]
+    runner.answer((result, np.zeros((28, 28), np.uint8), None) for result in results)
+    assert all(result.error is None for result in results)
+    assert runner.batch <= 3
+    assert max(fails.sizes) <= 3
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

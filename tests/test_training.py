@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from dlkit.errors import InputError, TrainingError, UsageError
+from dlkit.idx import read_idx, write_idx
 from dlkit.training.data.digits import load_digits
-from dlkit.training.data.idx import read_idx, write_idx
 from dlkit.training.data.mmwave import simulate
 from dlkit.training.data.pairs import load_pairs
 from dlkit.training.loop import Progress

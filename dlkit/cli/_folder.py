@@ -1,33 +1,82 @@
-"""What ``recognize`` and ``denoise`` share: run a folder, show how far it is, sum up."""
+"""What ``recognize`` and ``denoise`` share: load, run a folder, show how far it is, sum up."""
 
 from __future__ import annotations
 
+import itertools
+import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-Item = TypeVar("Item")
+if TYPE_CHECKING:
+    from dlkit.runtime.folder import Source
+    from dlkit.runtime.folder_run import Line, Tally
+    from dlkit.runtime.pipeline import FileWork, Result
+    from dlkit.runtime.table import Table
 
-_FAILURES_SHOWN = 20
+_PAUSE = 1.0  # least seconds between two looks at a watched folder
+_SHOW = 0.1  # seconds between two updates of the live line
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model and how to feed it.
+
+    Attributes:
+        batch: images that run together.
+        workers: threads that call the session.
+    """
+
+    model: Any
+    batch: int
+    workers: int
+
+    @property
+    def sha256(self) -> str:
+        """Of the file that computes."""
+        return str(self.model.opened.session.sha256)
 
 
 def load_model(
-    task: str, bundle: str, backend: str, device: str, require_certificate: bool, console: Console
-) -> Any:
+    task: str,
+    bundle: str,
+    backend: str,
+    device: str,
+    batch: int | None,
+    workers: int | None,
+    require_certificate: bool,
+    sources: Iterable[Source],
+    all_processors: bool,
+    console: Console,
+) -> Loaded:
     """Load the bundle; say what was chosen and what was not, and whether it was verified.
+
+    Args:
+        sources: of the inputs; the first ones are counted.
+        all_processors: there is enough work for all, whatever ``sources`` holds.
 
     Raises:
         BundleError: a certificate is required, and the file that would run has none.
     """
     from dlkit.errors import BundleError
-    from dlkit.runtime.model import load
+    from dlkit.runtime.model import TASKS, load
+    from dlkit.runtime.session import cpu_count
 
-    model = load(bundle, backend=backend, device=device, task=task)
+    batches = TASKS.load(task).BATCH
+    threads = workers or cpu_count()
+    # A handful of files is not worth a thread each: the session then gets all processors.
+    chunk = batch or batches["cpu"]
+    few = sum(1 for _ in itertools.islice(sources, threads * chunk))
+    callers = threads if all_processors else max(1, min(threads, -(-few // chunk)))
+    model = load(bundle, backend=backend, device=device, task=task, callers=callers)
     session, spec = model.opened.session, model.bundle.spec
     console.print(
         f"{escape(spec.name)} ({spec.precision}) on {session.backend}, {session.device}",
@@ -41,32 +90,112 @@ def load_model(
         if require_certificate:
             raise BundleError(reason)
         console.print(f"warning: {escape(reason)}", style="yellow", highlight=False, soft_wrap=True)
-    return model
+    return Loaded(model, batch or batches[session.device], threads)
 
 
-def run(
-    inputs: list[Path],
-    ignore: Path | None,
-    results: Callable[[Iterator[Any]], Iterator[Any]],
-    console: Console,
-) -> int:
-    """Run every input file through ``results``; gives the exit code.
+@dataclass(frozen=True)
+class Flags:
+    """How a folder is run; the options of the command line."""
 
-    Args:
-        ignore: a folder that is not searched: where the output goes.
-        results: turns sources into results, lazily.
+    overwrite: bool = False
+    watch: bool = False
+    dry_run: bool = False
+    fail_fast: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is run over which files.
+
+    Attributes:
+        sources: lists the inputs, anew each time.
+        manifest: its file.
+        there: whether a source's output still exists.
+        line: what the manifest keeps of an answer.
+        table: opens what takes a row for every file of one pass, done before or now.
+        more: runs what is no image file and adds to the table; yields now and then.
     """
-    from dlkit.errors import InputError
-    from dlkit.runtime import folder
 
-    total = folder.count(folder.sources(inputs, ignore))
-    if total == 0:
-        raise InputError(
-            f"no images in {', '.join(map(str, inputs))}: expected files that end in "
-            + ", ".join(sorted(_suffixes()))
-        )
-    failures: list[tuple[Path, str]] = []
-    begun = time.monotonic()
+    loaded: Loaded
+    work: FileWork
+    sources: Callable[[], Iterator[Source]]
+    manifest: Path
+    there: Callable[[Source], bool]
+    line: Callable[[Result], Line]
+    table: Callable[[], AbstractContextManager[Table | None]] = nullcontext
+    more: Callable[[Tally, Table | None], Iterator[object]] = lambda *_: iter(())
+
+
+def execute(job: Job, flags: Flags, console: Console) -> int:
+    """Run a job as the flags say; gives the exit code."""
+    # A worker that comes back from a library waits for the GIL up to this long, 5 ms by default:
+    # more than it takes to decode a hundred digits.
+    sys.setswitchinterval(5e-4)
+    if flags.dry_run:
+        return _dry_run(job, flags, console)
+    if not flags.watch:
+        return sum_up(_once(job, flags, None, console), job.manifest, console)
+    return sum_up(_watch(job, flags, console), job.manifest, console)
+
+
+def _once(job: Job, flags: Flags, failed: set[int] | None, console: Console) -> Tally:
+    from dlkit.runtime.folder_run import Tally, Todo, run_files
+    from dlkit.runtime.journal import Journal
+
+    tally = Tally()
+    journal = Journal(job.manifest, job.loaded.sha256, flags.overwrite)
+    try:
+        with job.table() as table:
+
+            def skip(line: Line) -> None:
+                tally.skipped += 1
+                if table is not None:
+                    table.add_lines([line])
+
+            def passes() -> Iterator[object]:
+                for lines in files:
+                    if table is not None:
+                        table.add_lines(lines)
+                    yield None
+                yield from job.more(tally, table)
+
+            todo = Todo(journal, skip, job.there, failed)
+            files = run_files(
+                job.work,
+                todo.of(job.sources()),
+                journal,
+                tally,
+                job.loaded.batch,
+                job.loaded.workers,
+                job.line,
+                flags.fail_fast,
+                failed,
+            )
+            try:
+                _follow(passes(), tally, job, console)
+            finally:
+                files.close()  # type: ignore[attr-defined]  # waits for files being written
+    finally:
+        journal.close()
+    if journal.broken is not None:
+        tally.fail(job.manifest.name, f"{journal.broken}; a second run will not know what is done")
+    return tally
+
+
+def _follow(stream: Iterator[object], tally: Tally, job: Job, console: Console) -> None:
+    """Run the stream to its end behind a live line: rate, bottleneck, time left."""
+    stop = threading.Event()
+    total: list[int] = []
+
+    def count() -> None:
+        found = 0
+        for _ in job.sources():
+            found += 1
+            if stop.is_set():
+                return
+        total.append(found)
+
+    counting = threading.Thread(target=count, daemon=True)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -76,33 +205,93 @@ def run(
         console=console,
         transient=True,
     ) as progress:
-        bar = progress.add_task("running", total=total, rate=0.0)
-        stream = results(folder.sources(inputs, ignore))
-        shown = begun
-        done = 0
+        bar = progress.add_task("starting", total=None, rate=0.0)
+        counting.start()
+        shown = 0.0
         try:
-            for done, result in enumerate(stream, 1):
-                if result.error is not None:
-                    failures.append((result.source.path, str(result.error)))
-                if (now := time.monotonic()) - shown > 0.1:
-                    progress.update(bar, completed=done, rate=done / (now - begun))
+            for _ in stream:
+                if (now := time.monotonic()) - shown > _SHOW:
+                    stage, share = job.work.seconds.bottleneck()
+                    progress.update(
+                        bar,
+                        description=f"{stage} takes {share:.0%}",
+                        completed=tally.all,
+                        total=total[0] if total else None,
+                        rate=tally.done / tally.seconds,
+                    )
                     shown = now
         finally:
-            close = getattr(stream, "close", None)
-            if close is not None:
-                close()  # waits for files that are being written
-    seconds = max(time.monotonic() - begun, 1e-9)
-    for path, error in failures[:_FAILURES_SHOWN]:
-        text = error if str(path) in error else f"{path}: {error}"
+            stop.set()
+            counting.join()
+
+
+def _watch(job: Job, flags: Flags, console: Console) -> Tally:
+    """Repeat a run until Ctrl-C; gives the sum of all passes."""
+    from dlkit.runtime.folder_run import Tally
+
+    whole = Tally()
+    failed: set[int] = set()
+    console.print("watching; Ctrl-C ends", style="dim")
+    try:
+        while True:
+            begun = time.monotonic()
+            tally = _once(job, flags, failed, console)
+            flags = replace(flags, overwrite=False)
+            whole.done += tally.done
+            whole.failed += tally.failed
+            whole.failures += tally.failures
+            # A pass over a large folder must not keep a processor busy by itself.
+            time.sleep(max(_PAUSE, 5 * (time.monotonic() - begun)))
+    except KeyboardInterrupt:
+        return whole
+
+
+def _dry_run(job: Job, flags: Flags, console: Console) -> int:
+    from dlkit.runtime.folder_run import Todo
+    from dlkit.runtime.journal import Journal
+
+    done: list[int] = [0]
+
+    def skip(_: Line) -> None:
+        done[0] += 1
+
+    journal = Journal(job.manifest, job.loaded.sha256, flags.overwrite, read_only=True)
+    try:
+        todo = sum(1 for _ in Todo(journal, skip, job.there).of(job.sources()))
+    finally:
+        journal.close()
+    console.print(f"would do {todo}, done before {done[0]}; nothing was written", highlight=False)
+    return 0
+
+
+def sum_up(tally: Tally, manifest: Path, console: Console) -> int:
+    """Print failures and figures; gives the exit code."""
+    for name, error in tally.failures:
+        text = error if name in error else f"{name}: {error}"
         console.print(f"failed: {escape(text)}", style="red", highlight=False, soft_wrap=True)
-    if len(failures) > _FAILURES_SHOWN:
-        console.print(f"... and {len(failures) - _FAILURES_SHOWN} more failed", style="red")
+    if (more := tally.failed - len(tally.failures)) > 0:
+        console.print(f"... and {more} more failed: {manifest}", style="red", soft_wrap=True)
+    before = f"{tally.skipped} done before, " if tally.skipped else ""
     console.print(
-        f"{done - len(failures)} done, {len(failures)} failed, "
-        f"{seconds:.1f} s, {done / seconds:.0f} images/s",
+        f"{before}{tally.done} done, {tally.failed} failed, "
+        f"{tally.seconds:.1f} s, {(tally.done + tally.failed) / tally.seconds:.0f} images/s",
         highlight=False,
     )
-    return 1 if failures else 0
+    return 1 if tally.failed else 0
+
+
+def nothing(inputs: list[Path], kinds: Iterable[str]) -> None:
+    """Refuse inputs without a single file.
+
+    Raises:
+        InputError: always.
+    """
+    from dlkit.errors import InputError
+
+    raise InputError(
+        f"no images in {', '.join(map(str, inputs))}: expected files that end in "
+        + ", ".join(sorted(kinds))
+    )
 
 
 def writable(target: Path) -> None:
@@ -123,9 +312,3 @@ def writable(target: Path) -> None:
         raise UsageError(
             f"{target} cannot be written to ({error.strerror}): choose another --out"
         ) from error
-
-
-def _suffixes() -> frozenset[str]:
-    from dlkit.images import SUFFIXES
-
-    return SUFFIXES

@@ -17,8 +17,21 @@ Backend = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto.")]
 Workers = Annotated[
-    int, typer.Option(min=1, help="Threads that read, and as many that write, images.")
+    int | None,
+    typer.Option(min=1, help="Threads that read, run and save.", show_default="one a processor"),
 ]
+Batch = Annotated[
+    int | None,
+    typer.Option(min=1, help="Images that run together.", show_default="by task and device"),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Do everything anew, whatever the manifest says.")
+]
+Watch = Annotated[
+    bool, typer.Option("--watch", help="Go on: do new files as they appear, until Ctrl-C.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")]
 RequireCertificate = Annotated[
     bool,
     typer.Option("--require-certificate", help="Run only what dlkit verify has certified."),

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from dlkit.errors import UsageError
 from dlkit.images import SUFFIXES
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """One input file.
 
     Attributes:
         path: where it is.
-        name: its path below the output folder, subfolders mirrored.
+        name: its path below the output folder, subfolders mirrored, with forward slashes.
     """
 
-    path: Path
-    name: Path
+    path: str
+    name: str
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name ends as images do."""
+    return name[name.rfind(".") :].lower() in SUFFIXES
 
 
 def check(inputs: Sequence[Path]) -> None:
@@ -43,39 +47,44 @@ def check(inputs: Sequence[Path]) -> None:
         )
 
 
-def sources(inputs: Sequence[Path], ignore: Path | None = None) -> Iterator[Source]:
-    """Image files of the inputs, folders walked in sorted order, without holding the list.
+def sources(
+    inputs: Sequence[Path],
+    ignore: Path | None = None,
+    wanted: Callable[[str], bool] = is_image,
+) -> Iterator[Source]:
+    """Files of the inputs, in the order in which the folders list them, one at a time.
 
     A single folder's content keeps its path below the folder; with several inputs each folder's
-    name comes first. Hidden files, other endings than ``images.SUFFIXES`` inside folders, and the
-    folder ``ignore`` are left out; a file that was named itself is always tried.
+    name comes first. Hidden files, names that are not ``wanted`` inside folders, and the folder
+    ``ignore`` are left out; a file that was named itself is always tried.
+
+    Raises:
+        UsageError: a folder that was named cannot be listed.
     """
     for path in inputs:
         if path.is_dir():
-            prefix = Path(path.resolve().name) if len(inputs) > 1 else Path()
-            for name in _walk(path, Path(), ignore.resolve() if ignore else None):
-                yield Source(path / name, prefix / name)
+            prefix = f"{path.resolve().name}/" if len(inputs) > 1 else ""
+            yield from _walk(str(path), prefix, str(ignore.resolve()) if ignore else None, wanted)
         else:
-            yield Source(path, Path(path.name))
+            yield Source(str(path), path.name)
 
 
-def count(found: Iterable[Source]) -> int:
-    """How many there are."""
-    return sum(1 for _ in found)
-
-
-def _walk(root: Path, below: Path, ignore: Path | None) -> Iterator[Path]:
+def _walk(
+    folder: str, below: str, ignore: str | None, wanted: Callable[[str], bool]
+) -> Iterator[Source]:
     try:
-        with os.scandir(root / below) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
+        # Streamed, not sorted: a folder may hold a million names.
+        with os.scandir(folder) as listing:
+            for entry in listing:
+                name = entry.name
+                if name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    if ignore is None or os.path.realpath(entry.path) != ignore:
+                        yield from _walk(entry.path, f"{below}{name}/", ignore, wanted)
+                elif wanted(name):
+                    yield Source(entry.path, below + name)
     except OSError as error:
-        raise UsageError(f"{root / below} cannot be listed ({error.strerror})") from error
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        name = below / entry.name
-        if entry.is_dir(follow_symlinks=False):
-            if ignore is None or Path(entry.path).resolve() != ignore:
-                yield from _walk(root, name, ignore)
-        elif name.suffix.lower() in SUFFIXES:
-            yield name
+        if not below:
+            raise UsageError(f"{folder} cannot be listed ({error.strerror})") from error
+        yield Source(folder, below)  # reading it fails, so the run lists it and goes on

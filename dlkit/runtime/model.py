@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from numpy.typing import NDArray
 
 from dlkit import images
 from dlkit.bundle import Bundle
+from dlkit.errors import DlkitError
 from dlkit.plugins import Plugins
-from dlkit.runtime.pipeline import Loaded, infer
+from dlkit.runtime.pipeline import Result, Runner
 from dlkit.runtime.session import Opened, open_session
 
 TASKS = Plugins("dlkit.runtime.tasks", "task")
@@ -40,6 +41,18 @@ class Model(ABC, Generic[Note, Answer]):
     def finish(self, output: NDArray[Any], note: Note) -> Answer:
         """The answer for one image from its row of the session's output."""
 
+    def finish_all(
+        self, outputs: NDArray[Any], notes: Sequence[Note]
+    ) -> Sequence[Answer | DlkitError]:
+        """``finish`` for each row; the error in place of an answer that cannot be."""
+        answers: list[Answer | DlkitError] = []
+        for output, note in zip(outputs, notes, strict=True):
+            try:
+                answers.append(self.finish(output, note))
+            except DlkitError as error:
+                answers.append(error)
+        return answers
+
     def answers(self, batch_of: Iterable[images.Image], batch: int) -> list[Answer]:
         """Answer for images in memory, in their order.
 
@@ -49,14 +62,12 @@ class Model(ABC, Generic[Note, Answer]):
         loaded = []
         for index, image in enumerate(batch_of):
             images.check(image)
-            pixels, note = self.prepare(image)
-            loaded.append(Loaded(index, pixels, note))
-        results = {}
-        for result in infer(iter(loaded), self.opened.session, self.finish, batch):
+            loaded.append((Result(index), *self.prepare(image)))
+        Runner(self, self.opened.session, batch).answer(loaded)
+        for result, _, _ in loaded:
             if result.error is not None:
                 raise result.error
-            results[result.source] = result.answer
-        return [results[index] for index in range(len(loaded))]
+        return [result.answer for result, _, _ in loaded]
 
 
 def load(
@@ -65,6 +76,7 @@ def load(
     device: str = "auto",
     threads: int | None = None,
     task: str | None = None,
+    callers: int = 1,
 ) -> Any:
     """Load a bundle, ready to answer.
 
@@ -75,6 +87,7 @@ def load(
         device: ``cpu``, ``cuda`` or ``auto``.
         threads: CPU threads of the backend; all that the process may use by default.
         task: the task that the bundle must serve, if that matters.
+        callers: threads that will call the session at once.
 
     Returns:
         a ``Denoiser`` (with ``.denoise(images)``) or a ``Recognizer`` (with
@@ -86,4 +99,4 @@ def load(
     """
     opened_bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle, task)
     model = TASKS.load(opened_bundle.spec.task).MODEL
-    return model(opened_bundle, open_session(opened_bundle, backend, device, threads))
+    return model(opened_bundle, open_session(opened_bundle, backend, device, threads, callers))

@@ -1,171 +1,192 @@
-"""read -> infer -> write: three stages that overlap, each with a bounded queue.
+"""read -> infer -> save: worker threads that each take a handful of files through all stages.
 
-Each stage is a generator that the next one pulls from, so memory stays flat however many images
-there are. Reading and writing run in threads (OpenCV and file calls release the GIL) while the
-caller's thread runs the session. What goes wrong with one image travels on as its ``error``.
+While one worker decodes, another runs the session and a third encodes: the stages overlap without
+handing images from thread to thread, and every library call releases the GIL. The queue is bounded
+by the number of workers, so memory stays flat however many files there are. What goes wrong with
+one image is its result's ``error``.
 """
 
 from __future__ import annotations
 
 import itertools
+import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Generic, TypeVar
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dlkit import images
 from dlkit.errors import DlkitError, InputError, UsageError
+from dlkit.runtime.folder import Source
 from dlkit.runtime.session import Session
 
-Source = TypeVar("Source")
 Item = TypeVar("Item")
 Out = TypeVar("Out")
 
-Prepare = Callable[[images.Image], tuple[images.Pixels, Any]]
-Finish = Callable[[NDArray[Any], Any], Any]
-
-# Small files go to the readers in handfuls: a task for each would cost more than its decoding.
-_CHUNK_FILES = 32
-_CHUNK_BYTES = 1 << 20
 # Pixels of one batch, whatever its count: 16 scans of 678 x 384.
 _BATCH_PIXELS = 4 << 20
-# Images of odd shapes that may wait for company, in batches.
-_WAITING_BATCHES = 4
+STAGES = ("reading", "inference", "saving")
 
 
-@dataclass(frozen=True)
-class Loaded(Generic[Source]):
-    """An image ready for the session, or why there is none.
+class Task(Protocol):
+    """What a model does before and after its session; see ``dlkit.runtime.model.Model``."""
+
+    def prepare(self, image: images.Image) -> tuple[images.Pixels, Any]:
+        """An image as the session takes it, and what the answer must know of it."""
+        ...
+
+    def finish_all(self, outputs: NDArray[Any], notes: Sequence[Any]) -> Sequence[Any]:
+        """An answer, or the ``DlkitError`` in its place, for each row of an output."""
+        ...
+
+
+@dataclass(slots=True)
+class Result:
+    """The answer for one source, or why there is none.
 
     Attributes:
-        pixels: uint8 (H, W); images of equal shape share a batch.
-        note: what ``finish`` must know of the image.
+        size, modified: of the file when it was read: bytes, and nanoseconds since 1970.
     """
 
-    source: Source
-    pixels: images.Pixels | None
-    note: Any = None
-    error: DlkitError | None = None
-
-
-@dataclass(frozen=True)
-class Result(Generic[Source]):
-    """The answer for one source, or why there is none."""
-
-    source: Source
+    source: Any
     answer: Any = None
     error: DlkitError | None = None
+    size: int = 0
+    modified: int = 0
 
 
-def read(
-    sources: Iterable[Source],
-    path_of: Callable[[Source], Path],
-    prepare: Prepare,
-    workers: int,
-) -> Iterator[Loaded[Source]]:
-    """Decode and prepare image files in threads, ahead of whoever pulls; order is kept."""
+@dataclass
+class Seconds:
+    """Where the workers' time went, in seconds, added up over all of them."""
 
-    def load(source: Source) -> Loaded[Source]:
-        try:
-            pixels, note = prepare(images.read(path_of(source)))
-        except DlkitError as error:
-            return Loaded(source, None, error=error)
-        return Loaded(source, pixels, note)
+    stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def load_all(chunk: list[Source]) -> list[Loaded[Source]]:
-        return [load(source) for source in chunk]
+    def add(self, *seconds: float) -> None:
+        """Add one chunk's time per stage."""
+        with self._lock:
+            for stage, more in zip(STAGES, seconds, strict=True):
+                self.stages[stage] += more
 
-    with _pool(workers) as pool:
-        for done in _ahead(pool, load_all, _chunks(sources, path_of), workers + 1):
-            yield from done
+    def bottleneck(self) -> tuple[str, float]:
+        """The stage that takes most, and its share of all."""
+        stage = max(self.stages, key=lambda name: self.stages[name])
+        return stage, self.stages[stage] / (sum(self.stages.values()) or 1.0)
 
 
-def infer(
-    loaded: Iterable[Loaded[Source]], session: Session, finish: Finish, batch: int
-) -> Iterator[Result[Source]]:
-    """Run the session over batches of equal shape, in the caller's thread.
+class Runner:
+    """Images through a session, grouped into batches of one shape.
 
-    A batch that fails is run again image by image, so that one bad image costs only itself.
-
-    Raises:
-        UsageError: batch below 1.
+    A batch that fails is halved until it runs: one bad image costs only itself, and a batch that
+    is too large for the memory is run in parts, as are all after it.
     """
-    if batch < 1:
-        raise UsageError(f"batch is {batch}, expected 1 or more")
-    waiting: dict[tuple[int, ...], list[Loaded[Source]]] = {}
-    count = 0
-    for item in loaded:
-        if item.pixels is None:
-            yield Result(item.source, error=item.error)
-            continue
-        group = waiting.setdefault(item.pixels.shape, [])
-        group.append(item)
-        count += 1
-        full = len(group) >= batch or len(group) * item.pixels.size >= _BATCH_PIXELS
-        if not full and count > _WAITING_BATCHES * batch:
-            full, group = True, max(waiting.values(), key=len)
-        if full:
-            shape = next(item.pixels.shape for item in group if item.pixels is not None)
-            del waiting[shape]
-            count -= len(group)
-            yield from _run(group, session, finish)
-    for group in waiting.values():
-        yield from _run(group, session, finish)
 
+    def __init__(self, task: Task, session: Session, batch: int) -> None:
+        if batch < 1:
+            raise UsageError(f"batch is {batch}, expected 1 or more")
+        self.task, self.session, self.batch = task, session, batch
+        self._lock = threading.Lock()
 
-def write(
-    results: Iterable[Result[Source]], save: Callable[[Source, Any], None], workers: int
-) -> Iterator[Result[Source]]:
-    """Save answers in threads; yields each result when its file is whole, or with the error."""
+    def answer(self, loaded: Iterable[tuple[Result, images.Pixels, Any]]) -> None:
+        """Fill in answer or error of each result."""
+        groups: dict[tuple[int, ...], list[tuple[Result, images.Pixels, Any]]] = {}
+        for item in loaded:
+            groups.setdefault(item[1].shape, []).append(item)
+        for shape, group in groups.items():
+            at = 0
+            while at < len(group):
+                count = max(1, min(self.batch, _BATCH_PIXELS // int(np.prod(shape))))
+                self._run(group[at : at + count])
+                at += count
 
-    def save_one(result: Result[Source]) -> Result[Source]:
-        if result.error is not None:
-            return result
+    def _run(self, group: list[tuple[Result, images.Pixels, Any]]) -> None:
         try:
-            save(result.source, result.answer)
-        except DlkitError as error:
-            return replace(result, answer=None, error=error)
-        return replace(result, answer=None)  # the image is on disk; do not hold it in memory
-
-    with _pool(workers) as pool:
-        yield from _ahead(pool, save_one, results, 2 * workers)
-
-
-def _run(group: list[Loaded[Source]], session: Session, finish: Finish) -> Iterator[Result[Source]]:
-    try:
-        outputs = session(np.stack([item.pixels for item in group if item.pixels is not None]))
-    except Exception as error:  # each backend has its own; none may cost the whole run
-        if len(group) == 1:
-            line = str(error).strip().partition("\n")[0]
-            yield Result(group[0].source, error=InputError(f"inference failed: {line}"))
+            outputs = self.call(np.stack([pixels for _, pixels, _ in group]))
+            answers = self.task.finish_all(outputs, [note for _, _, note in group])
+        except Exception as error:  # each backend has its own; none may cost the whole run
+            if len(group) == 1:
+                line = str(error).strip().partition("\n")[0]
+                group[0][0].error = InputError(f"inference failed: {line}")
+                return
+            half = (len(group) + 1) // 2
+            self._run(group[:half])
+            self._run(group[half:])
+            if all(result.error is None for result, _, _ in group):
+                self.batch = min(self.batch, half)  # it was too large, not spoilt
             return
-        for item in group:
-            yield from _run([item], session, finish)
-        return
-    for item, output in zip(group, outputs, strict=True):
-        try:
-            yield Result(item.source, finish(output, item.note))
-        except DlkitError as error:
-            yield Result(item.source, error=error)
+        for (result, _, _), answer in zip(group, answers, strict=True):
+            if isinstance(answer, DlkitError):
+                result.error = answer
+            else:
+                result.answer = answer
+
+    def call(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """The session's output, from any thread."""
+        if not hasattr(self.session, "submit"):
+            with self._alone():
+                return self.session(batch)
+        with self._alone():
+            ticket = self.session.submit(batch)
+        with self._alone():
+            output: NDArray[Any] = ticket.result()
+            return output
+
+    def _alone(self) -> AbstractContextManager[object]:
+        return nullcontext() if self.session.concurrent else self._lock
 
 
-def _chunks(sources: Iterable[Source], path_of: Callable[[Source], Path]) -> Iterator[list[Source]]:
-    chunk: list[Source] = []
-    size = 0
-    for source in sources:
-        chunk.append(source)
-        with suppress(OSError):  # reading it will say what is wrong
-            size += path_of(source).stat().st_size
-        if len(chunk) >= _CHUNK_FILES or size >= _CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
+class FileWork:
+    """Takes a chunk of files through all stages; called in worker threads."""
+
+    def __init__(self, runner: Runner, save: Callable[[Source, Any], None] | None = None) -> None:
+        self.runner, self.save = runner, save
+        self.seconds = Seconds()
+
+    def __call__(self, chunk: Sequence[Source]) -> list[Result]:
+        """Read, run and save; a result for each source, in order."""
+        begun = time.perf_counter()
+        results = [Result(source) for source in chunk]
+        loaded = []
+        for result in results:
+            path = result.source.path
+            try:
+                data, status = images.read_bytes(path)
+                result.size, result.modified = status.st_size, status.st_mtime_ns
+                loaded.append((result, *self.runner.task.prepare(images.decode(data, path))))
+            except DlkitError as error:
+                result.error = error
+        read = time.perf_counter()
+        self.runner.answer(loaded)
+        ran = time.perf_counter()
+        if self.save is not None:
+            for result in results:
+                if result.error is None:
+                    try:
+                        self.save(result.source, result.answer)
+                    except DlkitError as error:
+                        result.error = error
+                result.answer = None  # the image is on disk; do not hold it in memory
+        self.seconds.add(read - begun, ran - read, time.perf_counter() - ran)
+        return results
+
+
+def run(
+    work: Callable[[list[Item]], Out], items: Iterable[Item], chunk: int, workers: int
+) -> Iterator[Out]:
+    """``work`` over chunks of the items, in threads; outputs in order, at most a few ahead."""
+    with _pool(workers) as pool:
+        yield from _ahead(pool, work, _chunks(items, chunk), workers + 1)
+
+
+def _chunks(items: Iterable[Item], count: int) -> Iterator[list[Item]]:
+    source = iter(items)
+    while chunk := list(itertools.islice(source, count)):
         yield chunk
 
 

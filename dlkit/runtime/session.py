@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -18,17 +19,22 @@ DEVICES = ("auto", "cpu", "cuda")
 
 
 class Session(Protocol):
-    """A loaded model. Calls may come from one thread at a time.
+    """A loaded model.
+
+    It may have ``submit(batch)`` too, which begins to run a batch and gives something whose
+    ``result()`` is the output; the pipeline then keeps more than one batch on its way.
 
     Attributes:
         backend: name of the backend, e.g. ``onnxruntime``.
         device: ``cpu`` or ``cuda``.
         sha256: hash of the file that it runs: model.onnx, or an engine.
+        concurrent: whether calls may come from several threads at once.
     """
 
     backend: str
     device: str
     sha256: str
+    concurrent: bool
 
     def __call__(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Run one batch. dtype and shape as ``ModelSpec.input`` and ``.output``.
@@ -51,8 +57,12 @@ class Backend(Protocol):
         """Why it cannot run here, with the mend; None when it should."""
         ...
 
-    def open_session(self, bundle: Bundle, device: str, threads: int) -> Session:
-        """Load the model; BackendError when the backend refuses."""
+    def open_session(self, bundle: Bundle, device: str, threads: int, callers: int) -> Session:
+        """Load the model for ``callers`` threads that share ``threads`` processors.
+
+        Raises:
+            BackendError: the backend refuses.
+        """
         ...
 
 
@@ -69,14 +79,35 @@ class Opened:
 
 
 def cpu_count() -> int:
-    """Processors that this process may use; a container or ``taskset`` may allow only some."""
+    """Processors that this process may use: as ``taskset`` and the control group allow."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        allowed = len(os.sched_getaffinity(0))
+    else:
+        allowed = os.cpu_count() or 1
+    return max(1, min(allowed, _cgroup_processors(Path("/sys/fs/cgroup")) or allowed))
+
+
+def _cgroup_processors(root: Path) -> int | None:
+    """Whole processors that a container's quota allows (control groups v2, else v1), if any."""
+    try:
+        quota, period = (root / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = (root / "cpu" / "cpu.cfs_quota_us").read_text()
+            period = (root / "cpu" / "cpu.cfs_period_us").read_text()
+        except OSError:
+            return None
+    if quota.strip() in ("max", "-1"):
+        return None
+    return max(1, -(-int(quota) // int(period)))
 
 
 def open_session(
-    bundle: Bundle, backend: str = "auto", device: str = "auto", threads: int | None = None
+    bundle: Bundle,
+    backend: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+    callers: int = 1,
 ) -> Opened:
     """Load a bundle on a backend.
 
@@ -84,6 +115,7 @@ def open_session(
         backend: a backend's name, or ``auto`` for the first that runs here.
         device: ``cpu``, ``cuda``, or ``auto`` for CUDA where it works, else the CPU.
         threads: CPU threads of the backend; all that the process may use by default.
+        callers: threads that will call the session at once, each with its share of ``threads``.
 
     Raises:
         UsageError: no such backend or device.
@@ -107,7 +139,7 @@ def open_session(
         reason = module.unavailable(bundle, kind)
         if reason is None:
             try:
-                session = module.open_session(bundle, kind, threads or cpu_count())
+                session = module.open_session(bundle, kind, threads or cpu_count(), callers)
                 return Opened(session, passed_over)
             except BackendError as error:
                 reason = str(error)

@@ -1,51 +1,54 @@
-"""The table that ``dlkit recognize`` writes: a row for every input, failed ones too."""
+"""The table that ``dlkit recognize`` writes: a row for every image, failed ones too."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from dlkit.atomic import atomic_path
 from dlkit.errors import InputError
-from dlkit.runtime.folder import Source
-from dlkit.runtime.pipeline import Result
 
 COLUMNS = ("file", "digit", "probability", "error")
+Row = tuple[str, str, float | str, str]
 
 
-@dataclass
 class Table:
     """Rows on their way into a file."""
 
-    file: IO[str]
-    json_lines: bool
-
-    def __post_init__(self) -> None:
-        self._csv = csv.writer(self.file)
-        if not self.json_lines:
+    def __init__(self, file: IO[str], json_lines: bool) -> None:
+        self._file, self._json_lines = file, json_lines
+        self._csv = csv.writer(file)
+        if not json_lines:
             self._csv.writerow(COLUMNS)
 
-    def add(self, results: Iterable[Result[Source]]) -> Iterator[Result[Source]]:
-        """Write a row for each result that passes through."""
-        for result in results:
-            name = result.source.name.as_posix()
-            if result.error is not None:
-                row = (name, "", "", str(result.error))
-            else:
-                row = (name, result.answer.label, f"{result.answer.probability:.6f}", "")
-            if self.json_lines:
-                kept = {key: value for key, value in zip(COLUMNS, row, strict=True) if value}
-                if "probability" in kept:
-                    kept["probability"] = float(kept["probability"])  # type: ignore[assignment]
-                self.file.write(json.dumps(kept, ensure_ascii=False) + "\n")
-            else:
-                self._csv.writerow(row)
-            yield result
+    def add(self, rows: Iterable[Row]) -> None:
+        """Write rows; empty cells are left out of JSON lines.
+
+        Raises:
+            OSError: the disk is full, or the like.
+        """
+        if self._json_lines:
+            for row in rows:
+                cells = {name: cell for name, cell in zip(COLUMNS, row, strict=True) if cell != ""}
+                self._file.write(json.dumps(cells, ensure_ascii=False) + "\n")
+        else:
+            self._csv.writerows(rows)
+
+    def add_lines(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Write a row for each line of the manifest."""
+        self.add(
+            (
+                str(line["file"]),
+                str(line.get("digit", "")),
+                line.get("probability", ""),
+                str(line.get("error", "")),
+            )
+            for line in lines
+        )
 
 
 @contextmanager

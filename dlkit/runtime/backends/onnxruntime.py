@@ -39,15 +39,17 @@ class OnnxRuntimeSession:
     """A model in ONNX Runtime."""
 
     backend = "onnxruntime"
+    concurrent = True  # InferenceSession.run may be called from any thread
 
-    def __init__(self, bundle: Bundle, device: str, threads: int) -> None:
+    def __init__(self, bundle: Bundle, device: str, threads: int, callers: int) -> None:
         import onnxruntime
 
         self.device = device
         self.sha256 = bundle.sha256
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
-        options.intra_op_num_threads = threads
+        # With one thread each, every caller computes in its own.
+        options.intra_op_num_threads = max(1, threads // callers)
         # Reading and writing images use the same cores: idle threads must sleep, not spin.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if device == "cuda":
@@ -73,6 +75,6 @@ class OnnxRuntimeSession:
         return np.asarray(output)
 
 
-def open_session(bundle: Bundle, device: str, threads: int) -> OnnxRuntimeSession:
+def open_session(bundle: Bundle, device: str, threads: int, callers: int) -> OnnxRuntimeSession:
     """Load the bundle."""
-    return OnnxRuntimeSession(bundle, device, threads)
+    return OnnxRuntimeSession(bundle, device, threads, callers)

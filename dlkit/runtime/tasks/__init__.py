@@ -1,1 +1,1 @@
-"""One file a task. Each provides ``MODEL`` (a ``Model``), ``DEFAULT_BUNDLE`` and ``BATCH``."""
+"""One file a task: ``MODEL`` (a ``Model``), ``DEFAULT_BUNDLE``, and ``BATCH`` by device."""

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dlkit import images
-from dlkit.errors import BundleError, InputError
+from dlkit.errors import BundleError, DlkitError, InputError
 from dlkit.runtime.model import Model
 
 DEFAULT_BUNDLE = "digits"
-BATCH = 256
+BATCH = {"cpu": 256, "cuda": 1024}
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What an image shows.
 
     Attributes:
@@ -33,7 +31,7 @@ class Prediction:
 class Recognizer(Model[None, Prediction]):
     """A loaded bundle that recognizes digits."""
 
-    def recognize(self, batch_of: Iterable[images.Image], batch: int = BATCH) -> list[Prediction]:
+    def recognize(self, batch_of: Iterable[images.Image], batch: int = 256) -> list[Prediction]:
         """Recognize images in memory.
 
         Args:
@@ -58,11 +56,26 @@ class Recognizer(Model[None, Prediction]):
 
     def finish(self, output: NDArray[Any], note: None) -> Prediction:
         """The most probable class."""
-        best = int(output.argmax())
-        probability = float(output[best])
-        if not np.isfinite(probability):
-            raise InputError("the model gave NaN; check it: dlkit verify")
-        return Prediction(self.bundle.spec.labels[best], probability)
+        (answer,) = self.finish_all(output[None], [note])
+        if isinstance(answer, DlkitError):
+            raise answer
+        return answer
+
+    def finish_all(
+        self, outputs: NDArray[Any], notes: Sequence[None]
+    ) -> Sequence[Prediction | DlkitError]:
+        """The most probable class of each row."""
+        best = outputs.argmax(axis=1)
+        probabilities = outputs[np.arange(len(outputs)), best]
+        labels = self.bundle.spec.labels
+        return [
+            Prediction(labels[index], probability) if probability == probability else _nan()
+            for index, probability in zip(best.tolist(), probabilities.tolist(), strict=True)
+        ]
+
+
+def _nan() -> InputError:
+    return InputError("the model gave NaN; check it: dlkit verify")
 
 
 MODEL = Recognizer

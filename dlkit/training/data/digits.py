@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dlkit.errors import InputError
-from dlkit.training.data.idx import read_idx
+from dlkit.idx import read_idx
 
 MINI = Path(__file__).parent / "mnist_mini"
 NAMES = ("mnist-mini", "mnist", "fashion-mnist")

@@ -1,0 +1,134 @@
+"""A folder run: what is to be done, what was done before, what failed; over files and arrays."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from dlkit.runtime.folder import Source
+from dlkit.runtime.journal import Journal
+from dlkit.runtime.pipeline import FileWork, Result, run
+
+_FAILURES_KEPT = 20  # the manifest has them all
+_SETTLED = 1.0  # seconds for which a file must not have changed, when a folder is watched
+
+Line = dict[str, Any]
+
+
+@dataclass
+class Tally:
+    """How a run went.
+
+    Attributes:
+        failures: the first failed names and why.
+    """
+
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    begun: float = field(default_factory=time.monotonic)
+
+    def fail(self, name: str, error: str) -> None:
+        """Count a failure; keep the first ones."""
+        self.failed += 1
+        if len(self.failures) < _FAILURES_KEPT:
+            self.failures.append((name, error))
+
+    @property
+    def all(self) -> int:
+        """Files that are through."""
+        return self.done + self.skipped + self.failed
+
+    @property
+    def seconds(self) -> float:
+        """Since the run began."""
+        return max(time.monotonic() - self.begun, 1e-9)
+
+
+@dataclass
+class Todo:
+    """Sources that are not done yet; those that are go to ``skip``.
+
+    Attributes:
+        skip: called with the manifest's line of each that is done.
+        there: whether a source's output still exists.
+        watched: of a watched folder: leave out files that changed within the last second, and
+            those that failed before and did not change; None when the folder is not watched.
+    """
+
+    journal: Journal
+    skip: Callable[[Line], None]
+    there: Callable[[Source], bool] = lambda source: True
+    watched: set[int] | None = None
+
+    def of(self, sources: Iterable[Source]) -> Iterator[Source]:
+        """What is left of them, one at a time."""
+        if not len(self.journal) and self.watched is None:
+            yield from sources
+            return
+        for source in sources:
+            try:
+                status = os.stat(source.path)  # noqa: PTH116  # a million times
+            except OSError:
+                yield source  # reading it will say what is wrong
+                continue
+            if self.watched is not None:
+                fresh = time.time() - status.st_mtime < _SETTLED
+                if (
+                    fresh
+                    or seen_key(source.name, status.st_size, status.st_mtime_ns) in self.watched
+                ):
+                    continue
+            line = self.journal.answer(source.name, status.st_size, status.st_mtime_ns)
+            if line is not None and self.there(source):
+                self.skip(line)
+            else:
+                yield source
+
+
+def seen_key(name: str, size: int, modified: int) -> int:
+    """Of a file as it was, for ``Todo.watched``."""
+    return hash((name, size, modified))
+
+
+def run_files(
+    work: FileWork,
+    sources: Iterable[Source],
+    journal: Journal,
+    tally: Tally,
+    chunk: int,
+    workers: int,
+    line: Callable[[Result], Line] = lambda result: {},
+    fail_fast: bool = False,
+    watched: set[int] | None = None,
+) -> Iterator[list[Line]]:
+    """Run the files, note each in the manifest, count; yields the lines of each chunk.
+
+    Args:
+        line: what the manifest keeps of an answer.
+        fail_fast: stop after the first chunk with a failure.
+        watched: takes the keys of files that failed.
+    """
+    stream = run(work, sources, chunk, workers)
+    try:
+        for results in stream:
+            lines = [line(result) for result in results]
+            journal.add(results, lines)
+            for result, one in zip(results, lines, strict=True):
+                one["file"] = result.source.name
+                if result.error is not None:
+                    one["error"] = str(result.error)
+                    tally.fail(result.source.name, one["error"])
+                    if watched is not None:
+                        watched.add(seen_key(result.source.name, result.size, result.modified))
+                else:
+                    tally.done += 1
+            yield lines
+            if fail_fast and tally.failed:
+                return
+    finally:
+        stream.close()  # type: ignore[attr-defined]  # a generator: waits for files being written
