@@ -76,19 +76,23 @@ def _libraries_silent() -> Iterator[list[str]]:
     sys.stdout.flush()
     sys.stderr.flush()
     kept = {number: os.dup(number) for number in (1, 2)}
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as file:
+    # Two writers share one offset, C's and Python's, so neither may seek: both only write.
+    with tempfile.TemporaryFile("w+b", buffering=0) as file:
         for number in kept:
             os.dup2(file.fileno(), number)
         try:
-            with redirect_stdout(file), redirect_stderr(file):
+            with (
+                os.fdopen(os.dup(file.fileno()), "w", encoding="utf-8") as stream,
+                redirect_stdout(stream),
+                redirect_stderr(stream),
+            ):
                 yield lines
         finally:
             for number, copy in kept.items():
                 os.dup2(copy, number)
                 os.close(copy)
-            file.flush()
             file.seek(0)
-            lines += file.read().splitlines()
+            lines += file.read().decode(errors="replace").splitlines()
 
 
 def _print(report: Report, console: Console) -> None:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from dlkit.bundle import shipped
+from dlkit.runtime.doctor import libraries as library_files
 from dlkit.runtime.doctor.report import (
     BundleState,
     Cuda,
     Finding,
-    Library,
     Machine,
     OnnxLimits,
     Report,
@@ -29,7 +29,7 @@ def examine(names: Sequence[str] = ()) -> Report:
     """Look at this machine, and at bundles: the named ones, else those that ship with dlkit."""
     # The looks import their files inside: without numpy some cannot, which is a finding too.
     findings: list[Finding] = []
-    libraries = _try("libraries", findings, lambda: _libraries(findings)) or []
+    libraries = _try("libraries", findings, lambda: library_files.look(findings)) or []
     machine = _try("machine", findings, _machine)
     imported = {library.module for library in libraries if library.imports}
     onnxruntime = sys.modules.get("onnxruntime") if "onnxruntime" in imported else None
@@ -58,18 +58,12 @@ def examine(names: Sequence[str] = ()) -> Report:
             states.append(state)
             for line in bundles.too_new(state, limits):
                 explained.add(name)
-                mend = "pip install --upgrade onnxruntime-gpu, or export it again"
+                mend = f"pip install --upgrade {library_files.ONNXRUNTIME}, or export it again"
                 findings.append(Finding(name, line, mend))
         return states, runs.look(opened, explained, findings)
 
     states, runs = _try("bundles", findings, bundles_look) or ([], [])
     return Report(machine, cuda, libraries, limits, states, runs, findings)
-
-
-def _libraries(findings: list[Finding]) -> list[Library]:
-    from dlkit.runtime.doctor import libraries
-
-    return libraries.look(findings)
 
 
 def _machine() -> Machine:

@@ -16,13 +16,18 @@ from types import ModuleType
 
 from dlkit.runtime.doctor.elf import needed
 from dlkit.runtime.doctor.gpu import Driver
+from dlkit.runtime.doctor.libraries import ONNXRUNTIME
 from dlkit.runtime.doctor.report import Cuda, Finding
 
 _PROVIDER = "libonnxruntime_providers_cuda.so"
 _OF_CUDA = re.compile(r"lib(cu|nv)(?!da\.so)")  # libcuda.so is the driver's own
 # Loaded at run time since ONNX Runtime 1.31 (its pull request 29252); convolutions want it.
 _CUDNN = "libcudnn.so.9"
-_CUDA_WHEEL = "pip uninstall -y onnxruntime; pip install onnxruntime-gpu"
+_CUDA_WHEEL = (
+    "pip uninstall -y onnxruntime; pip install onnxruntime-gpu"
+    if ONNXRUNTIME == "onnxruntime-gpu"
+    else "install one with CUDA for this processor: onnxruntime.ai/docs/install"
+)
 
 
 def look(driver: Driver, onnxruntime: ModuleType | None, findings: list[Finding]) -> Cuda:

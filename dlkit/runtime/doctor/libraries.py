@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import platform
 import re
+import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from importlib import metadata
 
 from dlkit.runtime.doctor.report import Finding, Library
+
+# As pyproject.toml chooses: the wheel with CUDA exists for these processors and systems.
+_HAS_CUDA_WHEEL = sys.platform in ("linux", "win32") and platform.machine() in ("x86_64", "AMD64")
+ONNXRUNTIME = "onnxruntime-gpu" if _HAS_CUDA_WHEEL else "onnxruntime"
 
 _TRAIN = "pip install 'dlkit[train]'"
 _ENGINES = "run TensorRT engines"
@@ -61,10 +67,10 @@ _LIBRARIES = (
         "onnxruntime",
         ("onnxruntime-gpu", "onnxruntime", "onnxruntime-directml", "onnxruntime-openvino"),
         "run bundles",
-        "pip install onnxruntime-gpu",
+        f"pip install {ONNXRUNTIME}",
         quick=True,
         one_wheel=True,
-        keep="onnxruntime-gpu",
+        keep=ONNXRUNTIME,
     ),
     _Wanted(
         "openvino",
