@@ -13,6 +13,7 @@ from typing import Any
 import onnx
 import pytest
 from doctor_process import (
+    Told,
     bundle,
     doctor,
     plant_driver,
@@ -95,16 +96,17 @@ def test_engines_that_are_not_whole(tmp_path: Path) -> None:
     told = doctor(
         *(str(tmp_path / n) for n in ("well", "truncated", "sidecar", "alone", "retrained"))
     )
-    assert not told.findings(str(tmp_path / "well"))
+    problems = {f["about"]: f for f in told.data["findings"] if f["problem"]}
+    assert len(problems) == 4
     for name, text in (
         ("truncated", "is damaged or was changed"),
         ("sidecar", "was changed: the SHA-256 of its content"),
         ("alone", "has no sidecar"),
         ("retrained", "was built from another graph"),
     ):
-        (line,) = told.findings(str(tmp_path / name))
-        assert text in line
-        assert f"build it again: dlkit export {tmp_path / name} --trt" in line
+        (about,) = [about for about in problems if about.startswith(str(tmp_path / name))]
+        assert text in problems[about]["what"]
+        assert f"dlkit export {tmp_path / name} --trt" in problems[about]["mend"]
 
 
 @without_gpu
@@ -112,26 +114,33 @@ def test_engines_that_are_not_whole(tmp_path: Path) -> None:
 def test_engines_that_do_not_fit_this_machine(tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx")
     owner = bundle(tmp_path / "bundle")
-    well = engine(owner), engine(owner, compute=("8.9", "12.0"))
     ill = {
-        engine(owner, version="1.0.0").path.name: "it was built with tensorrt_rtx 1.0.0",
-        engine(owner, compute=("12.0",)).path.name: "compute capability 12.0; here is 8.9",
+        engine(owner, version="1.0.0").path: "it was built with tensorrt_rtx 1.0.0",
+        engine(owner, compute=("12.0",)).path: "compute capability 12.0; here is 8.9",
     }
     if importlib.util.find_spec("tensorrt") is None:
-        ill[engine(owner, flavor="tensorrt").path.name] = "tensorrt is not installed"
-    about = str(owner.path)
-    told = doctor(about, LD_LIBRARY_PATH=plant_driver(tmp_path / "driver"))
-    states = {state["file"]: state["fits"] for state in told.data["bundles"][0]["engines"]}
-    assert states == {**dict.fromkeys(ill, False), **{made.path.name: True for made in well}}
-    lines = told.findings(about)
-    assert len(lines) == len(ill)
-    for name, text in ill.items():
-        assert any(name in line and text in line for line in lines), (name, lines)
-    # Without a GPU no engine runs at all, so the same engines are worth a note, no problem.
-    told = doctor(about)
+        ill[engine(owner, flavor="tensorrt").path] = "tensorrt is not installed"
+
+    def check(told: Told, expected: dict[Path, str], problem: bool) -> None:
+        for path in owner.engines.glob("*.engine"):
+            lines = told.findings(str(path), problem=problem)
+            assert len(lines) == (1 if path in expected else 0)
+            assert expected.get(path, "") in "".join(lines)
+            assert not told.findings(str(path), problem=not problem)
+
+    driver = plant_driver(tmp_path / "driver")
+    check(doctor(str(owner.path), LD_LIBRARY_PATH=driver), ill, problem=True)
+    # Without a GPU no engine runs, and its compute capability cannot be compared.
+    told = doctor(str(owner.path))
     assert told.code == 0
-    assert len(told.findings(about, problem=False)) == len(ill) - 1  # compute cannot be compared
+    seen = {path: text for path, text in ill.items() if "compute" not in text}
+    check(told, seen, problem=False)
     assert not any(state["fits"] for state in told.data["bundles"][0]["engines"])
+    # Where another engine fits, those for other machines are no problem.
+    well = {engine(owner).path.name, engine(owner, compute=("8.9", "12.0")).path.name}
+    told = doctor(str(owner.path), LD_LIBRARY_PATH=driver)
+    check(told, ill, problem=False)
+    assert well == {s["file"] for s in told.data["bundles"][0]["engines"] if s["fits"]}
 
 
 def test_the_header_is_what_onnx_wrote(tmp_path: Path) -> None:

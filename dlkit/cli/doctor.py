@@ -1,4 +1,14 @@
-"""dlkit doctor"""
+"""dlkit doctor
+
+``--json`` prints one document. Its keys are the fields of ``dlkit.runtime.doctor.report.Report``,
+described there: machine, cuda, libraries, onnx_limits, bundles, runs, findings (``problem`` tells
+problems from notes); and these:
+
+    format          1; a key that changes its meaning changes it
+    dlkit           its version
+    ok              no finding is a problem; the exit code is 0
+    library_output  lines that libraries printed meanwhile, which are shown nowhere else
+"""
 
 from __future__ import annotations
 
@@ -34,8 +44,6 @@ def command(
 
     Exit code 0: no problem. 1: a problem to mend. A missing GPU or optional library is none.
     """
-    # Keys of --json: those of dlkit.runtime.doctor.report.Report, with format (1), dlkit (its
-    # version), ok (no problem), and library_output (lines that libraries printed meanwhile).
     from rich.console import Console
 
     from dlkit.runtime.doctor import examine
@@ -128,7 +136,7 @@ def _rows(rows: Sequence[tuple[str, ...]], console: Console) -> None:
         table.add_column(no_wrap=index < len(rows[0]) - 1, overflow="fold")
     for row in rows:
         table.add_row(*(escape(cell) for cell in row), style=_STYLES.get(row[0], ""))
-    console.print(Padding(table, (0, 0, 0, 2)), highlight=False)
+    console.print(Padding(table, (0, 0, 0, 2), expand=False), highlight=False)
 
 
 def _machine(machine: Machine, cuda: Cuda | None, console: Console) -> None:
@@ -161,10 +169,8 @@ def _machine(machine: Machine, cuda: Cuda | None, console: Console) -> None:
 
 def _cuda_libraries(cuda: Cuda) -> str:
     missing = [name for name, path in cuda.libraries.items() if path is None]
-    needs = f"onnxruntime was built for CUDA {cuda.onnxruntime_built_for}; of the libraries"
-    if missing:
-        return f"{needs} that it needs, missing: {', '.join(missing)}; {cuda.install}"
-    return f"{needs} that it needs, all {len(cuda.libraries)} are there"
+    libraries = f"missing: {', '.join(missing)}" if missing else "its libraries are there"
+    return f"onnxruntime was built for {cuda.onnxruntime_built_for}; {libraries}"
 
 
 def _libraries(libraries: list[Library], console: Console) -> None:
@@ -194,7 +200,9 @@ def _runs(report: Report, console: Console) -> None:
     for (backend, device, runs, reason), bundles in merged.items():
         names = ", ".join(bundles)
         if not runs:
-            names = f"{names}: {_short(reason)}" if len(bundles) < len(report.bundles) else reason
+            names = _short(reason)
+            if len(bundles) < len(report.bundles):
+                names = f"{', '.join(bundles)}: {names}"
         rows.append((_YES if runs else _NO, backend, device, names))
     if rows:
         _heading("what runs", "bold", console)
@@ -208,8 +216,8 @@ def _bundles(report: Report, console: Console) -> None:
         version = f"opset {bundle.opset}, IR version {bundle.ir_version}"
         rows.append((bundle.name, f"{bundle.task}, {bundle.precision}, {version}, {engines}"))
         for engine in bundle.engines:
-            state = "fits this machine" if engine.fits else f"no: {engine.reason}"
-            rows.append(("", f"{engine.file}: {state}"))
+            mark = _YES if engine.fits else _NO
+            rows.append(("", f"{mark} {engine.file}"))
     limits = report.onnx_limits
     if limits and limits.opset and limits.ir_version:
         reads = f"reads up to opset {limits.opset}, IR version {limits.ir_version}"
@@ -220,8 +228,13 @@ def _bundles(report: Report, console: Console) -> None:
 
 
 def _short(text: str, most: int = 220) -> str:
-    """A long message without its middle: libraries put the cause at the end."""
-    return text if len(text) <= most else f"{text[: most // 3]} ... {text[-most // 3 * 2 :]}"
+    """A long message without ONNX Runtime's place in its source, and without its middle."""
+    import re
+
+    text = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : |/onnxruntime_src/.*\) ", "", text)
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]} ... {text[-most // 2 :]}"
 
 
 def _finding(finding: Finding, style: str, console: Console) -> None:
@@ -229,10 +242,10 @@ def _finding(finding: Finding, style: str, console: Console) -> None:
     from rich.padding import Padding
 
     text = f"[{style}]{escape(finding.about)}[/]: {escape(_short(finding.what, 400))}"
-    console.print(Padding(text, (0, 0, 0, 2)), highlight=False)
+    console.print(Padding(text, (0, 0, 0, 2), expand=False), highlight=False)
     if finding.mend:
-        text = f"mend: {escape(finding.mend)}"
-        console.print(Padding(text, (0, 0, 0, 4)), highlight=False)
+        # Not wrapped: a command must survive being copied.
+        console.print(f"    mend: {escape(finding.mend)}", highlight=False, soft_wrap=True)
 
 
 command.__name__ = "doctor"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
-from pathlib import Path
+from dataclasses import replace
 
 from dlkit.bundle import Bundle
 from dlkit.engine import Engine, engine_files
 from dlkit.errors import DlkitError
 from dlkit.runtime.doctor.engine_fit import why_not_here
 from dlkit.runtime.doctor.onnx_header import read_header
-from dlkit.runtime.doctor.report import BundleState, Cuda, EngineState, Finding, OnnxLimits
+from dlkit.runtime.doctor.report import BundleState, Cuda, EngineState, Finding, Gpu, OnnxLimits
 from dlkit.runtime.flavor import FLAVORS, why_not
 
 
@@ -40,7 +40,7 @@ def look(name: str, bundle: Bundle, cuda: Cuda | None, findings: list[Finding]) 
         precision=bundle.spec.precision,
         ir_version=header.ir_version if header else None,
         opset=header.opsets.get("ai.onnx") if header else None,
-        engines=[_engine(name, path, bundle, cuda, findings) for path in engine_files(bundle)],
+        engines=_engines(name, bundle, cuda, findings),
     )
 
 
@@ -67,32 +67,45 @@ def too_new(state: BundleState, limits: OnnxLimits | None) -> list[str]:
     ]
 
 
-def _engine(
-    name: str, path: Path, bundle: Bundle, cuda: Cuda | None, findings: list[Finding]
-) -> EngineState:
-    """One engine: whole, of this graph, and fit for this machine.
+def _engines(
+    name: str, bundle: Bundle, cuda: Cuda | None, findings: list[Finding]
+) -> list[EngineState]:
+    """Each engine: whole, of this graph, and fit for this machine.
 
-    On a machine without a GPU, where no engine runs, one that does not fit is no problem.
+    One that does not fit is a problem where there is a GPU and no other engine fits. Else it is a
+    note: a bundle may carry engines for several machines, and without a GPU none runs.
     """
-    try:
-        engine = Engine.open(path, bundle)
-        engine.read()
-    except (DlkitError, OSError) as error:
-        findings.append(Finding(name, *split(str(error))))
-        return EngineState(path.name, False, str(error))
-    flavors = {flavor: why_not(flavor) for flavor in FLAVORS}
-    there = [flavor for flavor, reason in flavors.items() if reason is None]
-    flavor = engine.key.flavor if engine.key.flavor in there else next(iter(there), None)
-    version = str(importlib.import_module(flavor).__version__) if flavor else None
+    states: list[EngineState] = []
+    misfits: list[Finding] = []
     gpus = cuda.gpus if cuda else []
-    mend = f"build it again: dlkit export {bundle.path} --trt"
-    reason = why_not_here(engine, flavor, version, gpus[0].compute if gpus else None)
-    if reason is not None:
-        if engine.key.flavor not in there and (absent := flavors.get(engine.key.flavor)):
-            reason, mend = f"engine {path.name}: {absent.partition(';')[0]}", split(absent)[1]
-        else:
-            reason = f"engine {path.name}: {reason}"
-        findings.append(Finding(name, reason, mend, problem=bool(gpus)))
-    elif not gpus:
-        reason = "an engine runs on an NVIDIA GPU only"
-    return EngineState(path.name, reason is None, reason)
+    for path in engine_files(bundle):
+        about = f"{name}/{path.relative_to(bundle.path)}"
+        try:
+            engine = Engine.open(path, bundle)
+            engine.read()
+        except (DlkitError, OSError) as error:
+            what, _ = split(str(error).removeprefix(f"{path} "))
+            mend = f"delete it, then build it again: dlkit export {bundle.path} --trt"
+            findings.append(Finding(about, what, mend))
+            states.append(EngineState(path.name, False, what))
+            continue
+        misfit = _misfit(engine, about, bundle, gpus)
+        if misfit:
+            misfits.append(misfit)
+        reason = misfit.what if misfit else None if gpus else "it needs an NVIDIA GPU"
+        states.append(EngineState(path.name, reason is None, reason))
+    bad = bool(gpus) and not any(state.fits for state in states)
+    findings += [replace(misfit, problem=bad) for misfit in misfits]
+    return states
+
+
+def _misfit(engine: Engine, about: str, bundle: Bundle, gpus: list[Gpu]) -> Finding | None:
+    flavors = {flavor: why_not(flavor) for flavor in FLAVORS}
+    wanted = engine.key.flavor
+    if absent := flavors.get(wanted):
+        return Finding(about, *split(absent, ("; ",)))
+    there = wanted if wanted in flavors else None
+    version = str(importlib.import_module(there).__version__) if there else None
+    reason = why_not_here(engine, there, version, gpus[0].compute if gpus else None)
+    mend = f"build one for this machine: dlkit export {bundle.path} --trt"
+    return Finding(about, reason, mend) if reason else None

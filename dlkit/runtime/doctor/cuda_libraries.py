@@ -23,6 +23,8 @@ _PROVIDER = "libonnxruntime_providers_cuda.so"
 _OF_CUDA = re.compile(r"lib(cu|nv)(?!da\.so)")  # libcuda.so is the driver's own
 # Loaded at run time since ONNX Runtime 1.31 (its pull request 29252); convolutions want it.
 _CUDNN = "libcudnn.so.9"
+# cuDNN's wheel brings cuBLAS.
+_INSTALL = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
 _CUDA_WHEEL = (
     "pip uninstall -y onnxruntime; pip install onnxruntime-gpu"
     if ONNXRUNTIME == "onnxruntime-gpu"
@@ -60,10 +62,10 @@ def look(driver: Driver, onnxruntime: ModuleType | None, findings: list[Finding]
     missing = [name for name, path in libraries.items() if path is None]
     if required := [name for name in missing if name != _CUDNN]:
         findings.append(
-            Finding("onnxruntime", f"CUDA cannot load: {', '.join(required)} missing", cuda.install)
+            Finding("onnxruntime", f"CUDA cannot load: {', '.join(required)} missing", _INSTALL)
         )
     elif missing:
-        findings.append(Finding("onnxruntime", f"{_CUDNN} is missing", cuda.install, problem=False))
+        findings.append(Finding("onnxruntime", f"{_CUDNN} is missing", _INSTALL, problem=False))
     return cuda
 
 

@@ -65,7 +65,6 @@ class Cuda:
         onnxruntime_built_for: CUDA version that the installed ONNX Runtime was built for; empty
             where it was built without.
         libraries: where each library is that ONNX Runtime's CUDA provider needs; None: nowhere.
-        install: what brings those libraries.
     """
 
     why_none: str | None
@@ -74,7 +73,6 @@ class Cuda:
     gpus: list[Gpu] = field(default_factory=list)
     onnxruntime_built_for: str = ""
     libraries: dict[str, str | None] = field(default_factory=dict)
-    install: str = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
 
 
 @dataclass(frozen=True)
