@@ -128,6 +128,17 @@ def test_a_machine_that_only_deploys(tmp_path: Path) -> None:
     assert all(state["opset"] for state in told.data["bundles"])  # read without onnx
 
 
+def test_a_broken_library_does_not_end_the_look_at_the_others(tmp_path: Path) -> None:
+    (tmp_path / "openvino").mkdir()
+    (tmp_path / "openvino" / "__init__.py").write_text("")  # imports, and has nothing
+    told = doctor(path=tmp_path)
+    lines = told.findings("openvino on cpu")
+    assert len(lines) == len(shipped())
+    assert all("AttributeError" in line for line in lines)
+    assert {r["runs"] for r in told.data["runs"] if r["backend"] == "openvino"} == {False}
+    assert any(r["runs"] for r in told.data["runs"] if r["backend"] == "onnxruntime")
+
+
 def test_numpy_gone_is_told_not_a_crash(tmp_path: Path) -> None:
     (tmp_path / "numpy").mkdir()
     (tmp_path / "numpy" / "__init__.py").write_text("raise ImportError('planted')\n")
@@ -144,7 +155,8 @@ def test_limits_of_control_groups(tmp_path: Path) -> None:
     member = tmp_path / "member"
     plant("member", "0::/a/b\n")
     assert control_group(tmp_path, member) == (None, None)
-    plant("a/b/cpu.max", "max 100000\n")
+    plant("cpu.max", "max 100000\n")
+    plant("a/b/cpu.max", "200000 100000\n")
     plant("a/cpu.max", "150000 100000\n")  # the group above allows less
     plant("a/b/memory.max", "1073741824\n")
     assert control_group(tmp_path, member) == (1.5, 2**30)
