@@ -14,18 +14,19 @@ from pathlib import Path
 
 import onnx
 import pytest
-from doctor_process import (
+
+from dlkit.bundle import shipped
+from dlkit.plugins import Plugins
+from dlkit.runtime.device import no_cuda
+from dlkit.runtime.doctor.machine import control_group
+
+from .doctor_process import (
     ROOT,
     Told,
     doctor,
     run,
     wheel,
 )
-
-from dlkit.bundle import shipped
-from dlkit.plugins import Plugins
-from dlkit.runtime.device import no_cuda
-from dlkit.runtime.doctor.machine import control_group
 
 
 def test_this_machine() -> None:

@@ -12,7 +12,13 @@ from typing import Any
 
 import onnx
 import pytest
-from doctor_process import (
+
+from dlkit.bundle import Bundle
+from dlkit.engine import Engine, EngineKey
+from dlkit.errors import BundleError
+from dlkit.runtime.doctor.onnx_header import read_header
+
+from .doctor_process import (
     Told,
     bundle,
     doctor,
@@ -20,11 +26,6 @@ from doctor_process import (
     with_compiler,
     without_gpu,
 )
-
-from dlkit.bundle import Bundle
-from dlkit.engine import Engine, EngineKey
-from dlkit.errors import BundleError
-from dlkit.runtime.doctor.onnx_header import read_header
 
 
 def test_too_new_an_ir_version_or_opset(tmp_path: Path) -> None:

@@ -9,16 +9,17 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from doctor_process import (
+
+from dlkit.runtime.doctor.elf import needed
+from dlkit.runtime.doctor.gpu import on_the_bus
+
+from .doctor_process import (
     CC,
     doctor,
     plant_driver,
     with_compiler,
     without_gpu,
 )
-
-from dlkit.runtime.doctor.elf import needed
-from dlkit.runtime.doctor.gpu import on_the_bus
 
 
 @without_gpu
