@@ -7,6 +7,7 @@ import functools
 import sys
 
 _CUDA_SUCCESS = 0
+_DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 
 @functools.cache
@@ -15,9 +16,8 @@ def no_cuda() -> str | None:
 
     Asks the driver library itself (CUDA Driver API: cuInit, cuDeviceGetCount).
     """
-    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     try:
-        driver = ctypes.CDLL(name)
+        driver = ctypes.CDLL(_DRIVER)
     except OSError:
         return "no NVIDIA driver on this machine; install one, or use --device cpu"
     count = ctypes.c_int(0)
@@ -26,3 +26,24 @@ def no_cuda() -> str | None:
     if driver.cuDeviceGetCount(ctypes.byref(count)) != _CUDA_SUCCESS or count.value == 0:
         return "the NVIDIA driver sees no GPU; see nvidia-smi, or use --device cpu"
     return None
+
+
+@functools.cache
+def compute_capability(index: int = 0) -> str | None:
+    """Compute capability of a GPU, e.g. ``8.9``; None when there is none.
+
+    CUDA Driver API: cuDeviceGetAttribute with CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR (75)
+    and _MINOR (76).
+    """
+    if no_cuda() is not None:
+        return None
+    driver = ctypes.CDLL(_DRIVER)
+    device, value = ctypes.c_int(), ctypes.c_int()
+    if driver.cuDeviceGet(ctypes.byref(device), index) != _CUDA_SUCCESS:
+        return None
+    parts = []
+    for attribute in (75, 76):
+        if driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, device) != _CUDA_SUCCESS:
+            return None
+        parts.append(str(value.value))
+    return ".".join(parts)
