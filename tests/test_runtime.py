@@ -19,6 +19,8 @@ import dlkit
 from dlkit import images
 from dlkit.bundle import Bundle, shipped
 from dlkit.errors import BackendError, BundleError, InputError, UsageError
+from dlkit.runtime.backends.onnxruntime import OnnxRuntimeSession
+from dlkit.runtime.device import no_cuda
 from dlkit.runtime.model import TASKS
 from dlkit.runtime.session import BACKENDS, Opened, open_session
 from dlkit.runtime.tasks.recognize import Recognizer
@@ -143,6 +145,18 @@ def test_named_device_never_falls_back() -> None:
         open_session(bundle, "onnxruntime", "cuda")
 
 
+def test_onnxruntime_that_falls_back_in_silence_is_refused(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The real ONNX Runtime, asked for CUDA where it cannot have it."""
+    if no_cuda() is None:
+        return  # the gpu tests show the other side
+    message = r"asked onnxruntime for CUDAExecutionProvider, got CPUExecutionProvider.*CUDA 1\d"
+    with pytest.raises(BackendError, match=message):
+        OnnxRuntimeSession(Bundle.open("digits"), "cuda", 1)
+    assert capfd.readouterr().out == ""
+
+
 @pytest.mark.parametrize(
     "backend", [name for name in BACKENDS.names() if "cpu" in BACKENDS.load(name).DEVICES]
 )
@@ -221,6 +235,46 @@ def test_a_failing_batch_is_retried_image_by_image() -> None:
     items = [Loaded(index, pixels) for index, pixels in enumerate([good, bad, good])]
     results = list(infer(items, Fails(), recognizer.finish, 3))
     assert [result.error is None for result in results] == [True, False, True]
+
+
+def test_a_session_that_can_is_kept_one_batch_ahead() -> None:
+    from fake_gpu import FakeGpu, FakeNetwork
+
+    from dlkit.runtime.pipeline import Loaded, infer
+    from dlkit.runtime.profile import Profile
+    from dlkit.runtime.streams import Streams
+
+    gpu = FakeGpu()
+    profile = Profile((1, 8, 8), (2, 8, 8), (2, 8, 8))
+    streams = Streams(gpu, FakeNetwork(gpu, profile), np.dtype(np.uint8), np.dtype(np.uint8))
+
+    class Submits:
+        backend, device = "fake", "cuda"
+
+        def submit(self, batch: np.ndarray) -> object:  # type: ignore[type-arg]
+            if (batch == 77).all(axis=(1, 2)).any():
+                gpu.fail["synchronize"] = BackendError("lost")
+            return streams.submit(batch)
+
+        def __call__(self, batch: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+            raise AssertionError("submit is there")
+
+    def answer(row: np.ndarray, note: object) -> int:  # type: ignore[type-arg]
+        return int(row[0, 0])
+
+    items = [Loaded(index, np.full((8, 8), index, np.uint8)) for index in range(11)]
+    results = list(infer(iter(items), Submits(), answer, 2))
+    assert [(result.source, result.answer) for result in results] == [
+        (index, 255 - index) for index in range(11)
+    ]
+    first = gpu.log.index("synchronize")
+    assert gpu.log[:first].count("enqueue") == 2
+    bad = Loaded(77, np.full((8, 8), 77, np.uint8))
+    results = list(infer(iter([*items[:3], bad, *items[3:]]), Submits(), answer, 2))
+    assert [result.source for result in results if result.error] == [77]
+    assert [result.answer for result in results if not result.error] == [
+        255 - index for index in range(11)
+    ]
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

@@ -20,6 +20,9 @@ DEVICES = ("auto", "cpu", "cuda")
 class Session(Protocol):
     """A loaded model. Calls may come from one thread at a time.
 
+    It may have ``submit(batch)`` too, which begins to run a batch and gives something whose
+    ``result()`` is the output; the pipeline then keeps one batch ahead.
+
     Attributes:
         backend: name of the backend, e.g. ``onnxruntime``.
         device: ``cpu`` or ``cuda``.

@@ -201,7 +201,7 @@ def why_invalid(trt: ModuleType, runtime: Any, plan: bytes) -> str | None:
     validity, diagnostics = runtime.get_engine_validity(plan)
     if validity.name != "INVALID":
         return None
-    return ", ".join(diagnostic_names(trt, diagnostics)) or "INVALID, without a reason"
+    return ", ".join(diagnostic_names(trt, diagnostics)) or f"INVALID: {logger(trt).last}"
 
 
 def diagnostic_names(trt: ModuleType, diagnostics: Any) -> list[str]:
