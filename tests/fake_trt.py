@@ -12,9 +12,10 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
-from fake_gpu import FakeContext, FakeGpu, FakeNetwork
 
 from dlkit.runtime.profile import Profile
+
+from .fake_gpu import FakeContext, FakeGpu, FakeNetwork
 
 Names = Mapping[str, Sequence[str]]
 

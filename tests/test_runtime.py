@@ -238,11 +238,11 @@ def test_a_failing_batch_is_retried_image_by_image() -> None:
 
 
 def test_a_session_that_can_is_kept_one_batch_ahead() -> None:
-    from fake_gpu import FakeGpu, FakeNetwork
-
     from dlkit.runtime.pipeline import Loaded, infer
     from dlkit.runtime.profile import Profile
     from dlkit.runtime.streams import Streams
+
+    from .fake_gpu import FakeGpu, FakeNetwork
 
     gpu = FakeGpu()
     profile = Profile((1, 8, 8), (2, 8, 8), (2, 8, 8))

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fake_gpu import FakeGpu, FakeNetwork
 from numpy.typing import NDArray
 
 from dlkit.errors import BackendError
 from dlkit.runtime.profile import Profile
 from dlkit.runtime.slot import GRAPHS
 from dlkit.runtime.streams import Streams
+
+from .fake_gpu import FakeGpu, FakeNetwork
 
 PROFILE = Profile((1, 4, 4), (4, 8, 8), (8, 40, 16))
 UINT8 = np.dtype(np.uint8)

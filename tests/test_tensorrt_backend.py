@@ -22,8 +22,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_gpu import FakeGpu
-from fake_trt import make_trt, plan
 
 from dlkit.bundle import Bundle
 from dlkit.engine import Engine, EngineKey
@@ -36,6 +34,9 @@ from dlkit.runtime.engines import why_not_here
 from dlkit.runtime.profile import Profile
 from dlkit.runtime.session import open_session
 from dlkit.spec import ModelSpec, TensorSpec
+
+from .fake_gpu import FakeGpu
+from .fake_trt import make_trt, plan
 
 PROFILE = Profile((1, 4, 4), (4, 8, 8), (8, 40, 16))
 KEY = EngineKey(

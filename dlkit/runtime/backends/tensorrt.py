@@ -42,6 +42,7 @@ class TensorRtSession:
 
     Attributes:
         engine: the engine that runs.
+        sha256: hash of that engine's bytes.
         passed_over: reason by file name of engines that would have been better or just as good.
     """
 
@@ -50,6 +51,7 @@ class TensorRtSession:
 
     def __init__(self, bundle: Bundle, engine: Engine, passed_over: dict[str, str]) -> None:
         self.engine = engine
+        self.sha256 = engine.sha256
         self.passed_over = passed_over
         plan = engine.read()
         source, target = (np.dtype(spec.dtype) for spec in (bundle.spec.input, bundle.spec.output))
