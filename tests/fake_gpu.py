@@ -34,6 +34,7 @@ class FakeGpu:
         self.graphs: dict[int, list[Work]] = {}
         self.fail: dict[str, BackendError] = {}
         self.log: list[str] = []
+        self.waited: list[int] = []  # streams that were waited for, in order
         self.closed = False
         self._next = 0x1000
 
@@ -63,6 +64,7 @@ class FakeGpu:
 
     def synchronize(self, stream: int) -> None:
         self._begin("synchronize")
+        self.waited.append(stream)
         assert self.recording[stream] is None, "a stream that records cannot be waited for"
         mine = self.streams[stream]
         while mine:

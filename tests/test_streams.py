@@ -77,6 +77,9 @@ def test_parts_of_one_batch_overlap() -> None:
     first = gpu.log.index("synchronize")
     assert gpu.log[:first].count("enqueue") == 2
     assert len(gpu.streams) == 2
+    gpu.waited.clear()
+    streams.submit(images(48)).result()
+    assert gpu.waited == sorted(gpu.streams) * 3  # always the one that began first
 
 
 def test_one_slot_is_enough_for_small_batches() -> None:
