@@ -59,7 +59,7 @@ def time_calls(call: Callable[[], object], seconds: float) -> list[float]:
 
 
 def throughput(run: Any, pixels: Any, seconds: float) -> float:
-    """Images per second, one batch ahead where the backend can, as dlkit's pipeline does it."""
+    """Images per second, one batch ahead where the backend can."""
     submit = getattr(run, "submit", None)
     done, ahead = 0, deque[Any]()
     start = time.perf_counter()

@@ -9,6 +9,8 @@ it does.
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +36,8 @@ class FakeGpu:
         self.graphs: dict[int, list[Work]] = {}
         self.fail: dict[str, BackendError] = {}
         self.log: list[str] = []
+        self.delay = 0.0  # seconds that each wait takes
+        self._running = threading.Lock()
         self.waited: list[int] = []  # streams that were waited for, in order
         self.closed = False
         self._next = 0x1000
@@ -65,12 +69,15 @@ class FakeGpu:
     def synchronize(self, stream: int) -> None:
         self._begin("synchronize")
         self.waited.append(stream)
-        assert self.recording[stream] is None, "a stream that records cannot be waited for"
-        mine = self.streams[stream]
-        while mine:
-            for queue in self.streams.values():  # the others run at the same time
-                if queue:
-                    queue.pop(0)()
+        time.sleep(self.delay)
+        while True:
+            with self._running:
+                assert self.recording[stream] is None, "a stream that records is waited for"
+                if not self.streams[stream]:
+                    return
+                for queue in self.streams.values():  # the others run at the same time
+                    if queue:
+                        queue.pop(0)()
 
     def allocate(self, size: int) -> int:
         self._begin("allocate")
@@ -134,7 +141,8 @@ class FakeGpu:
 
     def launch(self, stream: int, graph: Any) -> None:
         self._begin("launch")
-        self.streams[stream] += self.graphs[graph]
+        for work in self.graphs[graph]:
+            self.enqueue(stream, work)
 
     def destroy_graph(self, graph: Any) -> None:
         self._begin("destroy_graph")

@@ -237,46 +237,6 @@ def test_a_failing_batch_is_retried_image_by_image() -> None:
     assert [result.error is None for result in results] == [True, False, True]
 
 
-def test_a_session_that_can_is_kept_one_batch_ahead() -> None:
-    from dlkit.runtime.pipeline import Loaded, infer
-    from dlkit.runtime.profile import Profile
-    from dlkit.runtime.streams import Streams
-
-    from .fake_gpu import FakeGpu, FakeNetwork
-
-    gpu = FakeGpu()
-    profile = Profile((1, 8, 8), (2, 8, 8), (2, 8, 8))
-    streams = Streams(gpu, FakeNetwork(gpu, profile), np.dtype(np.uint8), np.dtype(np.uint8))
-
-    class Submits:
-        backend, device = "fake", "cuda"
-
-        def submit(self, batch: np.ndarray) -> object:  # type: ignore[type-arg]
-            if (batch == 77).all(axis=(1, 2)).any():
-                gpu.fail["synchronize"] = BackendError("lost")
-            return streams.submit(batch)
-
-        def __call__(self, batch: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-            raise AssertionError("submit is there")
-
-    def answer(row: np.ndarray, note: object) -> int:  # type: ignore[type-arg]
-        return int(row[0, 0])
-
-    items = [Loaded(index, np.full((8, 8), index, np.uint8)) for index in range(11)]
-    results = list(infer(iter(items), Submits(), answer, 2))
-    assert [(result.source, result.answer) for result in results] == [
-        (index, 255 - index) for index in range(11)
-    ]
-    first = gpu.log.index("synchronize")
-    assert gpu.log[:first].count("enqueue") == 2
-    bad = Loaded(77, np.full((8, 8), 77, np.uint8))
-    results = list(infer(iter([*items[:3], bad, *items[3:]]), Submits(), answer, 2))
-    assert [result.source for result in results if result.error] == [77]
-    assert [result.answer for result in results if not result.error] == [
-        255 - index for index in range(11)
-    ]
-
-
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_killed_run_leaves_only_whole_files(how: signal.Signals, tmp_path: Path) -> None:
     scans = tmp_path / "scans"

@@ -91,8 +91,6 @@ def infer(
 ) -> Iterator[Result[Source]]:
     """Run the session over batches of equal shape, in the caller's thread.
 
-    A session that has ``submit`` (see ``TensorRtSession``) is given the next batch before the
-    answers of the last one are taken, so its device does not wait for this thread.
     A batch that fails is run again image by image, so that one bad image costs only itself.
 
     Raises:
@@ -101,8 +99,6 @@ def infer(
     if batch < 1:
         raise UsageError(f"batch is {batch}, expected 1 or more")
     waiting: dict[tuple[int, ...], list[Loaded[Source]]] = {}
-    begun: deque[_Begun[Source]] = deque()
-    ahead = 1 if hasattr(session, "submit") else 0
     count = 0
     for item in loaded:
         if item.pixels is None:
@@ -118,15 +114,9 @@ def infer(
             shape = next(item.pixels.shape for item in group if item.pixels is not None)
             del waiting[shape]
             count -= len(group)
-            begun.append(_begin(group, session))
-            while len(begun) > ahead:
-                yield from _end(begun.popleft(), session, finish)
+            yield from _run(group, session, finish)
     for group in waiting.values():
-        begun.append(_begin(group, session))
-        while len(begun) > ahead:
-            yield from _end(begun.popleft(), session, finish)
-    while begun:
-        yield from _end(begun.popleft(), session, finish)
+        yield from _run(group, session, finish)
 
 
 def write(
@@ -147,37 +137,16 @@ def write(
         yield from _ahead(pool, save_one, results, 2 * workers)
 
 
-@dataclass(frozen=True)
-class _Begun(Generic[Source]):
-    """A batch that the session was given, and its output, a ticket for it, or an error."""
-
-    group: list[Loaded[Source]]
-    output: Any
-
-
-def _begin(group: list[Loaded[Source]], session: Session) -> _Begun[Source]:
-    batch = np.stack([item.pixels for item in group if item.pixels is not None])
-    run: Callable[[NDArray[Any]], Any] = getattr(session, "submit", session)
+def _run(group: list[Loaded[Source]], session: Session, finish: Finish) -> Iterator[Result[Source]]:
     try:
-        return _Begun(group, run(batch))
+        outputs = session(np.stack([item.pixels for item in group if item.pixels is not None]))
     except Exception as error:  # each backend has its own; none may cost the whole run
-        return _Begun(group, error)
-
-
-def _end(begun: _Begun[Source], session: Session, finish: Finish) -> Iterator[Result[Source]]:
-    group, outputs = begun.group, begun.output
-    try:
-        if isinstance(outputs, Exception):
-            raise outputs
-        if hasattr(outputs, "result"):
-            outputs = outputs.result()
-    except Exception as error:
         if len(group) == 1:
             line = str(error).strip().partition("\n")[0]
             yield Result(group[0].source, error=InputError(f"inference failed: {line}"))
             return
         for item in group:
-            yield from _end(_begin([item], session), session, finish)
+            yield from _run([item], session, finish)
         return
     for item, output in zip(group, outputs, strict=True):
         try:

@@ -21,7 +21,7 @@ class Session(Protocol):
     """A loaded model. Calls may come from one thread at a time.
 
     It may have ``submit(batch)`` too, which begins to run a batch and gives something whose
-    ``result()`` is the output; the pipeline then keeps one batch ahead.
+    ``result()`` is the output, so that the next batch can be given before the last one is done.
 
     Attributes:
         backend: name of the backend, e.g. ``onnxruntime``.

@@ -88,6 +88,8 @@ class Slot:
     Attributes:
         pending: the part that is running, or None.
         refusal: why work is not recorded as graphs, or None.
+        stream: its stream.
+        waiting: threads that wait for the stream; a stream must not be recorded meanwhile.
     """
 
     def __init__(
@@ -102,7 +104,8 @@ class Slot:
         self._pinned: dict[str, Bytes] = {}
         self.pending: _Pending | None = None
         self.refusal: str | None = None
-        self._stream = device.create_stream()
+        self.waiting = 0
+        self.stream = device.create_stream()
 
     def start(self, part: NDArray[Any], first: int, ticket: Ticket) -> None:
         """Begin to run a part; nothing is waited for. ``part`` is the caller's again on return."""
@@ -111,9 +114,9 @@ class Slot:
             self._recorded.move_to_end(shape)
             context, output = recorded.context, recorded.output
             self._fill(part, shape)
-            self._device.launch(self._stream, recorded.graph)
+            self._device.launch(self.stream, recorded.graph)
         else:
-            again = shape in self._seen and self.refusal is None
+            again = shape in self._seen and self.refusal is None and not self.waiting
             context = self._network.create_context(settled=True) if again else self._common()
             output, scratch = context.set_shape(shape)
             self._reserve("input", prod(shape) * self._source.itemsize)
@@ -133,7 +136,7 @@ class Slot:
         """Wait for the part that is running and hand its rows over; the padding stays behind."""
         if self.pending is None:
             return
-        self._device.synchronize(self._stream)
+        self._device.synchronize(self.stream)
         pending, self.pending = self.pending, None
         output = self._view("output", pending.output, self._target)
         pending.rows[...] = output[: len(pending.rows)]
@@ -141,7 +144,7 @@ class Slot:
     def abandon(self, error: BackendError) -> None:
         """Forget the part that is running, after an error."""
         with suppress(BackendError):
-            self._device.synchronize(self._stream)
+            self._device.synchronize(self.stream)
         if self.pending is not None:
             self.pending.ticket.fail(error)
             self.pending = None
@@ -161,7 +164,7 @@ class Slot:
             with suppress(BackendError):
                 self._device.free(self._memory.popitem()[1][0])
         with suppress(BackendError):
-            self._device.destroy_stream(self._stream)
+            self._device.destroy_stream(self.stream)
 
     def _common(self) -> Context:
         """The context for shapes that may not come again."""
@@ -177,24 +180,24 @@ class Slot:
     def _enqueue(self, context: Context, shape: Shape, output: Shape) -> None:
         source = self._pinned["input"][: prod(shape) * self._source.itemsize]
         target = self._pinned["output"][: prod(output) * self._target.itemsize]
-        self._device.upload(self._stream, self._memory["input"][0], source)
-        context.enqueue(self._memory["input"][0], self._memory["output"][0], self._stream)
-        self._device.download(self._stream, target, self._memory["output"][0])
+        self._device.upload(self.stream, self._memory["input"][0], source)
+        context.enqueue(self._memory["input"][0], self._memory["output"][0], self.stream)
+        self._device.download(self.stream, target, self._memory["output"][0])
 
     def _record(self, context: Context, shape: Shape, output: Shape) -> None:
         """Record a shape's work as a graph; where that is refused, say why and go on without."""
-        self.refusal = context.why_no_capture(self._stream)
+        self.refusal = context.why_no_capture(self.stream)
         if self.refusal is not None:
             return
         try:
-            self._device.begin_capture(self._stream)
+            self._device.begin_capture(self.stream)
             try:
                 self._enqueue(context, shape, output)
             except BaseException:
                 with suppress(BackendError):
-                    self._device.destroy_graph(self._device.end_capture(self._stream))
+                    self._device.destroy_graph(self._device.end_capture(self.stream))
                 raise
-            graph = self._device.end_capture(self._stream)
+            graph = self._device.end_capture(self.stream)
         except BackendError as error:
             self.refusal = str(error)
             return

@@ -6,6 +6,7 @@ of one slot overlap the execution of another. Nothing here knows CUDA or TensorR
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from contextlib import suppress
 from typing import Any
@@ -23,7 +24,8 @@ SLOTS = 2
 class Streams:
     """A network on a device, with up to ``slots`` parts on their way at once.
 
-    Calls may come from one thread at a time. It owns device and network from here on.
+    Calls may come from any thread: one that waits for its batch lets others begin theirs. ``close``
+    is for when no other thread is inside. It owns device and network from here on.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Streams:
         self._slots: list[Slot] = []
         self._busy: deque[Slot] = deque()  # the one that began first comes first
         self._closed = False
+        self._lock = threading.RLock()
 
     @property
     def refusal(self) -> str | None:
@@ -61,41 +64,60 @@ class Streams:
         profile = self._network.profile
         profile.check(batch.shape)
         ticket = Ticket(self.finish, len(batch))
-        try:
-            self._device.make_current()
-            for first, last in profile.parts(len(batch)):
-                slot = self._idle_slot()
-                slot.start(batch[first:last], first, ticket)
-                self._busy.append(slot)
-        except BaseException as error:
-            self._abandon(error)
-            raise
+        with self._lock:
+            try:
+                self._device.make_current()
+                for first, last in profile.parts(len(batch)):
+                    slot = self._idle_slot()
+                    slot.start(batch[first:last], first, ticket)
+                    self._busy.append(slot)
+            except BaseException as error:
+                self._abandon(error)
+                raise
         return ticket
 
     def finish(self, ticket: Ticket) -> None:
         """Wait for every part of a ticket that is still on its way."""
-        try:
-            for slot in [one for one in self._busy if _is_for(one, ticket)]:
+        while (slot := self._wait_for(ticket)) is not None:
+            try:
                 self._device.make_current()
-                slot.finish()
-                self._busy.remove(slot)
-        except BaseException as error:
-            self._abandon(error)
-            raise
+                self._device.synchronize(slot.stream)  # without the lock: others may begin theirs
+                with self._lock:
+                    # Unless another thread needed the slot and did it.
+                    if _is_for(slot, ticket):
+                        slot.finish()
+                        self._busy.remove(slot)
+            except BaseException as error:
+                with self._lock:
+                    self._abandon(error)
+                raise
+            finally:
+                with self._lock:
+                    slot.waiting -= 1
+
+    def _wait_for(self, ticket: Ticket) -> Slot | None:
+        """A slot where a part of the ticket runs, marked as waited for; None when all is done."""
+        with self._lock:
+            for slot in self._busy:
+                if _is_for(slot, ticket):
+                    slot.waiting += 1
+                    return slot
+        return None
 
     def close(self) -> None:
         """Free all memory and let go of engine and GPU; a second call does nothing."""
-        if self._closed:
-            return
-        self._closed = True
-        with suppress(BackendError):
-            self._device.make_current()
-        for slot in self._slots:
-            slot.close()
-        self._slots, self._busy = [], deque()
-        self._network.close()
-        with suppress(BackendError):
-            self._device.close()
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            with suppress(BackendError):
+                self._device.make_current()
+            for slot in self._slots:
+                slot.close()
+            self._slots, self._busy = [], deque()
+            self._network.close()
+            with suppress(BackendError):
+                self._device.close()
 
     def _idle_slot(self) -> Slot:
         for slot in self._slots:

@@ -38,7 +38,7 @@ def unavailable(bundle: Bundle, device: str) -> str | None:
 
 
 class TensorRtSession:
-    """An engine on the GPU. Calls may come from one thread at a time.
+    """An engine on the GPU. Calls may come from any thread; ``close`` is for when none is inside.
 
     Attributes:
         engine: the engine that runs.
@@ -48,6 +48,7 @@ class TensorRtSession:
 
     backend = "tensorrt"
     device = "cuda"
+    concurrent = True  # while one thread waits, others may begin their batches
 
     def __init__(self, bundle: Bundle, engine: Engine, passed_over: dict[str, str]) -> None:
         self.engine = engine
@@ -108,8 +109,11 @@ def _close_quietly(streams: Streams, network: TensorRtNetwork) -> None:
     streams.close()
 
 
-def open_session(bundle: Bundle, device: str, threads: int) -> TensorRtSession:
-    """Load the first engine of the bundle that this machine runs; ``threads`` does not matter."""
+def open_session(bundle: Bundle, device: str, threads: int, callers: int = 1) -> TensorRtSession:
+    """Load the first engine of the bundle that this machine runs.
+
+    ``threads`` and ``callers`` do not matter: the GPU computes, and any thread may call.
+    """
     found = find_engines(bundle)
     refused = dict(found.refused)
     for engine in found.fitting:
