@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +32,14 @@ class Bundle:
         spec: what the model takes and gives.
         sha256: hash of model.onnx, hexadecimal.
         origin: recipe, checkpoint hash and library versions that it was made from.
-        parity: what ``dlkit verify`` measured, or empty.
+        certificate: what ``dlkit verify`` measured, and of which files; or empty.
     """
 
     path: Path
     spec: ModelSpec
     sha256: str
     origin: Mapping[str, Any] = field(default_factory=dict)
-    parity: Mapping[str, Any] = field(default_factory=dict)
+    certificate: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def onnx(self) -> Path:
@@ -70,7 +70,7 @@ class Bundle:
             spec=spec,
             sha256=str(_part(data, "onnx", path).get("sha256")),
             origin=data.get("origin", {}),
-            parity=data.get("parity", {}),
+            certificate=data.get("certificate", {}),
         )
         if not bundle.onnx.is_file():
             raise BundleError(f"{path} has no model.onnx: copy the whole folder, or export again")
@@ -102,11 +102,26 @@ class Bundle:
             bundle._write_json()
         return cls.open(path)
 
-    def with_parity(self, parity: Mapping[str, Any]) -> Bundle:
+    def with_certificate(self, certificate: Mapping[str, Any]) -> Bundle:
         """Write what was verified into model.json; gives the bundle with it."""
-        bundle = Bundle(self.path, self.spec, self.sha256, self.origin, parity)
+        bundle = replace(self, certificate=certificate)
         bundle._write_json()
         return bundle
+
+    def uncertified(self, sha256: str) -> str | None:
+        """Why a file of the bundle counts as not verified, with the mend; None when it is.
+
+        Args:
+            sha256: hash of model.onnx, or of the engine that is run.
+        """
+        mend = f"Measure it: dlkit verify {self.path}"
+        if not self.certificate:
+            return f"{self.path} has no certificate: nobody measured that it computes right. {mend}"
+        measured = self.certificate.get("measured", [])
+        hashes = {row.get("sha256") for row in measured if isinstance(row, dict)}
+        if self.certificate.get("onnx_sha256") != self.sha256 or sha256 not in hashes:
+            return f"{self.path}: the certificate is for other files than the one that runs. {mend}"
+        return None
 
     def _write_json(self) -> None:
         data = {
@@ -114,7 +129,7 @@ class Bundle:
             "spec": self.spec.to_json(),
             "onnx": {"sha256": self.sha256, "bytes": self.onnx.stat().st_size},
             "origin": self.origin,
-            "parity": self.parity,
+            "certificate": self.certificate,
         }
         write_bytes(self.path / "model.json", (json.dumps(data, indent=2) + "\n").encode())
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from dlkit.errors import BundleError
 
-PRECISIONS = ("fp32", "fp16")
+PRECISIONS = ("fp32", "fp16", "bf16")
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,28 @@ import torch
 from dlkit.bundle import Bundle
 from dlkit.export.onnx import export_run
 from dlkit.training.data.digits import load_digits
-from dlkit.training.recipe import ARCHITECTURES, load_recipe
+from dlkit.training.recipe import ARCHITECTURES, RECIPES, load_recipe
 from dlkit.training.run import Run
 
+_MANY_PARAMETERS = 10_000_000
 
-def untrained_run(folder: Path, recipe_name: str) -> Path:
+
+def small_recipes() -> list[str]:
+    """Every recipe that is small enough for two cores; at least one for every architecture."""
+    found = []
+    for name in RECIPES.names():
+        recipe = load_recipe(name)
+        with torch.device("meta"):
+            network = ARCHITECTURES.load(recipe.architecture).build(recipe.network)
+        size = sum(parameter.numel() for parameter in network.parameters())
+        if size < _MANY_PARAMETERS and not name.endswith(("wgan", "googlenet")):
+            found.append(name)
+    return found
+
+
+def untrained_run(folder: Path, recipe_name: str, seed: int = 7) -> Path:
     """A run with fresh weights: enough to export, in no time."""
-    recipe = replace(load_recipe(recipe_name), seed=7)
+    recipe = replace(load_recipe(recipe_name), seed=seed)
     torch.manual_seed(recipe.seed)
     network = ARCHITECTURES.load(recipe.architecture).build(recipe.network)
     run = Run(folder / recipe_name)

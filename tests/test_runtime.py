@@ -176,7 +176,7 @@ def test_shipped_bundles_are_small_and_verified() -> None:
     for name in shipped():
         bundle = Bundle.open(name)
         assert bundle.onnx.stat().st_size < 4e6
-        assert bundle.parity["onnx_sha256"] == bundle.sha256
+        assert bundle.certificate["onnx_sha256"] == bundle.sha256
 
 
 def test_damaged_bundles_are_refused(tmp_path: Path) -> None:

@@ -16,8 +16,15 @@ Item = TypeVar("Item")
 _FAILURES_SHOWN = 20
 
 
-def load_model(task: str, bundle: str, backend: str, device: str, console: Console) -> Any:
-    """Load the bundle and say what was chosen, and what was not."""
+def load_model(
+    task: str, bundle: str, backend: str, device: str, require_certificate: bool, console: Console
+) -> Any:
+    """Load the bundle; say what was chosen and what was not, and whether it was verified.
+
+    Raises:
+        BundleError: a certificate is required, and the file that would run has none.
+    """
+    from dlkit.errors import BundleError
     from dlkit.runtime.model import load
 
     model = load(bundle, backend=backend, device=device, task=task)
@@ -30,6 +37,10 @@ def load_model(task: str, bundle: str, backend: str, device: str, console: Conso
         console.print(
             f"  not {name}: {escape(reason)}", style="dim", highlight=False, soft_wrap=True
         )
+    if reason := model.bundle.uncertified(session.sha256):
+        if require_certificate:
+            raise BundleError(reason)
+        console.print(f"warning: {escape(reason)}", style="yellow", highlight=False, soft_wrap=True)
     return model
 
 

@@ -19,3 +19,7 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, or auto.")]
 Workers = Annotated[
     int, typer.Option(min=1, help="Threads that read, and as many that write, images.")
 ]
+RequireCertificate = Annotated[
+    bool,
+    typer.Option("--require-certificate", help="Run only what dlkit verify has certified."),
+]

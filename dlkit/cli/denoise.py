@@ -24,6 +24,7 @@ def command(
     device: _options.Device = "auto",
     batch: Annotated[int, typer.Option(min=1, help="Images of one size that run together.")] = 4,
     workers: _options.Workers = 2,
+    require_certificate: _options.RequireCertificate = False,
 ) -> None:
     """Clean noisy millimetre-wave scans; names, subfolders, sizes and bit depth are kept."""
     from rich.console import Console
@@ -40,7 +41,7 @@ def command(
     target = out or base.with_name(f"{base.name}-denoised")
     if any(target.resolve() in (path.resolve(), path.resolve().parent) for path in inputs):
         raise UsageError(f"--out {target} is where the inputs are: they would be overwritten")
-    denoiser = _folder.load_model("denoise", model, backend, device, console)
+    denoiser = _folder.load_model("denoise", model, backend, device, require_certificate, console)
     _folder.writable(target)
 
     def save(source: folder.Source, image: images.Image) -> None:

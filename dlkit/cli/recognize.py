@@ -24,6 +24,7 @@ def command(
     device: _options.Device = "auto",
     batch: Annotated[int, typer.Option(min=1, help="Images that run together.")] = 256,
     workers: _options.Workers = 2,
+    require_certificate: _options.RequireCertificate = False,
 ) -> None:
     """Recognize one bright digit on black an image: file, digit, probability, error."""
     from rich.console import Console
@@ -36,7 +37,9 @@ def command(
     folder.check(inputs)
     if out.is_dir():
         raise UsageError(f"--out {out} is a folder, expected a file such as {out}/predictions.csv")
-    recognizer = _folder.load_model("recognize", model, backend, device, console)
+    recognizer = _folder.load_model(
+        "recognize", model, backend, device, require_certificate, console
+    )
     _folder.writable(out.resolve().parent)
     with table.open_table(out) as rows:
         code = _folder.run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 
 from dlkit.bundle import Bundle, sha256
 from dlkit.errors import ExportError, UsageError
-from dlkit.export.precision import to_float16
+from dlkit.export.precision import to_half
 from dlkit.spec import PRECISIONS, ModelSpec, TensorSpec
 from dlkit.training.pixels import DIGIT_SIZE, PixelClassifier, wrap
 from dlkit.training.recipe import ARCHITECTURES, Recipe
@@ -22,18 +23,23 @@ from dlkit.training.run import Run
 
 # Read by ONNX Runtime 1.14, OpenVINO 2023 and TensorRT 8.6 and later.
 OPSET = 18
+# The first in which convolutions take bfloat16; TensorRT 10.8 and OpenVINO 2025 read it.
+OPSET_BFLOAT16 = 22
 INPUT, OUTPUT = "pixels", {"recognize": "probabilities", "denoise": "cleaned"}
 _MAX_BATCH = 4096
 _SMALLEST, _LARGEST = 16, 16384  # heights and widths that a denoiser's graph promises to take
 
 
-def export_run(path: Path, precision: str = "fp32", out: Path | None = None) -> Bundle:
+def export_run(
+    path: Path, precision: str = "fp32", out: Path | None = None, keep: Collection[str] = ()
+) -> Bundle:
     """Export a trained run.
 
     Args:
         path: the run's folder.
         precision: one of ``dlkit.spec.PRECISIONS``.
         out: the bundle's folder; ``default_bundle`` when None.
+        keep: names of nodes that stay float32, for ``fp16`` and ``bf16``.
 
     Raises:
         TrainingError: no run, or a damaged one.
@@ -44,19 +50,22 @@ def export_run(path: Path, precision: str = "fp32", out: Path | None = None) -> 
         raise UsageError(f"unknown precision '{precision}'. There are: {', '.join(PRECISIONS)}")
     run = Run(path)
     recipe = run.load_recipe()
-    graph, spec = export_network(recipe, run.load_network(), path.resolve().name, precision)
+    name = path.resolve().name
+    graph, spec = trace(recipe, run.load_network(), name, precision)
+    onnx_bytes = lower(graph, name, precision, keep)
     checkpoint = run.load_checkpoint()
     origin = {
-        "run": path.resolve().name,
+        "run": name,
         "checkpoint_sha256": sha256(run.checkpoint),
         "recipe": recipe.to_json(),
         "dataset": checkpoint.get("dataset"),
+        "kept_fp32": sorted(keep),
         "torch": torch.__version__,
         "onnx": onnx.__version__,
-        "opset": OPSET,
+        "opset": graph.opset_imports[""],
         "date": datetime.date.today().isoformat(),
     }
-    return Bundle.create(out or default_bundle(path, precision), graph, spec, origin)
+    return Bundle.create(out or default_bundle(path, precision), onnx_bytes, spec, origin)
 
 
 def default_bundle(run: Path, precision: str) -> Path:
@@ -64,10 +73,14 @@ def default_bundle(run: Path, precision: str) -> Path:
     return run / f"bundle-{precision}"
 
 
-def export_network(
+def trace(
     recipe: Recipe, network: torch.nn.Module, name: str, precision: str
-) -> tuple[bytes, ModelSpec]:
-    """A network, with its pixel wrapper, as the bytes of an ONNX file and its spec."""
+) -> tuple[ir.Model, ModelSpec]:
+    """A network, with its pixel wrapper, as a float32 graph, and the spec that it will have.
+
+    Args:
+        precision: that ``lower`` will give it: it decides the opset.
+    """
     task = recipe.task
     model = wrap(task, network.eval(), recipe.network).eval()
     batch = torch.export.Dim("n", min=1, max=_MAX_BATCH)
@@ -99,19 +112,31 @@ def export_network(
         multiple_of=multiple_of,
         labels=labels,
     )
-    graph = _trace(model, pixels, dims, spec)
-    if precision == "fp16":
-        graph = to_float16(graph)
+    opset = OPSET_BFLOAT16 if precision == "bf16" else OPSET
+    return _trace(model, pixels, dims, spec, opset), spec
+
+
+def lower(graph: ir.Model, name: str, precision: str, keep: Collection[str] = ()) -> bytes:
+    """A float32 graph, changed in place, as the bytes of an ONNX file in ``precision``.
+
+    Args:
+        name: of the network, for messages.
+        keep: names of nodes that stay float32.
+    """
+    if precision in ("fp16", "bf16"):
+        graph = to_half(graph, precision, keep)
+    elif keep:
+        raise UsageError(f"nodes to keep in fp32 make no sense in {precision}: use fp16 or bf16")
     proto = ir.to_proto(graph)
     try:
         onnx.checker.check_model(proto, full_check=True)
-    except onnx.checker.ValidationError as error:
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(f"{name}: the exported graph is invalid: {error}") from error
-    return proto.SerializeToString(), spec
+    return bytes(proto.SerializeToString())
 
 
 def _trace(
-    model: torch.nn.Module, pixels: torch.Tensor, dims: dict[int, Any], spec: ModelSpec
+    model: torch.nn.Module, pixels: torch.Tensor, dims: dict[int, Any], spec: ModelSpec, opset: int
 ) -> ir.Model:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -120,7 +145,7 @@ def _trace(
             model,
             (pixels,),
             dynamo=True,
-            opset_version=OPSET,
+            opset_version=opset,
             input_names=[spec.input.name],
             output_names=[spec.output.name],
             dynamic_shapes=(dims,),

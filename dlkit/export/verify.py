@@ -1,175 +1,261 @@
-"""Does a bundle still compute what the network computes?
-
-The reference is torch in float32 when the run is known, else ONNX Runtime on the CPU.
-"""
+"""Does a bundle still compute what the network computes? What was measured is its certificate."""
 
 from __future__ import annotations
 
 import datetime
+import importlib.metadata
 import platform
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from dlkit import images
-from dlkit.bundle import Bundle, sha256
-from dlkit.errors import BackendError, DlkitError, TrainingError
-from dlkit.runtime.session import open_session, runnable
-from dlkit.training.data.digits import load_digits
-from dlkit.training.data.mmwave import simulate
-from dlkit.training.data.pairs import HELD_OUT_SEED
-from dlkit.training.pixels import wrap
-from dlkit.training.run import Run
+from dlkit.bundle import Bundle
+from dlkit.errors import BackendError
+from dlkit.export.held_out import HeldOut, Outputs, held_out
+from dlkit.export.reference import find_network, torch_reference
+from dlkit.export.rounding import run_rounded
+from dlkit.runtime.device import gpu_name
+from dlkit.runtime.session import cpu_count, open_session, runnable
 
-# Largest and mean difference that is allowed, by task and precision. Probabilities are 0 to 1;
-# images are grey levels. float32 sums in another order differ by about 1e-6 relative, which can
-# move a rounded pixel by one level. float16 has 11 bits: 2^-11 = 0.0005 relative an operation,
-# which a deep network and a steep softmax or levels curve enlarge.
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What a precision may change.
+
+    Attributes:
+        largest, mean: absolute difference from the reference: probability, or grey levels.
+        loss: by how much each task metric may fall: accuracy (0 to 1) and SSIM, or dB of PSNR.
+    """
+
+    largest: float
+    mean: float
+    loss: float
+
+
+# float32 sums in another order differ by about 1e-6 relative, which can move a rounded pixel by
+# one level. float16 keeps 11 bits (2^-11 = 0.0005 relative an operation), bfloat16 8 (0.004),
+# eight-bit integers 256 steps of a range. A deep network and a steep softmax or levels curve
+# enlarge that at single places, hence a wide largest and a narrow mean; what counts for the user
+# is the metric, whose loss is small for each.
 TOLERANCES = {
-    ("recognize", "fp32"): (1e-4, 1e-5),
-    ("recognize", "fp16"): (0.05, 2e-3),
-    ("denoise", "fp32"): (1.0, 0.01),
-    ("denoise", "fp16"): (8.0, 0.5),
+    ("recognize", "fp32"): Tolerance(1e-4, 1e-5, 0.001),
+    ("recognize", "fp16"): Tolerance(0.05, 2e-3, 0.002),
+    ("recognize", "bf16"): Tolerance(0.3, 0.01, 0.004),
+    ("recognize", "int8"): Tolerance(0.6, 0.02, 0.005),
+    ("denoise", "fp32"): Tolerance(1.0, 0.01, 0.01),
+    ("denoise", "fp16"): Tolerance(8.0, 0.5, 0.05),
+    ("denoise", "bf16"): Tolerance(64.0, 2.0, 0.2),
+    ("denoise", "int8"): Tolerance(128.0, 4.0, 0.3),
 }
-_DIGITS = 257  # odd, and more than one batch of any backend
-_SCANS = ((168, 96), (170, 101))  # small, and of a size that needs padding
+# Distributions whose versions a certificate names, where they are installed.
+_LIBRARIES = (
+    "torch", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt",
+    "tensorrt_rtx_cu13", "numpy",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a backend is from the reference.
+    """How far one way to run the bundle is from the reference.
 
     Attributes:
+        backend: its name; ``rounded`` is ONNX Runtime on the graph that rounds after each node.
+        sha256: hash of the file that was run: model.onnx or an engine.
         largest, mean: absolute difference of outputs (probabilities, or grey levels).
         finite: no NaN and no infinity.
+        agreement: recognize: share of images with the reference's answer; denoise: mean PSNR in dB
+            against the reference's images, at most 100.
+        metrics: task metrics on the held-out images: ``accuracy``, or ``psnr`` (dB) and ``ssim``.
         within: inside the tolerance.
     """
 
     backend: str
     device: str
-    reference: str
+    sha256: str
     largest: float
     mean: float
     finite: bool
+    agreement: float
+    metrics: dict[str, float]
     within: bool
 
 
-def find_run(bundle: Bundle, run: Path | None) -> Run | None:
-    """The run that a bundle was exported from: the one named, else the folder around the bundle.
+@dataclass(frozen=True)
+class Verification:
+    """What ``verify`` measured.
 
-    Raises:
-        TrainingError: the run that was named has another checkpoint.
+    Attributes:
+        reference: what the bundle was compared with.
+        reference_metrics: its own task metrics.
+        data: the held-out images.
+        ways: one a backend and device.
     """
-    wanted = bundle.origin.get("checkpoint_sha256")
-    found = Run(run or bundle.path.resolve().parent)
-    if run is None and not found.checkpoint.is_file():
-        return None
-    found.load_recipe()
-    if not found.checkpoint.is_file():
-        raise TrainingError(f"{found.path} has no checkpoint.pt: train it first")
-    if sha256(found.checkpoint) != wanted:
-        if run is None:
-            return None
-        raise TrainingError(
-            f"{bundle.path} was not exported from the checkpoint in {run}: export it again"
-        )
-    return found
+
+    reference: str
+    reference_metrics: dict[str, float]
+    data: HeldOut
+    tolerance: Tolerance
+    ways: list[Difference]
+
+    @property
+    def within(self) -> bool:
+        """All ways are inside the tolerance."""
+        return all(way.within for way in self.ways)
 
 
-def verify(bundle: Bundle, run: Path | None = None) -> list[Difference]:
-    """Compare every backend that can run here with the reference, on real inputs.
+def verify(
+    bundle: Bundle,
+    run: Path | None = None,
+    data: str | None = None,
+    limit: int | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Verification:
+    """Compare every way to run the bundle here with the reference, on held-out images.
 
-    Writes what was measured into the bundle's model.json where all are within tolerance.
+    The reference is torch in float32 where the weights are known, else ONNX Runtime on the CPU.
+
+    Args:
+        data, limit: as ``held_out`` takes them.
+        progress: called with what is measured next.
 
     Raises:
         TrainingError: the run that was named does not fit.
+        InputError: the data cannot be read.
         BackendError: no backend runs here.
     """
-    source = find_run(bundle, run)
-    batches = _inputs(bundle)
+    say = progress or (lambda _: None)
+    say("reading held-out images")
+    images = held_out(bundle.spec, data, limit)
     ways = runnable(bundle)
     if not ways:
         raise BackendError(f"nothing on this machine can run {bundle.path}")
-    if source is not None:
-        reference, name = _torch_outputs(source, batches), "torch fp32"
+    found = find_network(bundle, run)
+    if found is not None:
+        recipe, network, name = found
+        say(name)
+        expected = torch_reference(recipe, network)(images.batches)
     else:
-        reference, name = _outputs(bundle, *ways[0], batches), " ".join(ways[0])
-    differences = [
-        _compare(
-            bundle, backend, device, name, reference, _outputs(bundle, backend, device, batches)
-        )
-        for backend, device in ways
-    ]
-    if all(difference.within for difference in differences):
-        _record(bundle, differences)
-    return differences
+        name = " on ".join(ways[0])
+        say(name)
+        expected = _outputs(bundle, *ways[0], images)[0]
+    tolerance = TOLERANCES[bundle.spec.task, bundle.spec.precision]
+    reference_metrics = images.score(expected[: images.scored])
+    differences = []
+
+    def measure(backend: str, device: str, sha256: str, outputs: Outputs) -> None:
+        differences.append(compare(images, tolerance, expected, outputs, backend, device, sha256))
+
+    for backend, device in ways:
+        say(f"{backend} on {device}")
+        outputs, sha256 = _outputs(bundle, backend, device, images)
+        measure(backend, device, sha256, outputs)
+    if bundle.spec.precision in ("fp16", "bf16"):
+        say("rounded after each node")
+        outputs = run_rounded(bundle.onnx.read_bytes(), images.batches)
+        measure("rounded", "cpu", bundle.sha256, outputs)
+    return Verification(name, reference_metrics, images, tolerance, differences)
 
 
-def _inputs(bundle: Bundle) -> list[NDArray[np.uint8]]:
-    """Held-out digits or simulated scans, and noise; batches of 1, odd and large."""
-    random = np.random.default_rng(0)
-    if bundle.spec.task == "recognize":
-        digits = load_digits("mnist-mini").test_images[:_DIGITS].numpy()
-        noise = random.integers(0, 256, (7, *digits.shape[1:]), dtype=np.uint8)
-        return [digits[:1], digits, noise]
-    scans = [
-        images.pad(simulate(HELD_OUT_SEED + index, size).noisy, bundle.spec.multiple_of)
-        for index, size in enumerate(_SCANS)
-    ]
-    noise = random.integers(0, 256, (3, 64, 96), dtype=np.uint8)
-    return [*(scan[None] for scan in scans), noise]
+def certify(bundle: Bundle, result: Verification) -> Bundle:
+    """Write the certificate into model.json; where something is out of tolerance, none stays."""
+    return bundle.with_certificate(_certificate(bundle, result) if result.within else {})
 
 
-def _torch_outputs(run: Run, batches: list[NDArray[np.uint8]]) -> list[NDArray[Any]]:
-    recipe = run.load_recipe()
-    model = wrap(recipe.task, run.load_network(), recipe.network).eval()
-    with torch.inference_mode():
-        return [model(torch.from_numpy(batch.copy())).numpy() for batch in batches]
-
-
-def _outputs(
-    bundle: Bundle, backend: str, device: str, batches: list[NDArray[np.uint8]]
-) -> list[NDArray[Any]]:
-    session = open_session(bundle, backend, device).session
-    return [session(batch) for batch in batches]
-
-
-def _compare(
-    bundle: Bundle,
+def compare(
+    images: HeldOut,
+    tolerance: Tolerance,
+    expected: Outputs,
+    outputs: Outputs,
     backend: str,
     device: str,
-    name: str,
-    reference: list[NDArray[Any]],
-    outputs: list[NDArray[Any]],
+    sha256: str,
 ) -> Difference:
-    for one, other in zip(reference, outputs, strict=True):
+    """Outputs beside the expected ones.
+
+    Raises:
+        BackendError: other shapes or types than expected.
+    """
+    for one, other in zip(expected, outputs, strict=True):
         if one.shape != other.shape or one.dtype != other.dtype:
-            raise DlkitError(
-                f"{backend} gave {other.dtype} {other.shape}, {name} {one.dtype} {one.shape}"
+            raise BackendError(
+                f"{backend} gave {other.dtype} {other.shape}, expected {one.dtype} {one.shape}"
             )
     gaps = np.concatenate(
         [
             np.abs(one.astype(np.float64) - other.astype(np.float64)).ravel()
-            for one, other in zip(reference, outputs, strict=True)
+            for one, other in zip(expected, outputs, strict=True)
         ]
     )
     finite = all(bool(np.isfinite(output).all()) for output in outputs)
-    most, mean = TOLERANCES[bundle.spec.task, bundle.spec.precision]
-    within = finite and float(gaps.max()) <= most and float(gaps.mean()) <= mean
-    return Difference(backend, device, name, float(gaps.max()), float(gaps.mean()), finite, within)
-
-
-def _record(bundle: Bundle, differences: list[Difference]) -> None:
-    bundle.with_parity(
-        {
-            "onnx_sha256": bundle.sha256,
-            "date": datetime.date.today().isoformat(),
-            "machine": platform.machine(),
-            "tolerance": TOLERANCES[bundle.spec.task, bundle.spec.precision],
-            "measured": [asdict(difference) for difference in differences],
-        }
+    # NaN is no number to compare or to write as JSON: count it as the largest value there is.
+    worst = 1.0 if outputs[0].dtype.kind == "f" else 255.0
+    gaps = np.nan_to_num(gaps, nan=worst, posinf=worst)
+    metrics = images.score(outputs[: images.scored])
+    before = images.score(expected[: images.scored])
+    lost = max(before[name] - metrics[name] for name in before)
+    largest, mean = float(gaps.max()), float(gaps.mean())
+    return Difference(
+        backend=backend,
+        device=device,
+        sha256=sha256,
+        largest=largest,
+        mean=mean,
+        finite=finite,
+        agreement=_agreement(expected[: images.scored], outputs[: images.scored]),
+        metrics=metrics,
+        within=finite
+        and largest <= tolerance.largest
+        and mean <= tolerance.mean
+        and lost <= tolerance.loss,
     )
+
+
+def _agreement(expected: Outputs, outputs: Outputs) -> float:
+    if expected[0].dtype.kind == "f":
+        same = [
+            a.argmax(axis=1) == b.argmax(axis=1) for a, b in zip(expected, outputs, strict=True)
+        ]
+        return float(np.concatenate(same).mean())
+    from dlkit.training.metrics import psnr
+
+    return float(np.mean([psnr(a[0], b[0]) for a, b in zip(expected, outputs, strict=True)]))
+
+
+def _outputs(bundle: Bundle, backend: str, device: str, images: HeldOut) -> tuple[Outputs, str]:
+    session = open_session(bundle, backend, device).session
+    return [session(batch) for batch in images.batches], session.sha256
+
+
+def _certificate(bundle: Bundle, result: Verification) -> dict[str, Any]:
+    return {
+        "onnx_sha256": bundle.sha256,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "reference": result.reference,
+        "reference_metrics": result.reference_metrics,
+        "data": {
+            "name": result.data.name,
+            "images": result.data.images,
+            "sha256": result.data.fingerprint(),
+        },
+        "tolerance": asdict(result.tolerance),
+        "measured": [asdict(way) for way in result.ways],
+        "versions": _versions(),
+        "hardware": {
+            "machine": f"{platform.system()} {platform.machine()}",
+            "processors": cpu_count(),
+            "gpu": gpu_name(),
+        },
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

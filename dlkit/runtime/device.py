@@ -47,3 +47,17 @@ def compute_capability(index: int = 0) -> str | None:
             return None
         parts.append(str(value.value))
     return ".".join(parts)
+
+
+@functools.cache
+def gpu_name(index: int = 0) -> str | None:
+    """Name of a GPU, e.g. ``NVIDIA L4``; None when there is none (cuDeviceGetName)."""
+    if no_cuda() is not None:
+        return None
+    driver = ctypes.CDLL(_DRIVER)
+    device, name = ctypes.c_int(), ctypes.create_string_buffer(256)
+    if driver.cuDeviceGet(ctypes.byref(device), index) != _CUDA_SUCCESS:
+        return None
+    if driver.cuDeviceGetName(name, len(name), device) != _CUDA_SUCCESS:
+        return None
+    return name.value.decode(errors="replace")

@@ -26,10 +26,12 @@ class Session(Protocol):
     Attributes:
         backend: name of the backend, e.g. ``onnxruntime``.
         device: ``cpu`` or ``cuda``.
+        sha256: hash of the file that it runs: model.onnx, or an engine.
     """
 
     backend: str
     device: str
+    sha256: str
 
     def __call__(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Run one batch. dtype and shape as ``ModelSpec.input`` and ``.output``.

@@ -28,6 +28,8 @@ def unavailable(bundle: Bundle, device: str) -> str | None:
     """Why ONNX Runtime cannot run the bundle on the device; None when it should."""
     if importlib.util.find_spec("onnxruntime") is None:
         return "onnxruntime is not installed; pip install onnxruntime-gpu"
+    if device == "cpu" and bundle.spec.precision == "bf16":
+        return "onnxruntime has no bfloat16 convolutions for the CPU; use openvino"
     if device == "cuda":
         if reason := no_cuda():
             return reason
@@ -47,6 +49,7 @@ class OnnxRuntimeSession:
         import onnxruntime
 
         self.device = device
+        self.sha256 = bundle.sha256
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
         options.intra_op_num_threads = threads

@@ -33,6 +33,7 @@ class OpenVinoSession:
         import openvino
 
         self.device = device
+        self.sha256 = bundle.sha256
         config = {
             "INFERENCE_NUM_THREADS": threads,
             # The graph's types are the truth; OpenVINO would else pick bfloat16 by itself.

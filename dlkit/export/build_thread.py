@@ -1,0 +1,84 @@
+"""Run a TensorRT build so that it shows how far it is and Ctrl-C stops it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+Progress = Callable[[str, float], None]
+_POLL = 0.1  # seconds between looks for Ctrl-C
+
+
+def run_build(
+    trt: ModuleType, builder: Any, network: Any, config: Any, progress: Progress | None
+) -> Any:
+    """Build in a thread; gives the plan, or None when TensorRT refuses.
+
+    The main thread stays free to see Ctrl-C, which it would not while a C++ call runs in it. The
+    build ends at its next step, then KeyboardInterrupt goes on.
+
+    Args:
+        progress: called with the innermost phase and the share that is done, 0 to 1.
+    """
+    monitor = _monitor(trt, progress)
+    config.progress_monitor = monitor
+    result: list[Any] = []
+    errors: list[BaseException] = []
+
+    def build() -> None:
+        try:
+            result.append(builder.build_serialized_network(network, config))
+        except BaseException as error:  # handed to the caller's thread
+            errors.append(error)
+
+    thread = threading.Thread(target=build, name="tensorrt-build")
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(_POLL)
+    except KeyboardInterrupt:
+        monitor.cancelled = True
+        thread.join()
+        raise
+    if errors:
+        raise errors[0]
+    return result[0]
+
+
+def _monitor(trt: ModuleType, progress: Progress | None) -> Any:
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined]
+        """Nested phases, each with a number of steps, become one share."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.cancelled = False
+            self.phases: list[tuple[str, int, int]] = []  # name, steps done, steps in all
+            self.share = 0.0
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self.phases.append((phase_name, 0, max(num_steps, 1)))
+            self.show()
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            self.phases = [
+                (name, step + 1, total) if name == phase_name else (name, done, total)
+                for name, done, total in self.phases
+            ]
+            self.show()
+            return not self.cancelled
+
+        def phase_finish(self, phase_name: str) -> None:
+            self.phases = [phase for phase in self.phases if phase[0] != phase_name]
+
+        def show(self) -> None:
+            if progress is None or not self.phases:
+                return
+            share = 0.0
+            for _, done, total in reversed(self.phases):
+                share = min((done + share) / total, 1.0)
+            self.share = max(self.share, share)  # phases may overlap; a bar never goes back
+            progress(self.phases[-1][0], self.share)
+
+    return Monitor()
