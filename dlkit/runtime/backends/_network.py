@@ -63,14 +63,14 @@ class TensorRtNetwork:
         if self._kernels.cache is None:
             context = self._engine.create_execution_context(strategy)
         else:
-            config = self._engine.create_runtime_config()
-            config.set_execution_context_allocation_strategy(strategy)
-            config.set_runtime_cache(self._kernels.cache)
+            settings = self._engine.create_runtime_config()
+            settings.set_execution_context_allocation_strategy(strategy)
+            settings.set_runtime_cache(self._kernels.cache)
             name = "dynamic_shapes_kernel_specialization_strategy"
             strategies = getattr(trt, "DynamicShapesKernelSpecializationStrategy", None)
-            if strategies is not None and hasattr(config, name):
-                setattr(config, name, getattr(strategies, "EAGER" if settled else "LAZY"))
-            context = self._engine.create_execution_context(config)
+            if strategies is not None and hasattr(settings, name):
+                setattr(settings, name, getattr(strategies, "EAGER" if settled else "LAZY"))
+            context = self._engine.create_execution_context(settings)
         if context is None:
             raise self._error("cannot make an execution context")
         return TensorRtContext(trt, context, self._input, self._output)
@@ -164,10 +164,10 @@ class Kernels:
         self._saved = b""
         self.cache: Any = None
         create: Any = getattr(loaded, "create_runtime_config", None)
-        config: Any = None if create is None else create()
-        if not hasattr(config, "create_runtime_cache"):
+        settings: Any = None if create is None else create()
+        if not hasattr(settings, "create_runtime_cache"):
             return
-        self.cache = config.create_runtime_cache()
+        self.cache = settings.create_runtime_cache()
         try:
             data = self._path.read_bytes()
         except OSError:
