@@ -196,9 +196,10 @@ def why_invalid(trt: ModuleType, runtime: Any, plan: bytes) -> str | None:
 
     ``tensorrt`` has no such question, so for it the answer is None.
     """
-    if not hasattr(runtime, "get_engine_validity"):
+    ask: Any = getattr(runtime, "get_engine_validity", None)
+    if ask is None:
         return None
-    validity, diagnostics = runtime.get_engine_validity(plan)
+    validity, diagnostics = ask(plan)
     if validity.name != "INVALID":
         return None
     return ", ".join(diagnostic_names(trt, diagnostics)) or f"INVALID: {logger(trt).last}"
