@@ -1,8 +1,10 @@
 # Two commands do everything: make demo, make test. Both make .venv when it is missing.
+# make gpu-check is for machines with an NVIDIA GPU; it takes .venv where there is one, else what the
+# machine has, and needs nothing installed but torch, onnxscript, OpenCV and pytest.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test clean
+.PHONY: demo test gpu-check clean
 .DEFAULT_GOAL := test
 
 .venv/.installed: pyproject.toml
@@ -21,6 +23,15 @@ test: .venv/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+# Settings of plug-ins that a bare machine may lack would stop pytest, so they are left out here.
+# The table is made even where a test fails; the exit code tells of both.
+gpu-check: export PYTHONPATH := .$(if $(PYTHONPATH),:$(PYTHONPATH))
+gpu-check:
+	@run=$$( [ -x $(BIN)/python ] && echo $(BIN)/python || echo $(PYTHON) ); \
+	$$run benchmarks/gpu_check.py --ready || exit 2; \
+	$$run -m pytest -m gpu -ra -o addopts= -o filterwarnings= -W ignore::pytest.PytestConfigWarning; \
+	tests=$$?; $$run benchmarks/gpu_check.py $(GPU_CHECK) && exit $$tests
 
 clean:
 	rm -rf .venv demo runs

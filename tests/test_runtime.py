@@ -20,6 +20,8 @@ import dlkit
 from dlkit import images
 from dlkit.bundle import Bundle, shipped
 from dlkit.errors import BackendError, BundleError, InputError, UsageError
+from dlkit.runtime.backends.onnxruntime import OnnxRuntimeSession
+from dlkit.runtime.device import no_cuda
 from dlkit.runtime.model import TASKS
 from dlkit.runtime.pipeline import Result, Runner
 from dlkit.runtime.session import BACKENDS, Opened, Session, open_session
@@ -146,7 +148,21 @@ def test_named_device_never_falls_back() -> None:
         open_session(bundle, "onnxruntime", "cuda")
 
 
-@pytest.mark.parametrize("backend", BACKENDS.names())
+def test_onnxruntime_that_falls_back_in_silence_is_refused(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The real ONNX Runtime, asked for CUDA where it cannot have it."""
+    if no_cuda() is None:
+        return  # the gpu tests show the other side
+    message = r"asked onnxruntime for CUDAExecutionProvider, got CPUExecutionProvider.*CUDA 1\d"
+    with pytest.raises(BackendError, match=message):
+        OnnxRuntimeSession(Bundle.open("digits"), "cuda", 1)
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "backend", [name for name in BACKENDS.names() if "cpu" in BACKENDS.load(name).DEVICES]
+)
 @pytest.mark.parametrize("name", shipped())
 def test_every_backend_gives_the_same(name: str, backend: str) -> None:
     bundle = Bundle.open(name)

@@ -17,7 +17,6 @@ from types import ModuleType
 from typing import Any
 
 import filelock
-import platformdirs
 
 from dlkit.atomic import PART, write_bytes
 from dlkit.bundle import Bundle
@@ -188,6 +187,9 @@ def _build(trt: ModuleType, bundle: Bundle, key: EngineKey, progress: Progress |
     config.add_optimization_profile(profile)
     # The inspector and trtexec can then tell the type of every layer.
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    # TensorRT for RTX demands it of engines that are recorded into CUDA graphs.
+    if (flag := getattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION", None)) is not None:
+        config.set_flag(flag)
     if "no_tf32" in key.flags:
         config.clear_flag(trt.BuilderFlag.TF32)
     if "version_compatible" in key.flags:
@@ -214,6 +216,8 @@ def _use_timing_cache(trt: ModuleType, config: Any, key: EngineKey) -> Callable[
     """Share kernel timings between builds; gives what saves them. RTX times nothing."""
     if key.flavor == "tensorrt_rtx":
         return lambda: None
+    import platformdirs  # a machine with TensorRT for RTX alone may lack it
+
     name = f"timing-{key.flavor}-{key.version}-{'-'.join(key.compute)}.cache"
     path = platformdirs.user_cache_path("dlkit") / name
     cache = config.create_timing_cache(path.read_bytes() if path.is_file() else b"")

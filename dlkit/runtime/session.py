@@ -24,6 +24,9 @@ class Session(Protocol):
     It may have ``submit(batch)`` too, which begins to run a batch and gives something whose
     ``result()`` is the output; the pipeline then keeps more than one batch on its way.
 
+    It may have ``submit(batch)`` too, which begins to run a batch and gives something whose
+    ``result()`` is the output, so that the next batch can be given before the last one is done.
+
     Attributes:
         backend: name of the backend, e.g. ``onnxruntime``.
         device: ``cpu`` or ``cuda``.

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -97,6 +96,7 @@ def _find(folder: Path, part: str) -> NDArray[np.uint8]:
 
 
 def _download(name: str) -> Path:
+    import platformdirs
     import torchvision
 
     root = Path(platformdirs.user_cache_dir("dlkit"))

@@ -1,0 +1,267 @@
+"""TensorRT's backend: which engine is taken, what is said of the others, and a session.
+
+The session runs dlkit's own code from ``open_session`` down to each call of TensorRT and of the
+GPU; behind those calls is numpy (fake_trt.py, fake_gpu.py), with the attributes of each real
+version: recorded from NVIDIA's wheels (tensorrt_names/), and TensorRT for RTX's as it is installed.
+Nothing here runs on a GPU; test_cuda.py has the calls of CUDA.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dlkit.bundle import Bundle
+from dlkit.engine import Engine, EngineKey
+from dlkit.errors import BackendError
+from dlkit.runtime import engines
+from dlkit.runtime.backends import _network, tensorrt
+from dlkit.runtime.engines import why_not_here
+from dlkit.runtime.profile import Profile
+from dlkit.runtime.session import open_session
+from dlkit.spec import ModelSpec, TensorSpec
+
+from .fake_gpu import FakeGpu
+from .fake_trt import make_trt, plan
+
+PROFILE = Profile((1, 4, 4), (4, 8, 8), (8, 40, 16))
+KEY = EngineKey(
+    onnx_sha256="0" * 64,
+    flavor="tensorrt",
+    version="11.3.0",
+    precision="fp16",
+    compute=("8.9",),
+    shapes=(PROFILE.smallest, PROFILE.best, PROFILE.largest),
+    flags=(),
+)
+_ENGINE = Engine(Path("b/engines/x.engine"), KEY, "", {}, {})
+_RECORDED = sorted((Path(__file__).parent / "tensorrt_names").glob("*.json"))
+
+
+def engine(**changes: Any) -> Engine:
+    return replace(_ENGINE, key=replace(KEY, **changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "machine"),
+    [
+        ({}, ("tensorrt", "11.3.0", "8.9")),
+        ({"compute": ("8.6", "9.0")}, ("tensorrt", "11.3.0", "9.0")),
+        ({"compute": (), "flavor": "tensorrt_rtx"}, ("tensorrt_rtx", "11.3.0", "7.5")),
+        ({"flags": ("hardware_compatible",)}, ("tensorrt", "11.3.0", "12.0")),
+        ({"flags": ("version_compatible",)}, ("tensorrt", "11.10.0", "8.9")),
+    ],
+)
+def test_an_engine_that_fits(changes: dict[str, Any], machine: tuple[str, str, str]) -> None:
+    assert why_not_here(engine(**changes), *machine) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "machine", "message"),
+    [
+        ({}, ("tensorrt", "11.4.0", "9.0"), "this machine has sm_90 and 11.4.0. Rebuild it"),
+        ({}, ("tensorrt", "11.3.0", "9.0"), "this machine has sm_90 and 11.3.0."),
+        ({}, ("tensorrt", "11.4.0", "8.9"), "this machine has sm_89 and 11.4.0."),
+        ({}, ("tensorrt", "11.3.0", None), "this machine has no NVIDIA GPU and 11.3.0."),
+        ({}, ("tensorrt", None, "8.9"), "this machine has sm_89 and no TensorRT."),
+        ({}, (None, None, "8.9"), "this machine has sm_89 and no TensorRT."),
+        ({}, ("tensorrt_rtx", "1.7.1", "8.9"), "sm_89 and TensorRT for RTX 1.7.1."),
+        ({"flags": ("hardware_compatible",)}, ("tensorrt", "11.3.0", "7.5"), "has sm_75 and"),
+        ({"flags": ("version_compatible",)}, ("tensorrt", "12.0.0", "8.9"), "and 12.0.0."),
+        ({"flags": ("version_compatible",)}, ("tensorrt", "11.2.9", "8.9"), "and 11.2.9."),
+    ],
+)
+def test_an_engine_that_does_not(
+    changes: dict[str, Any], machine: tuple[str | None, str | None, str | None], message: str
+) -> None:
+    reason = why_not_here(engine(**changes), *machine)
+    assert reason is not None
+    assert reason.startswith("engine built for sm_89 with TensorRT 11.3.0; this machine has ")
+    assert message in reason
+    assert reason.endswith("Rebuild it: dlkit export b --trt")
+
+
+@dataclass
+class Machine:
+    """A stand-in for a machine with a GPU and one TensorRT."""
+
+    gpu: FakeGpu
+    trt: Any
+    bundle: Bundle
+
+    def add(self, compute: tuple[str, ...] = ("8.9",), **content: Any) -> Engine:
+        key = replace(
+            KEY,
+            onnx_sha256=self.bundle.sha256,
+            flavor=self.trt.__name__,
+            version=content.pop("version", self.trt.__version__),
+            compute=compute,
+        )
+        data = content.pop("plan", plan(PROFILE))
+        return Engine.create(self.bundle, key, data, {}, {"date": "2026-01-01"} | content)
+
+    def restart(self) -> None:
+        """Let go of everything: another process."""
+        gc.collect()
+        assert self.gpu.held == 0
+        assert self.gpu.closed
+        self.gpu.closed = False
+
+
+def live_names() -> dict[str, Sequence[str]]:
+    trt = importlib.import_module("tensorrt_rtx")
+    return {name: dir(getattr(trt, name)) for name in dir(trt)}
+
+
+@pytest.fixture(params=["tensorrt_rtx, installed", *(path.stem for path in _RECORDED)])
+def machine(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Machine:
+    recorded = {path.stem: path for path in _RECORDED}
+    gpu = FakeGpu()
+    if request.param in recorded:
+        names = json.loads(recorded[request.param].read_text())
+        trt = make_trt("tensorrt", "11.4.0", names, gpu)
+    else:
+        trt = make_trt("tensorrt_rtx", "1.7.1", live_names(), gpu)
+    spec = ModelSpec(
+        name="fake",
+        task="denoise",
+        precision="fp16",
+        input=TensorSpec("pixels", "uint8", ("n", "h", "w")),
+        output=TensorSpec("output", "uint8", ("n", "h", "w")),
+    )
+    bundle = Bundle.create(tmp_path / "b", b"graph", spec, {})
+    monkeypatch.setattr(engines, "compute_capability", lambda: "8.9")
+    monkeypatch.setattr(
+        engines, "why_not", lambda name: None if name == trt.__name__ else "not there"
+    )
+    monkeypatch.setattr(tensorrt, "no_cuda", lambda: None)
+    monkeypatch.setattr(tensorrt, "Cuda", lambda: gpu)
+    monkeypatch.setattr(_network, "logger", lambda trt: SimpleNamespace(last="what TensorRT said"))
+    monkeypatch.setitem(sys.modules, trt.__name__, trt)
+    return Machine(gpu, trt, bundle)
+
+
+def test_auto_prefers_an_engine_that_fits_and_says_why_not_where_none_does(
+    machine: Machine,
+) -> None:
+    assert tensorrt.unavailable(machine.bundle, "cpu")
+    reason = tensorrt.unavailable(machine.bundle, "cuda")
+    assert (
+        reason == f"the bundle has no engine; build one: dlkit export {machine.bundle.path} --trt"
+    )
+    machine.add(compute=("9.0",))
+    with pytest.raises(BackendError, match=r"engine built for sm_90 .* this machine has sm_89 and"):
+        open_session(machine.bundle, "auto", "cuda")
+    machine.add()
+    opened = open_session(machine.bundle, "auto", "cuda")
+    assert (opened.session.backend, opened.session.device) == ("tensorrt", "cuda")
+    assert opened.passed_over == {}
+    opened.session.close()  # type: ignore[attr-defined]
+    assert machine.gpu.held == 0
+
+
+def test_session(machine: Machine) -> None:
+    machine.add()
+    session = open_session(machine.bundle, "tensorrt", "cuda").session
+    random = np.random.default_rng(0)
+    for count in (1, 3, 19, 3, 3, 19, 3):
+        batch = random.integers(0, 256, (count, 8, 12), dtype=np.uint8)
+        assert (session(batch) == 255 - batch).all()
+    assert session.graphs == "recorded"  # type: ignore[attr-defined]
+    assert "launch" in machine.gpu.log
+    with pytest.raises(BackendError, match="takes 4x4 to 40x16"):
+        session(np.zeros((1, 8, 80), np.uint8))
+    del session
+    machine.restart()
+
+
+def test_kernels_are_kept_beside_the_engine(machine: Machine) -> None:
+    built = machine.add()
+    open_session(machine.bundle, "tensorrt", "cuda").session(np.zeros((2, 8, 8), np.uint8))
+    machine.restart()
+    if machine.trt.__name__ == "tensorrt":
+        assert not built.runtime_cache.exists()
+        return
+    kept = built.runtime_cache.read_bytes()
+    assert kept == b"kernels of this GPU:[1, 4, 4][2, 8, 8]"
+    open_session(machine.bundle, "tensorrt", "cuda")
+    machine.restart()
+    assert machine.trt.caches[-1].serialize() == kept
+    built.runtime_cache.write_bytes(b"kernels of another GPU")
+    open_session(machine.bundle, "tensorrt", "cuda")
+    machine.restart()
+    assert built.runtime_cache.read_bytes() == b"kernels of this GPU:[1, 4, 4]"
+    assert not list(machine.bundle.engines.glob(".*"))
+    strategies = {
+        config.dynamic_shapes_kernel_specialization_strategy.name for config in machine.trt.contexts
+    }
+    assert strategies == {"LAZY"}
+
+
+def test_a_recorded_shape_has_its_kernels_compiled_first(machine: Machine) -> None:
+    machine.add()
+    session = open_session(machine.bundle, "tensorrt", "cuda").session
+    for _ in range(3):
+        session(np.zeros((2, 8, 8), np.uint8))
+    if machine.trt.__name__ == "tensorrt_rtx":
+        names = [
+            config.dynamic_shapes_kernel_specialization_strategy.name
+            for config in machine.trt.contexts
+        ]
+        assert names == ["LAZY", "EAGER"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (plan(PROFILE, ("output", "OUTPUT", "FLOAT")), r"FLOAT.*model\.json says"),
+        (plan(PROFILE, ("other", "OUTPUT", "UINT8")), r"other.*model\.json says"),
+        (b"not an engine", "cannot load the engine: what TensorRT said"),
+    ],
+)
+def test_an_engine_that_does_not_load(machine: Machine, content: bytes, message: str) -> None:
+    machine.add(plan=content)
+    with pytest.raises(BackendError, match=message):
+        open_session(machine.bundle, "tensorrt", "cuda")
+    machine.restart()
+
+
+def test_damaged_engines_are_never_loaded(machine: Machine) -> None:
+    built = machine.add()
+    built.path.write_bytes(built.path.read_bytes() + b" ")
+    machine.trt.Runtime = None
+    with pytest.raises(BackendError, match="damaged or was changed"):
+        open_session(machine.bundle, "tensorrt", "cuda")
+
+
+def test_what_cannot_run_is_found_when_it_is_opened(machine: Machine) -> None:
+    machine.add()
+    machine.gpu.fail["enqueue"] = BackendError("cuLaunchKernel failed")
+    with pytest.raises(BackendError, match=r"tensorrt.*cuLaunchKernel failed"):
+        open_session(machine.bundle, "auto", "cuda")
+    machine.restart()
+    if machine.trt.__name__ == "tensorrt_rtx":
+        reasons = machine.trt.EngineInvalidityDiagnostics
+        both = int(reasons.VERSION_MISMATCH | reasons.UNSUPPORTED_CC)
+        machine.trt.validity = machine.trt.EngineValidity.INVALID, both
+        with pytest.raises(BackendError, match="VERSION_MISMATCH, UNSUPPORTED_CC"):
+            open_session(machine.bundle, "tensorrt", "cuda")
+
+
+def test_names_of_what_the_real_runtime_says() -> None:
+    trt = importlib.import_module("tensorrt_rtx")
+    from dlkit.runtime.flavor import logger
+
+    assert _network.why_invalid(trt, trt.Runtime(logger(trt)), b"no engine") == "MALFORMED_ENGINE"
