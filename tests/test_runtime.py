@@ -156,7 +156,7 @@ def test_onnxruntime_that_falls_back_in_silence_is_refused(
         return  # the gpu tests show the other side
     message = r"asked onnxruntime for CUDAExecutionProvider, got CPUExecutionProvider.*CUDA 1\d"
     with pytest.raises(BackendError, match=message):
-        OnnxRuntimeSession(Bundle.open("digits"), "cuda", 1)
+        OnnxRuntimeSession(Bundle.open("digits"), "cuda", 1, 1)
     assert capfd.readouterr().out == ""
 
 
