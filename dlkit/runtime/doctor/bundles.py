@@ -9,9 +9,9 @@ from dataclasses import replace
 from dlkit.bundle import Bundle
 from dlkit.engine import Engine, engine_files
 from dlkit.errors import DlkitError
-from dlkit.runtime.doctor.engine_fit import why_not_here
 from dlkit.runtime.doctor.onnx_header import read_header
 from dlkit.runtime.doctor.report import BundleState, Cuda, EngineState, Finding, Gpu, OnnxLimits
+from dlkit.runtime.engines import why_not_here
 from dlkit.runtime.flavor import FLAVORS, why_not
 
 
@@ -106,6 +106,7 @@ def _misfit(engine: Engine, about: str, bundle: Bundle, gpus: list[Gpu]) -> Find
         return Finding(about, *split(absent, ("; ",)))
     there = wanted if wanted in flavors else None
     version = str(importlib.import_module(there).__version__) if there else None
+    if not gpus and version == engine.key.version:
+        return None  # nothing but a GPU is missing, and that is said once
     reason = why_not_here(engine, there, version, gpus[0].compute if gpus else None)
-    mend = f"build one for this machine: dlkit export {bundle.path} --trt"
-    return Finding(about, reason, mend) if reason else None
+    return Finding(about, *split(reason)) if reason else None

@@ -52,7 +52,7 @@ def _run(
     try:
         reason = module.unavailable(bundle, device)
         if reason is None:
-            module.open_session(bundle, device, cpu_count())
+            module.open_session(bundle, device, cpu_count(), 1)
     except BackendError as error:
         reason = _line(error)
         what, mend = split(reason, (". ", "; "))
