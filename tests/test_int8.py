@@ -284,6 +284,8 @@ def test_data_that_cannot_calibrate(tmp_path: Path) -> None:
         export_run(run, "int8", data="nosuch")
     with pytest.raises(UsageError, match="leave it out"):
         to_bundle(str(run), "fp16", data="mnist-mini")
+    with pytest.raises(UsageError, match="seed is 100"):
+        calibration_images(Bundle.open("mmwave").spec, {"seed": 100})
     with pytest.raises(UsageError, match=r"trained on 'letters'.*--data"):
         calibration_images(Bundle.open("digits").spec, dataset="letters")
     assert not (run / "bundle-int8").exists()

@@ -78,8 +78,13 @@ def calibration_images(
     if spec.task == "recognize":
         return _digits(wanted, multiply_adds)
     if wanted == SIMULATED:
-        first = int(recipe.get("seed", 0)) * _SEEDS_PER_TRAINING
-        assert first + _SCANS + _LOSS_SCANS < HELD_OUT_SEED
+        seed = int(recipe.get("seed", 0))
+        first = seed * _SEEDS_PER_TRAINING
+        if first + _SCANS + _LOSS_SCANS > HELD_OUT_SEED:
+            raise UsageError(
+                f"the recipe's seed is {seed}: from {HELD_OUT_SEED // _SEEDS_PER_TRAINING} on its "
+                "training scans are held-out ones. Train with a smaller seed, or give --data FOLDER"
+            )
         pairs = simulate_pairs(range(first, first + _SCANS + _LOSS_SCANS), SCAN, workers=1)
         return _scans(pairs, spec.multiple_of, "simulated scans, training seeds")
     pairs = load_pairs(Path(wanted))

@@ -5,8 +5,8 @@ The form is the one that ONNX Runtime, OpenVINO and TensorRT all read: weights s
 one scale a channel, stored as int8; activations signed and symmetric, one scale a tensor, every
 zero point 0; biases float32; outputs of convolutions not rounded by themselves, so that a bias,
 an addition and a ReLU still happen before the next eight bits. All else stays float32, the scaling
-of pixels included. NNCF 3.4 was measured too (docs/int8.md): it mixes in unsigned activations,
-which TensorRT refuses.
+of pixels included. NNCF 3.4 was measured too (docs/int8.md): it makes activations after a ReLU
+unsigned, which TensorRT reads as signed.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import onnx
 import onnxruntime
 
 from dlkit.bundle import Bundle
-from dlkit.errors import ExportError
+from dlkit.errors import BackendError, ExportError
 from dlkit.export.calibration import Calibration, calibration_images
 from dlkit.export.held_out import Batch, Outputs
 from dlkit.export.proof import REQUIRED
@@ -175,15 +175,17 @@ class _Search:
 
     def _outputs(self, graph: bytes, batches: list[Batch]) -> dict[str, Outputs]:
         """By backend."""
+        found = {}
         with TemporaryDirectory() as folder:
             spec = replace(self.spec, precision="int8")
             bundle = Bundle.create(Path(folder) / "bundle", graph, spec, {})
-            found = {}
             for backend, device in runnable(bundle):
                 if device == "cpu":
                     session = open_session(bundle, backend, device).session
                     found[backend] = [session(batch) for batch in batches]
-            return found
+        if not found:
+            raise BackendError("int8 is measured where it is made: install onnxruntime or openvino")
+        return found
 
     def _ranked(self) -> list[str]:
         """Layers by the mean difference of the output when each alone is in eight bits."""
