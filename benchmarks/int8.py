@@ -1,12 +1,13 @@
 """int8 beside float32 on this machine: what it loses and what it gains; Markdown on screen.
 
-    python benchmarks/int8.py [--data FOLDER] [--scans 50]
+    python benchmarks/int8.py [--data FOLDER] [--scans 50] [--generator RUN]
 
 Three networks: the shipped digits and mmwave bundles, and the article's generator (recipe wgan)
-with fresh weights, for its speed alone. Losses are measured on held-out images: MNIST's 10,000 test
-digits where --data names a folder that holds them (else the 1,000 that come with dlkit), and
-simulated scans with held-out seeds. Speeds are medians of interleaved runs of one batch that is in
-memory, warm-up left out. "fixed shape" is OpenVINO told the shape of the batch beforehand.
+with fresh weights for its speed alone, or a trained run of it. Losses are measured on held-out
+images: MNIST's 10,000 test digits where --data names a folder that holds them (else the 1,000 that
+come with dlkit), and simulated scans with held-out seeds. Speeds are medians of interleaved runs of
+one batch that is in memory, warm-up left out. "fixed shape" is OpenVINO told the shape of the batch
+beforehand.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", help="folder with MNIST's files")
     parser.add_argument("--scans", type=int, default=50, help="held-out scans")
+    parser.add_argument("--generator", type=Path, help="a trained run, instead of fresh weights")
     parser.add_argument("--seconds", type=float, default=8.0, help="of each network's timing")
     options = parser.parse_args()
     torch.set_num_threads(cpu_count())
@@ -61,8 +62,8 @@ def main() -> None:
             low = to_bundle(name, "int8", Path(folder) / name)
             losses += loss_rows(full, low, data, limit)
             speeds += speed_rows(full, low, batch_of(full), options.seconds)
-        full, low, torch_way = generator(Path(folder))
-        losses += loss_rows(full, low, None, 4)
+        full, low, torch_way = generator(Path(folder), options.generator)
+        losses += loss_rows(full, low, None, options.scans if options.generator else 4)
         speeds += speed_rows(full, low, batch_of(full), options.seconds * 3, torch_way)
     print("\n| network | backend | fp32 | int8 | lost | int8 to fp32 | MB |")
     print("|---|---|---|---|---|---|---|", *losses, "", sep="\n")
@@ -147,16 +148,20 @@ def timed(
     return {key: float(np.median(values)) for key, values in found.items()}
 
 
-def generator(folder: Path) -> tuple[Bundle, Bundle, Way]:
-    """The article's generator with fresh weights, in both precisions, and torch."""
-    recipe = load_recipe("wgan")
-    torch.manual_seed(recipe.seed)
-    network = ARCHITECTURES.load(recipe.architecture).build(recipe.network).eval()
-    run = Run(folder / "wgan")
-    run.save_recipe(replace(recipe))
-    run.save_checkpoint({"network": network.state_dict()})
-    full, low = (export_run(run.path, precision) for precision in ("fp32", "int8"))
-    return full, low, torch_session(recipe, network)
+def generator(folder: Path, trained: Path | None) -> tuple[Bundle, Bundle, Way]:
+    """The article's generator in both precisions, and torch; fresh weights where none are given."""
+    run = Run(trained or folder / "wgan")
+    if trained is None:
+        recipe = load_recipe("wgan")
+        torch.manual_seed(recipe.seed)
+        network = ARCHITECTURES.load(recipe.architecture).build(recipe.network)
+        run.save_recipe(recipe)
+        run.save_checkpoint({"network": network.state_dict()})
+    full, low = (
+        export_run(run.path, precision, folder / f"generator-{precision}")
+        for precision in ("fp32", "int8")
+    )
+    return full, low, torch_session(run.load_recipe(), run.load_network())
 
 
 def shipped_network(bundle: Bundle) -> tuple[Any, torch.nn.Module]:
