@@ -8,7 +8,7 @@ from typing import Any
 
 from dlkit.errors import BundleError
 
-PRECISIONS = ("fp32", "fp16", "bf16")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -20,7 +20,7 @@ Value = TypeVar("Value")
 EXAMPLE = (
     "Examples:  dlkit export runs/lenet_relu --precision fp16 --trt  |  "
     "dlkit export mmwave --precision fp16 --trt --batch 1:4:8  |  "
-    "dlkit export net.onnx --spec spec.json --trt"
+    "dlkit export digits --precision int8  |  dlkit export net.onnx --spec spec.json --trt"
 )
 _ENGINE = "TensorRT engine"
 
@@ -44,6 +44,14 @@ def command(
     keep_fp32: Annotated[
         Path | None,
         typer.Option(help="List of nodes that stay fp32, from dlkit verify --bisect."),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="For int8: training images to calibrate on: mnist-mini, mnist, fashion-mnist or a "
+            "folder of IDX files; simulated, or a folder with noisy/ and clean/.",
+            show_default="what the network was trained on",
+        ),
     ] = None,
     spec: Annotated[
         Path | None, typer.Option(help="For an ONNX file: JSON with what it takes and gives.")
@@ -128,17 +136,36 @@ def command(
         rebuild=rebuild,
     )
     keep = read_list(keep_fp32) if keep_fp32 else ()
-    with console.status("exporting"), training_installed("export"):
-        bundle = to_bundle(source, precision, out, keep, spec)
+    with console.status("exporting") as status, training_installed("export"):
+        bundle = to_bundle(source, precision, out, keep, spec, data, status.update)
     console.print(
         f"{bundle.spec.name} ({bundle.spec.precision}): {bundle.onnx.stat().st_size / 1e6:.2f} MB",
         highlight=False,
     )
+    if "int8" in bundle.origin:
+        _show_int8(bundle.origin["int8"], console)
     if trt:
         engine, built = _build(bundle, options, console)
         _show(engine, built, console)
     console.print(f"next: dlkit verify {bundle.path}", style="dim", soft_wrap=True)
     typer.echo(bundle.path)
+
+
+def _show_int8(report: Mapping[str, Any], console: Console) -> None:
+    """What int8 lost, and which layers were left out."""
+    part = report["validation"]
+    ways = {"fp32": part["fp32"], **{f"int8 on {k}": v for k, v in part["int8"].items()}}
+    for way, metrics in ways.items():
+        numbers = ", ".join(f"{name} {value:.5g}" for name, value in metrics.items())
+        console.print(f"{way}: {numbers}", highlight=False)
+    console.print(f"measured on {part['images']} images of {part['name']}", highlight=False)
+    left = ", ".join(report["left_fp32"]) or "none"
+    console.print(
+        f"{report['share']:.1%} of the multiply-adds in int8; layers that the search left in fp32: "
+        f"{left}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _build(bundle: Bundle, options: BuildOptions, console: Console) -> tuple[Engine, bool]:

@@ -117,9 +117,10 @@ def _show(bundle: Bundle, result: Verification, console: Console) -> None:
     console.print(table)
     allowed = result.tolerance
     unit = "grey levels" if bundle.spec.task == "denoise" else "probability"
+    ssim = "" if allowed.ssim is None else f", ssim by {allowed.ssim:g}"
     console.print(
         f"allowed: {allowed.largest:g} largest and {allowed.mean:g} mean difference ({unit}), "
-        f"metrics lower by {allowed.loss:g}",
+        f"metrics lower by {allowed.loss:g}{ssim}",
         highlight=False,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ from dlkit.training.metrics import mean_psnr_ssim
 
 Batch = NDArray[np.uint8]
 Outputs = list[NDArray[Any]]
+Score = Callable[[Outputs], dict[str, float]]
 
 IMAGES = {"recognize": 1000, "denoise": 6}
 _DIGIT_BATCH = 257  # odd, and more than most backends take at once
-_SCAN = (678, 384)
+SCAN = (678, 384)  # rows and columns of a scan
 # One small scan of a size that needs padding; it is compared, not scored.
 _ODD_SCAN = (170, 101)
 
@@ -42,7 +43,7 @@ class HeldOut:
     name: str
     batches: list[Batch]
     scored: int
-    score: Callable[[Outputs], dict[str, float]]
+    score: Score
 
     def fingerprint(self) -> str:
         """Hash of all inputs."""
@@ -84,16 +85,13 @@ def _digits(data: str, count: int, random: np.random.Generator) -> HeldOut:
     batches = [pixels[:1]]
     batches += [pixels[at : at + _DIGIT_BATCH] for at in range(1, len(pixels), _DIGIT_BATCH)]
     noise = random.integers(0, 256, (7, *pixels.shape[1:]), dtype=np.uint8)
-
-    def score(outputs: Outputs) -> dict[str, float]:
-        return {"accuracy": float((np.concatenate(outputs).argmax(axis=1) == labels).mean())}
-
-    return HeldOut(f"{digits.name}, test images", [*batches, noise], len(batches), score)
+    name = f"{digits.name}, test images"
+    return HeldOut(name, [*batches, noise], len(batches), score_digits(labels))
 
 
 def _scans(data: str, count: int, multiple_of: int, random: np.random.Generator) -> HeldOut:
     if data == SIMULATED:
-        pairs = simulate_pairs(range(HELD_OUT_SEED, HELD_OUT_SEED + count), _SCAN)
+        pairs = simulate_pairs(range(HELD_OUT_SEED, HELD_OUT_SEED + count), SCAN)
         name = "simulated scans"
     else:
         pairs = load_pairs(Path(data))
@@ -102,13 +100,27 @@ def _scans(data: str, count: int, multiple_of: int, random: np.random.Generator)
     batches = [images.pad(noisy, multiple_of)[None] for noisy in pairs.noisy]
     (odd,) = simulate_pairs([HELD_OUT_SEED + 1_000_000], _ODD_SCAN).noisy
     noise = random.integers(0, 256, (3, 64, 96), dtype=np.uint8)
+    others = [images.pad(odd, multiple_of)[None], noise]
+    return HeldOut(name, [*batches, *others], len(batches), score_scans(pairs.clean))
+
+
+def score_digits(labels: NDArray[Any]) -> Score:
+    """Accuracy, 0 to 1, of probabilities (N, classes) in batches."""
+
+    def score(outputs: Outputs) -> dict[str, float]:
+        return {"accuracy": float((np.concatenate(outputs).argmax(axis=1) == labels).mean())}
+
+    return score
+
+
+def score_scans(clean: Sequence[images.Pixels]) -> Score:
+    """Mean PSNR in dB and SSIM of scans, uint8 (1, H, W) each, cropped to their clean images."""
 
     def score(outputs: Outputs) -> dict[str, float]:
         restored = [
-            images.crop(output[0], *clean.shape)
-            for output, clean in zip(outputs, pairs.clean, strict=True)
+            images.crop(output[0], *one.shape) for output, one in zip(outputs, clean, strict=True)
         ]
-        psnr, ssim = mean_psnr_ssim(pairs.clean, restored)
+        psnr, ssim = mean_psnr_ssim(clean, restored)
         return {"psnr": psnr, "ssim": ssim}
 
-    return HeldOut(name, [*batches, images.pad(odd, multiple_of)[None], noise], len(batches), score)
+    return score

@@ -16,6 +16,7 @@ import torch
 from dlkit.bundle import Bundle, sha256
 from dlkit.errors import ExportError, UsageError
 from dlkit.export.precision import to_half
+from dlkit.export.quantize import Progress, quantize
 from dlkit.spec import PRECISIONS, ModelSpec, TensorSpec
 from dlkit.training.pixels import DIGIT_SIZE, PixelClassifier, wrap
 from dlkit.training.recipe import ARCHITECTURES, Recipe
@@ -31,7 +32,12 @@ _SMALLEST, _LARGEST = 16, 16384  # heights and widths that a denoiser's graph pr
 
 
 def export_run(
-    path: Path, precision: str = "fp32", out: Path | None = None, keep: Collection[str] = ()
+    path: Path,
+    precision: str = "fp32",
+    out: Path | None = None,
+    keep: Collection[str] = (),
+    data: str | None = None,
+    progress: Progress | None = None,
 ) -> Bundle:
     """Export a trained run.
 
@@ -39,12 +45,14 @@ def export_run(
         path: the run's folder.
         precision: one of ``dlkit.spec.PRECISIONS``.
         out: the bundle's folder; ``default_bundle`` when None.
-        keep: names of nodes that stay float32, for ``fp16`` and ``bf16``.
+        keep: names of nodes that stay float32, for all but ``fp32``.
+        data: int8: training images to calibrate on, as ``calibration_images`` takes them.
+        progress: called with what is done next.
 
     Raises:
         TrainingError: no run, or a damaged one.
         UsageError: unknown precision.
-        ExportError: the graph cannot be made.
+        ExportError: the graph cannot be made, or int8 loses too much.
     """
     if precision not in PRECISIONS:
         raise UsageError(f"unknown precision '{precision}'. There are: {', '.join(PRECISIONS)}")
@@ -52,9 +60,8 @@ def export_run(
     recipe = run.load_recipe()
     name = path.resolve().name
     graph, spec = trace(recipe, run.load_network(), name, precision)
-    onnx_bytes = lower(graph, name, precision, keep)
     checkpoint = run.load_checkpoint()
-    origin = {
+    origin: dict[str, Any] = {
         "run": name,
         "checkpoint_sha256": sha256(run.checkpoint),
         "recipe": recipe.to_json(),
@@ -65,6 +72,12 @@ def export_run(
         "opset": graph.opset_imports[""],
         "date": datetime.date.today().isoformat(),
     }
+    if precision == "int8":
+        full = lower(graph, name, "fp32")
+        int8 = quantize(full, spec, origin, keep, data, progress)
+        onnx_bytes, origin["int8"] = int8.graph, int8.report
+    else:
+        onnx_bytes = lower(graph, name, precision, keep)
     return Bundle.create(out or default_bundle(path, precision), onnx_bytes, spec, origin)
 
 
@@ -119,6 +132,8 @@ def trace(
 def lower(graph: ir.Model, name: str, precision: str, keep: Collection[str] = ()) -> bytes:
     """A float32 graph, changed in place, as the bytes of an ONNX file in ``precision``.
 
+    int8 needs training images: ``dlkit.export.quantize`` makes it of the float32 bytes.
+
     Args:
         name: of the network, for messages.
         keep: names of nodes that stay float32.
@@ -126,7 +141,9 @@ def lower(graph: ir.Model, name: str, precision: str, keep: Collection[str] = ()
     if precision in ("fp16", "bf16"):
         graph = to_half(graph, precision, keep)
     elif keep:
-        raise UsageError(f"nodes to keep in fp32 make no sense in {precision}: use fp16 or bf16")
+        raise UsageError(
+            f"nodes to keep in fp32 make no sense in {precision}: use fp16, bf16 or int8"
+        )
     proto = ir.to_proto(graph)
     try:
         onnx.checker.check_model(proto, full_check=True)

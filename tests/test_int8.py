@@ -1,0 +1,315 @@
+"""int8: what the file holds, on what it was calibrated, what is left out, what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from typer.testing import CliRunner
+
+from dlkit.bundle import Bundle
+from dlkit.cli import app
+from dlkit.errors import ExportError, InputError, UsageError
+from dlkit.export import calibration, held_out
+from dlkit.export.calibration import calibration_images
+from dlkit.export.onnx import export_run
+from dlkit.export.source import to_bundle
+from dlkit.export.tensorrt import build_engine
+from dlkit.export.verify import TOLERANCES, Tolerance, verify
+from dlkit.runtime.session import open_session, runnable
+from dlkit.training.data.digits import load_digits
+from dlkit.training.data.pairs import HELD_OUT_SEED, simulate_pairs
+
+from .conftest import untrained_run
+
+Bundles = Callable[[str, str], Bundle]
+SHIPPED = ["digits", "mmwave"]
+
+
+def dlkit(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def int8(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bundle]:
+    """Gives a shipped bundle in int8, made by the command line, once."""
+    folder = tmp_path_factory.mktemp("int8")
+
+    def get(name: str) -> Bundle:
+        if not (folder / name).exists():
+            done = dlkit("export", name, "--precision", "int8", "--out", folder / name)
+            assert done.exit_code == 0, done.output
+            (folder / f"{name}.txt").write_text(done.output)
+        return Bundle.open(folder / name)
+
+    return get
+
+
+def initializers(graph: onnx.GraphProto) -> dict[str, Any]:
+    return {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+
+
+def outliers(bundle: Bundle, folder: Path, *layers: int) -> Path:
+    """A float32 ONNX file of LeNet; the given layers put out a few channels 10,000 times too large.
+
+    The next layer undoes it, and ReLU and means commute with a positive factor: the graph computes
+    what it did. But eight bits for all channels together leave the other channels none.
+    """
+    factor = np.float32(1e4)
+    model = onnx.load(str(bundle.onnx))
+    tensors = {one.name: one for one in model.graph.initializer}
+    names = [
+        [node.input[1], node.input[2]]
+        for node in model.graph.node
+        if node.op_type in ("Conv", "Gemm")
+    ]
+    for layer in layers:
+        weight, bias = (numpy_helper.to_array(tensors[name]).copy() for name in names[layer])
+        few = len(weight) // 12  # 1 of 12, 2 of 32, 20 of 240
+        weight[:few] *= factor
+        bias[:few] *= factor
+        following = numpy_helper.to_array(tensors[names[layer + 1][0]]).copy()
+        columns = following.shape[1] // weight.shape[0]  # a channel may have become several
+        following[:, : few * columns] /= factor
+        changed = {names[layer][0]: weight, names[layer][1]: bias, names[layer + 1][0]: following}
+        for name, array in changed.items():
+            tensors[name].CopyFrom(numpy_helper.from_array(array, name))
+    path = folder / "outliers.onnx"
+    onnx.save(model, path)
+    (folder / "spec.json").write_text(json.dumps(bundle.spec.to_json()))
+    return path
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_file_holds_eight_bit_weights(name: str, int8: Callable[[str], Bundle]) -> None:
+    full, low = Bundle.open(name), int8(name)
+    assert low.spec.precision == "int8"
+    assert low.onnx.stat().st_size < 0.4 * full.onnx.stat().st_size
+    graph = onnx.load(str(low.onnx)).graph
+    assert graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    arrays = initializers(graph)
+    makers = {node.output[0]: node for node in graph.node}
+    left = set(low.origin["int8"]["left_fp32"])
+    layers = [node for node in graph.node if node.op_type in ("Conv", "Gemm")]
+    assert {node.name for node in layers if node.name in left} == left
+    quantised = [node for node in layers if node.name not in left]
+    assert quantised
+    for node in quantised:
+        activation, weight = (makers[name] for name in node.input[:2])
+        assert activation.op_type == weight.op_type == "DequantizeLinear"
+        assert makers[activation.input[0]].op_type == "QuantizeLinear"
+        assert arrays[weight.input[0]].dtype == np.int8
+        assert arrays[weight.input[1]].size == arrays[weight.input[0]].shape[0]  # per channel
+        assert arrays[node.input[2]].dtype == np.float32  # the bias
+    for node in graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            zero_point = arrays[node.input[2]]
+            assert zero_point.dtype == np.int8
+            assert not zero_point.any()
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_bundles_lose_no_more_than_is_stated(
+    name: str, int8: Callable[[str], Bundle]
+) -> None:
+    low = int8(name)
+    result = verify(low)
+    assert result.within
+    assert result.reference == f"torch fp32, the weights of {name}"
+    assert {way.backend for way in result.ways} == {backend for backend, _ in runnable(low)}
+    stated = {"digits": {"accuracy": 0.001}, "mmwave": {"psnr": 0.1, "ssim": 0.002}}[name]
+    for way in result.ways:
+        assert way.mean > 0  # it is another network than float32
+        for metric, loss in stated.items():
+            assert way.metrics[metric] >= result.reference_metrics[metric] - loss
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_same_file_is_an_int8_engine(name: str, int8: Callable[[str], Bundle]) -> None:
+    proof = build_engine(int8(name))[0].proof
+    assert proof["precision"] == "int8"
+    share = int8(name).origin["int8"]["share"]
+    assert proof["multiply_adds"]["int8"] == pytest.approx(share, abs=0.02)
+    assert set(proof["others"]) == set(int8(name).origin["int8"]["left_fp32"])
+
+
+def test_float32_is_no_int8_engine(bundle_of: Bundles) -> None:
+    with pytest.raises(ExportError, match="asked for int8"):
+        build_engine(bundle_of("lenet", "fp32"), precision="int8")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_report_says_how_it_was_made(name: str, int8: Callable[[str], Bundle]) -> None:
+    low, full = int8(name), Bundle.open(name)
+    report = low.origin["int8"]
+    assert report["library"].startswith("onnxruntime 1.")
+    assert "training" in report["calibration"]["name"]
+    assert report["calibration"]["sha256"] != report["validation"]["sha256"]
+    assert set(report["validation"]["int8"]) == {backend for backend, _ in runnable(low)}
+    for key in ("checkpoint_sha256", "recipe", "dataset"):
+        assert low.origin[key] == full.origin[key]
+    assert low.origin["kept_fp32"] == []
+    text = (low.path.parent / f"{name}.txt").read_text()
+    assert "of the multiply-adds in int8" in text
+    assert "int8 on onnxruntime: " in text
+
+
+def test_digits_that_calibrate_are_training_digits() -> None:
+    digits = load_digits("mnist-mini")
+    images = calibration_images(Bundle.open("digits").spec)
+
+    def rows(batches: Any) -> set[bytes]:
+        return {image.tobytes() for batch in batches for image in np.asarray(batch)}
+
+    ranges, loss = rows(images.batches), rows(images.validation.batches)
+    training, test = rows([digits.train_images]), rows([digits.test_images])
+    assert len(ranges) > 400
+    assert len(loss) > 4000
+    assert ranges | loss <= training
+    assert not ranges & loss
+    assert not (ranges | loss) & test
+
+
+def test_scans_that_calibrate_have_training_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def spy(seeds: Any, size: Any, **options: Any) -> Any:
+        seen.extend(seeds)
+        return simulate_pairs(list(seeds)[:3], (64, 64), **options)
+
+    monkeypatch.setattr(calibration, "simulate_pairs", spy)
+    bundle = Bundle.open("mmwave")
+    images = calibration_images(bundle.spec, {"seed": 3, "pairs": 2000})
+    assert seen
+    assert all(30_000_000 <= seed < 30_002_000 for seed in seen)
+    calibrating, seen = set(seen), []
+    monkeypatch.setattr(held_out, "simulate_pairs", spy)
+    held_out.held_out(bundle.spec, limit=3)
+    assert all(seed >= HELD_OUT_SEED for seed in seen)
+    assert images.ranges.fingerprint() != images.validation.fingerprint()
+    assert calibrating
+
+
+def test_folders_keep_their_last_pairs_out(tmp_path: Path, bundle_of: Bundles) -> None:
+    pairs = simulate_pairs(range(50, 58), (160, 96))
+    for side, images in (("noisy", pairs.noisy), ("clean", pairs.clean)):
+        (tmp_path / side).mkdir()
+        for index, image in enumerate(images):
+            cv2.imwrite(str(tmp_path / side / f"{index}.png"), image)
+    bundle = bundle_of("denoiser", "fp32")
+    found = calibration_images(bundle.spec, {"held_out": 3}, data=str(tmp_path))
+    used = [*found.batches, *found.validation.batches]
+    assert [image[0].tobytes() for image in used] == [one.tobytes() for one in pairs.noisy[:5]]
+    low = to_bundle(str(bundle.path), "int8", tmp_path / "out", data=str(tmp_path))
+    assert low.origin["int8"]["calibration"]["name"] == f"{tmp_path.name}, training pairs"
+    assert low.origin["int8"]["calibration"]["images"] == 3
+    assert low.sha256 != bundle_of("denoiser", "int8").sha256  # other images, other ranges
+
+
+def test_layers_that_lose_are_left_out(tmp_path: Path) -> None:
+    """Only the layer that reads the planted channel cannot be in eight bits."""
+    file = outliers(Bundle.open("digits"), tmp_path, 2)
+    said: list[str] = []
+    low = to_bundle(
+        str(file), "int8", tmp_path / "low", spec=tmp_path / "spec.json", progress=said.append
+    )
+    report = low.origin["int8"]
+    assert report["left_fp32"] == ["node_linear_1"]
+    assert 0.5 <= report["share"] < 1
+    assert any("alone in int8" in line for line in said)
+    pixels = load_digits("mnist-mini").test_images[:300].numpy()
+    expected = open_session(Bundle.open("digits")).session(pixels).argmax(axis=1)
+    for backend, device in runnable(low):
+        got = open_session(low, backend, device).session(pixels).argmax(axis=1)
+        assert (got == expected).mean() > 0.99
+    assert build_engine(low)[0].proof["others"] == ["node_linear_1"]
+
+
+def test_a_network_that_loses_too_much_is_refused(tmp_path: Path) -> None:
+    file = outliers(Bundle.open("digits"), tmp_path, 0, 1, 2)
+    arguments = ("--spec", tmp_path / "spec.json", "--out", tmp_path / "low")
+    done = dlkit("export", file, "--precision", "int8", *arguments)
+    assert isinstance(done.exception, ExportError)
+    message = str(done.exception)
+    assert "\n" not in message
+    for part in ("fp32 has accuracy 0.99", "all layers in int8: accuracy 0.", "fp16", "0.0005"):
+        assert part in message
+    assert not (tmp_path / "low").exists()
+
+
+def test_nodes_that_somebody_names_stay_fp32(tmp_path: Path) -> None:
+    keep = tmp_path / "keep.json"
+    keep.write_text(json.dumps({"keep_fp32": [{"node": "node_conv2d"}, {"node": "node_linear_2"}]}))
+    out = tmp_path / "out"
+    options = ("--precision", "int8", "--keep-fp32", keep, "--out", out)
+    assert dlkit("export", "digits", *options).exit_code == 0
+    low = Bundle.open(out)
+    assert low.origin["kept_fp32"] == ["node_conv2d", "node_linear_2"]
+    graph = onnx.load(str(low.onnx)).graph
+    arrays = initializers(graph)
+    kept = {
+        node.name
+        for node in graph.node
+        if node.op_type in ("Conv", "Gemm") and node.input[1] in arrays
+    }
+    assert kept == {"node_conv2d", "node_linear_2"}
+    assert set(build_engine(low)[0].proof["others"]) == kept
+    with pytest.raises(ExportError, match="no node nosuch"):
+        to_bundle("digits", "int8", out, keep=["nosuch"])
+    layers = [node.name for node in graph.node if node.op_type in ("Conv", "Gemm")]
+    with pytest.raises(ExportError, match="every layer is to stay in fp32"):
+        to_bundle("digits", "int8", out, keep=layers)
+    assert Bundle.open(out).sha256 == low.sha256  # what failed wrote nothing
+
+
+def test_runs_remember_their_checkpoint(bundle_of: Bundles) -> None:
+    full, low = bundle_of("lenet", "fp32"), bundle_of("lenet", "int8")
+    assert low.path.name == "bundle-int8"
+    for key in ("checkpoint_sha256", "recipe", "run", "opset"):
+        assert low.origin[key] == full.origin[key]
+    assert verify(low, limit=100).reference == "torch fp32, the run's weights"
+
+
+def test_data_that_cannot_calibrate(tmp_path: Path) -> None:
+    run = untrained_run(tmp_path, "mlp")
+    with pytest.raises(InputError, match="nosuch"):
+        export_run(run, "int8", data="nosuch")
+    with pytest.raises(UsageError, match="leave it out"):
+        to_bundle(str(run), "fp16", data="mnist-mini")
+    with pytest.raises(UsageError, match="seed is 100"):
+        calibration_images(Bundle.open("mmwave").spec, {"seed": 100})
+    with pytest.raises(UsageError, match=r"trained on 'letters'.*--data"):
+        calibration_images(Bundle.open("digits").spec, dataset="letters")
+    assert not (run / "bundle-int8").exists()
+
+
+def test_int8_is_not_quantised_again(int8: Callable[[str], Bundle], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="only fp32 can be converted"):
+        to_bundle(str(int8("digits").path), "int8", tmp_path / "x", keep=["node_conv2d"])
+    shutil.copytree(int8("digits").path, tmp_path / "again")
+    assert to_bundle(str(tmp_path / "again"), "int8").sha256 == int8("digits").sha256
+
+
+def test_stated_losses() -> None:
+    digits, scans = TOLERANCES["recognize", "int8"], TOLERANCES["denoise", "int8"]
+    assert (digits.loss, scans.loss, scans.ssim) == (0.0005, 0.1, 0.002)
+    # five answers of 10,000; of 1,000 one, since fewer cannot be counted
+    assert digits.exceeded({"accuracy": 0.99}, {"accuracy": 0.9895}, 10_000, 10) == []
+    assert digits.exceeded({"accuracy": 0.99}, {"accuracy": 0.9894}, 10_000, 10) == ["accuracy"]
+    assert digits.exceeded({"accuracy": 0.99}, {"accuracy": 0.989}, 1000, 10) == []
+    assert digits.exceeded({"accuracy": 0.99}, {"accuracy": 0.988}, 1000, 10) == ["accuracy"]
+    # guessing has no accuracy to lose
+    assert digits.exceeded({"accuracy": 0.12}, {"accuracy": 0.10}, 10_000, 10) == []
+    before = {"psnr": 28.0, "ssim": 0.95}
+    assert scans.exceeded(before, {"psnr": 27.91, "ssim": 0.9485}, 6, 0) == []
+    assert scans.exceeded(before, {"psnr": 27.89, "ssim": 0.9475}, 6, 0) == ["psnr", "ssim"]
+    plain = Tolerance(1.0, 1.0, 0.01)
+    assert plain.exceeded(before, {"psnr": 28.0, "ssim": 0.945}, 6, 0) == []
