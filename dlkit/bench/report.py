@@ -1,0 +1,149 @@
+"""The result as one HTML file: no network, no script, for a screen, a phone and paper."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dlkit.bench import words
+
+_COLOURS = 6  # that report.css has
+_LATENCIES = ("p50", "p90", "p99")
+
+Row = Mapping[str, Any]
+
+
+def html(result: Mapping[str, Any]) -> str:
+    """The report of what ``run.bench`` gave: well-formed XML as well as HTML."""
+    import jinja2
+
+    here = Path(__file__).parent
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(here),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    backends = sorted({row["backend"] for row in [*result["inference"], *result["folder"]]})
+    colours = {backend: index % _COLOURS for index, backend in enumerate(backends)}
+    return environment.get_template("report.html.j2").render(
+        result=result,
+        words=words,
+        css=(here / "report.css").read_text(encoding="utf-8"),
+        colours=colours,
+        sections=[_section(bundle, result, colours) for bundle in result["bundles"]],
+        folder=_folder(result["folder"], colours),
+    )
+
+
+def _section(bundle: Row, result: Mapping[str, Any], colours: Mapping[str, int]) -> dict[str, Any]:
+    """A bundle's charts. Each bar's place is in percent of its track."""
+    rows = [row for row in result["inference"] if row["bundle"] == bundle["name"]]
+    best = max(rows, key=lambda row: float(row["images_per_s"]["median"]), default=None)
+    return {
+        "bundle": bundle,
+        "rows": rows,
+        "best": best,
+        "speed": [
+            {**_bar(row, row["images_per_s"], _most(rows, "images_per_s"), colours), "row": row}
+            for row in rows
+        ],
+        "latency": _latency(rows, colours),
+        "share": _shares(rows, colours),
+    }
+
+
+def _folder(rows: Sequence[Row], colours: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Bars of the runs over a folder, each with the mark of its bound."""
+    top = max(
+        [_most(rows, "images_per_s"), _most(rows, "images_per_s_after_start")]
+        + [float(row["bound_images_per_s"] or 0) for row in rows]
+    )
+    return [
+        {
+            **_bar(row, row["images_per_s_after_start"] or row["images_per_s"], top, colours),
+            "label": f"{row['bundle']} {row['precision']}, {row['backend']} {row['device']}",
+            "bound": _place(row["bound_images_per_s"], top),
+            "row": row,
+        }
+        for row in rows
+    ]
+
+
+def _most(rows: Sequence[Row], name: str) -> float:
+    return max((float(row[name]["high"]) for row in rows if row[name]), default=0.0)
+
+
+def _bar(
+    row: Row, spread: Mapping[str, float], top: float, colours: Mapping[str, int]
+) -> dict[str, Any]:
+    low, high = _place(spread["low"], top), _place(spread["high"], top)
+    return {
+        "label": _label(row),
+        "colour": colours[row["backend"]],
+        "width": _place(spread["median"], top),
+        "low": low,
+        "range": round((high or 0) - (low or 0), 2),
+    }
+
+
+def _latency(rows: Sequence[Row], colours: Mapping[str, int]) -> dict[str, Any]:
+    """Percentiles on a logarithmic scale whose ends are round numbers."""
+    known = [v for row in rows for v in row["latency_s"].values() if v]
+    if not known:
+        return {"rows": [], "ticks": []}
+    low = math.floor(math.log10(min(known)) * 2) / 2  # halves of a decade
+    high = max(math.ceil(math.log10(max(known)) * 2) / 2, low + 0.5)
+
+    def place(seconds: float) -> float:
+        return round((math.log10(seconds) - low) / (high - low) * 100, 2)
+
+    ticks = [
+        {"at": place(10.0**power), "label": f"{words.number(10.0 ** (power + 3), 1)} ms"}
+        for power in range(math.ceil(low), math.floor(high) + 1)
+    ]
+    bars = []
+    for row in rows:
+        points = {name: row["latency_s"][name] for name in _LATENCIES}
+        at = {name: place(value) for name, value in points.items() if value}
+        bars.append(
+            {
+                "label": _label(row),
+                "colour": colours[row["backend"]],
+                "points": at,
+                "from": min(at.values()),
+                "range": round(max(at.values()) - min(at.values()), 2),
+                "text": ", ".join(
+                    f"{name} {words.milliseconds(value)}" for name, value in points.items() if value
+                ),
+            }
+        )
+    return {"rows": bars, "ticks": ticks}
+
+
+def _shares(rows: Sequence[Row], colours: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Share of the ceiling; the track ends at 100 % or at the largest share above it."""
+    known = [row for row in rows if row["share_of_ceiling"] is not None]
+    top = max([1.0, *(float(row["share_of_ceiling"]) for row in known)])
+    return [
+        {
+            "label": _label(row),
+            "colour": colours[row["backend"]],
+            "width": _place(row["share_of_ceiling"], top),
+            "whole": _place(1.0, top),
+            "text": words.percent(row["share_of_ceiling"]),
+        }
+        for row in known
+    ]
+
+
+def _label(row: Row) -> str:
+    batch = f", batch {row['batch']}" if "batch" in row else ""
+    return f"{row['backend']} {row['device']}{batch}"
+
+
+def _place(value: float | None, top: float) -> float | None:
+    return None if value is None or not top else round(value / top * 100, 2)
