@@ -15,6 +15,7 @@ from dlkit.bundle import Bundle
 from dlkit.runtime.session import cpu_count
 
 _SAMPLED_FILES = 64  # of a folder, to measure decoding and encoding on
+_MADE_UP_FILES = 16  # where there is no folder
 # The ceiling is measured in every round; half a second is enough for its best call.
 _CEILING_SECONDS = 0.5
 
@@ -112,7 +113,8 @@ def _made_up(
     found = {}
     for bundle in bundles.values():
         height, width = plan.input_shape(bundle, 1, settings.size)[1:]
-        path = scratch / f"{height}x{width}.png"
-        images.write(path, machine.sample_image(height, width))
-        found[f"grey PNG of {height}x{width}, made up"] = [path]
+        paths = [scratch / f"{height}x{width}" / f"{seed}.png" for seed in range(_MADE_UP_FILES)]
+        for seed, path in enumerate(paths):
+            images.write(path, machine.sample_image(height, width, seed))
+        found[f"grey PNG of {height}x{width}, made up"] = paths
     return found

@@ -135,12 +135,21 @@ def _best(call: Callable[[], Any], seconds: float) -> float:
     return min(latencies)
 
 
-def sample_image(height: int, width: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def sample_image(height: int, width: int, seed: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """A picture that compresses as real ones do: a bright blurred stroke with a little noise."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     canvas = np.zeros((height, width), np.uint8)
     middle, axes = (width // 2, height // 2), (max(width // 4, 1), max(height // 3, 1))
-    cv2.ellipse(canvas, middle, axes, 0, 0, 300, 255, max(min(height, width) // 8, 1))
+    cv2.ellipse(
+        canvas,
+        middle,
+        axes,
+        float(random.uniform(0, 360)),
+        0,
+        300,
+        255,
+        max(min(height, width) // 8, 1),
+    )
     blurred = cv2.GaussianBlur(canvas, (0, 0), max(min(height, width) / 30, 0.8))
     if min(height, width) < 64:  # digits are clean black around the stroke
         return np.asarray(blurred, np.uint8)

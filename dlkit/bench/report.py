@@ -36,6 +36,7 @@ def html(result: Mapping[str, Any]) -> str:
         colours=colours,
         sections=[_section(bundle, result, colours) for bundle in result["bundles"]],
         folder=_folder(result["folder"], colours),
+        folder_best=_best_of_each(result["folder"]),
     )
 
 
@@ -73,6 +74,14 @@ def _folder(rows: Sequence[Row], colours: Mapping[str, int]) -> list[dict[str, A
     ]
 
 
+def _best_of_each(rows: Sequence[Row]) -> list[Row]:
+    """The fastest row of each bundle."""
+    best: dict[str, Row] = {}
+    for row in sorted(rows, key=lambda row: float(row["images_per_s"]["median"])):
+        best[row["bundle"]] = row
+    return list(best.values())
+
+
 def _most(rows: Sequence[Row], name: str) -> float:
     return max((float(row[name]["high"]) for row in rows if row[name]), default=0.0)
 
@@ -99,11 +108,14 @@ def _latency(rows: Sequence[Row], colours: Mapping[str, int]) -> dict[str, Any]:
     high = max(math.ceil(math.log10(max(known)) * 2) / 2, low + 0.5)
 
     def place(seconds: float) -> float:
-        return round((math.log10(seconds) - low) / (high - low) * 100, 2)
+        return round(4 + (math.log10(seconds) - low) / (high - low) * 92, 2)  # room for the ends
 
+    steps = (1, 2, 5) if high - low <= 1 else (1, 3) if high - low <= 2 else (1,)
+    marks = [step * 10.0**power for power in range(math.floor(low), 9) for step in steps]
     ticks = [
-        {"at": place(10.0**power), "label": f"{words.number(10.0 ** (power + 3), 1)} ms"}
-        for power in range(math.ceil(low), math.floor(high) + 1)
+        {"at": place(mark), "label": f"{words.number(mark * 1000, 1)} ms"}
+        for mark in marks
+        if 10**low <= mark <= 10**high
     ]
     bars = []
     for row in rows:
@@ -116,9 +128,7 @@ def _latency(rows: Sequence[Row], colours: Mapping[str, int]) -> dict[str, Any]:
                 "points": at,
                 "from": min(at.values()),
                 "range": round(max(at.values()) - min(at.values()), 2),
-                "text": ", ".join(
-                    f"{name} {words.milliseconds(value)}" for name, value in points.items() if value
-                ),
+                "text": ", ".join(words.milliseconds(value) for value in points.values() if value),
             }
         )
     return {"rows": bars, "ticks": ticks}
