@@ -51,7 +51,7 @@ def dlkit(*arguments: object) -> tuple[str, ...]:
 
 
 def measure(
-    contestants: Sequence[Contestant], rounds: int
+    contestants: Sequence[Contestant], images: int, rounds: int
 ) -> tuple[dict[str, list[Mapping[str, Any]]], dict[str, str]]:
     """Seconds of each contestant: ``work_s`` from the first file to the last answer with
     everything loaded, ``start_s`` before that, ``whole_s`` for the process.
@@ -78,7 +78,8 @@ def measure(
         start, failed = timed(one.start)
         if isinstance(failed, str):
             return {"error": failed}
-        return {"work_s": whole - start, "start_s": start, "whole_s": whole}
+        work = (whole - start) * images / (images - 1)  # the start did one of them
+        return {"work_s": work, "start_s": start, "whole_s": whole}
 
     return interleave(list(by_name), rounds, run, progress)
 

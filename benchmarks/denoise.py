@@ -67,7 +67,7 @@ def _run(options: argparse.Namespace, scratch: Path) -> None:
         out = scratch / f"out-{place}"
         contestants.append(Contestant(name, peer(script, folder, options.model, out, *rest), out))
     contestants = [one for one in contestants if options.only in one.name]
-    found, errors = contest.measure(contestants, options.rounds)
+    found, errors = contest.measure(contestants, count, options.rounds)
     checked, wrong = {}, []
     measured = [one for one in contestants if one.name in found]
     for one in measured:

@@ -62,7 +62,7 @@ def _run(options: argparse.Namespace, scratch: Path) -> None:
             "dlkit recognize, one .npy", whole, first, scratch / "arrays.csv", options.model
         )
     contestants = [one for one in contestants if options.only in one.name]
-    found, errors = contest.measure(contestants, options.rounds)
+    found, errors = contest.measure(contestants, options.count, options.rounds)
     checked, wrong = {}, []
     for one in contestants:
         if one.name in found:
