@@ -113,6 +113,22 @@ def test_the_report_is_one_whole_file_without_network(measured: Any) -> None:
     assert result["command"] in "".join(page.itertext())
 
 
+def test_precisions_of_one_network_are_compared_in_one_table(
+    bundle_of: Any, tmp_path: Path
+) -> None:
+    bundles = [bundle_of("mlp", precision) for precision in ("fp32", "fp16")]
+    one_backend = ("--backend", "onnxruntime", "--batches", "2")
+    done = run(
+        *(bundle.path for bundle in bundles), *one_backend, *QUICK, "--html", "b.html", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert "mlp fp32, fp16, 28x28" in done.stdout
+    page = ElementTree.parse(tmp_path / "b.html")
+    labels = ["".join(node.itertext()) for node in page.findall(".//span[@class='label']")]
+    assert labels[:2] == [f"{name}, onnxruntime cpu, batch 2" for name in ("fp32", "fp16")]
+    assert "not certified" in "".join(page.getroot().itertext())
+
+
 def test_the_report_escapes_and_says_what_is_missing(measured: Any) -> None:
     _, _, result = measured
     poor = json.loads(json.dumps(result))

@@ -5,6 +5,10 @@ worker.py       one measurement in a process of its own
 measure.py      rounds over all ways, medians and spread
 machine.py      what the machine is, and its ceiling
 graph.py        multiply-adds of a graph
+jobs.py         turns the plan into jobs of worker.py
+rows.py         what the rounds of one way come to
 run.py          from settings to a result, as plain JSON values
+groups.py       what is compared in one table and one chart
+words.py        figures in words
 report.py       the result as one HTML file
 """

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dlkit.bench import words
+from dlkit.bench.groups import Group, groups
 
 _COLOURS = 6  # that report.css has
 _LATENCIES = ("p50", "p90", "p99")
@@ -34,26 +35,26 @@ def html(result: Mapping[str, Any]) -> str:
         words=words,
         css=(here / "report.css").read_text(encoding="utf-8"),
         colours=colours,
-        sections=[_section(bundle, result, colours) for bundle in result["bundles"]],
+        sections=[_section(group, colours) for group in groups(result)],
         folder=_folder(result["folder"], colours),
         folder_best=_best_of_each(result["folder"]),
     )
 
 
-def _section(bundle: Row, result: Mapping[str, Any], colours: Mapping[str, int]) -> dict[str, Any]:
-    """A bundle's charts. Each bar's place is in percent of its track."""
-    rows = [row for row in result["inference"] if row["bundle"] == bundle["name"]]
+def _section(group: Group, colours: Mapping[str, int]) -> dict[str, Any]:
+    """The charts of a group. Each bar's place is in percent of its track."""
+    rows = group.rows
     best = max(rows, key=lambda row: float(row["images_per_s"]["median"]), default=None)
+    most = _most(rows, "images_per_s")
     return {
-        "bundle": bundle,
-        "rows": rows,
+        "group": group,
         "best": best,
         "speed": [
-            {**_bar(row, row["images_per_s"], _most(rows, "images_per_s"), colours), "row": row}
+            {**_bar(row, row["images_per_s"], most, colours), "label": group.label(row), "row": row}
             for row in rows
         ],
-        "latency": _latency(rows, colours),
-        "share": _shares(rows, colours),
+        "latency": _latency(group, colours),
+        "share": _shares(group, colours),
     }
 
 
@@ -91,7 +92,6 @@ def _bar(
 ) -> dict[str, Any]:
     low, high = _place(spread["low"], top), _place(spread["high"], top)
     return {
-        "label": _label(row),
         "colour": colours[row["backend"]],
         "width": _place(spread["median"], top),
         "low": low,
@@ -99,9 +99,9 @@ def _bar(
     }
 
 
-def _latency(rows: Sequence[Row], colours: Mapping[str, int]) -> dict[str, Any]:
+def _latency(group: Group, colours: Mapping[str, int]) -> dict[str, Any]:
     """Percentiles on a logarithmic scale whose ends are round numbers."""
-    known = [v for row in rows for v in row["latency_s"].values() if v]
+    known = [v for row in group.rows for v in row["latency_s"].values() if v]
     if not known:
         return {"rows": [], "ticks": []}
     low = math.floor(math.log10(min(known)) * 2) / 2  # halves of a decade
@@ -118,12 +118,12 @@ def _latency(rows: Sequence[Row], colours: Mapping[str, int]) -> dict[str, Any]:
         if 10**low <= mark <= 10**high
     ]
     bars = []
-    for row in rows:
+    for row in group.rows:
         points = {name: row["latency_s"][name] for name in _LATENCIES}
         at = {name: place(value) for name, value in points.items() if value}
         bars.append(
             {
-                "label": _label(row),
+                "label": group.label(row),
                 "colour": colours[row["backend"]],
                 "points": at,
                 "from": min(at.values()),
@@ -134,13 +134,13 @@ def _latency(rows: Sequence[Row], colours: Mapping[str, int]) -> dict[str, Any]:
     return {"rows": bars, "ticks": ticks}
 
 
-def _shares(rows: Sequence[Row], colours: Mapping[str, int]) -> list[dict[str, Any]]:
+def _shares(group: Group, colours: Mapping[str, int]) -> list[dict[str, Any]]:
     """Share of the ceiling; the track ends at 100 % or at the largest share above it."""
-    known = [row for row in rows if row["share_of_ceiling"] is not None]
+    known = [row for row in group.rows if row["share_of_ceiling"] is not None]
     top = max([1.0, *(float(row["share_of_ceiling"]) for row in known)])
     return [
         {
-            "label": _label(row),
+            "label": group.label(row),
             "colour": colours[row["backend"]],
             "width": _place(row["share_of_ceiling"], top),
             "whole": _place(1.0, top),
@@ -148,11 +148,6 @@ def _shares(rows: Sequence[Row], colours: Mapping[str, int]) -> list[dict[str, A
         }
         for row in known
     ]
-
-
-def _label(row: Row) -> str:
-    batch = f", batch {row['batch']}" if "batch" in row else ""
-    return f"{row['backend']} {row['device']}{batch}"
 
 
 def _place(value: float | None, top: float) -> float | None:

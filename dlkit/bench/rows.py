@@ -18,6 +18,7 @@ def about(name: str, bundle: Bundle, settings: plan.Settings) -> Row:
     shape = plan.input_shape(bundle, 1, settings.size)
     return {
         "name": name,
+        "network": bundle.spec.name,
         "task": bundle.spec.task,
         "precision": bundle.spec.precision,
         "path": str(bundle.path),

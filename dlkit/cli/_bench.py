@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+    from dlkit.bench.groups import Group, Row
 
 _WIDE = 110  # columns from which every figure has room
 
@@ -41,6 +43,7 @@ def show(result: dict[str, Any], console: Console) -> None:
     from rich.markup import escape
 
     from dlkit.bench import words
+    from dlkit.bench.groups import groups
 
     def say(text: str, style: str = "") -> None:
         console.print(escape(text), style=style or None, highlight=False, soft_wrap=True)
@@ -60,10 +63,9 @@ def show(result: dict[str, Any], console: Console) -> None:
     for note in result["notes"]:
         say(f"warning: {note}", "yellow")
     wide = console.width >= _WIDE
-    for bundle in result["bundles"]:
-        mine = [row for row in result["inference"] if row["bundle"] == bundle["name"]]
-        if mine:
-            console.print(_inference(bundle, mine, wide))
+    for group in groups(result):
+        if group.rows:
+            console.print(_inference(group, wide))
     if result["folder"]:
         console.print(_folder(result["folder"], wide))
     say(
@@ -75,20 +77,23 @@ def show(result: dict[str, Any], console: Console) -> None:
         say(f"failed: {out['what']}: {out['reason']}", "red")
 
 
-def _inference(bundle: dict[str, Any], rows: list[dict[str, Any]], wide: bool) -> Table:
+def _inference(group: Group, wide: bool) -> Table:
     from dlkit.bench import words
 
-    adds = bundle["multiply_adds"]
-    size = "x".join(map(str, bundle["size"]))
-    title = f"{bundle['name']} {bundle['precision']}, {size}"
+    adds = group.bundles[0]["multiply_adds"]
+    size = "x".join(map(str, group.bundles[0]["size"]))
+    title = f"{group.title}, {size}"
     title += f", {words.number(2 * adds / 1e9)} GFLOP an image" if adds else ""
     percents = ("p50", "p90", "p99") if wide else ("p50", "p99")
-    names = ["backend", "batch", "images/s", "", *(f"{name} ms" for name in percents)]
+    several = len(group.bundles) > 1
+    names = [*(["bundle"] if several else []), "backend", "batch", "images/s", ""]
+    names += [f"{name} ms" for name in percents]
     names += ["load s", "peak MB", "of ceiling"] if wide else []
-    table = _table(title, [*names, "metric"], rows)
-    for row in rows:
+    table = _table(title, [*names, "metric"], group.rows)
+    for row in group.rows:
         speed = row["images_per_s"]
-        cells = [f"{row['backend']} {row['device']}", str(row["batch"])]
+        cells = [group.tags[row["bundle"]]] if several else []
+        cells += [f"{row['backend']} {row['device']}", str(row["batch"])]
         cells += [words.number(speed["median"]), words.half_range(speed)]
         cells += [words.milliseconds(row["latency_s"][name]) for name in percents]
         if wide:
@@ -98,7 +103,7 @@ def _inference(bundle: dict[str, Any], rows: list[dict[str, Any]], wide: bool) -
     return table
 
 
-def _folder(rows: list[dict[str, Any]], wide: bool) -> Table:
+def _folder(rows: Sequence[Row], wide: bool) -> Table:
     from dlkit.bench import words
 
     names = ["bundle", "backend", "images/s", "", "after start", "of bound"]
@@ -117,7 +122,7 @@ def _folder(rows: list[dict[str, Any]], wide: bool) -> Table:
     return table
 
 
-def _table(title: str, names: list[str], rows: list[dict[str, Any]]) -> Table:
+def _table(title: str, names: list[str], rows: Sequence[Row]) -> Table:
     """An empty table; what the short metric of a column leaves out is below it."""
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
