@@ -11,6 +11,7 @@ processor time of dlkit's own decoding, inference and encoding allows when no pr
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def main() -> None:
     parser.add_argument("--model", default="mmwave", help="float32 bundle")
     parser.add_argument("--count", type=int, default=96, help="files")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="", help="contestants whose name holds this word")
+    parser.add_argument("--only", default="", help="contestants whose name matches: dlkit|plain")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="dlkit-denoise-") as scratch:
         _run(options, Path(scratch))
@@ -66,7 +67,9 @@ def _run(options: argparse.Namespace, scratch: Path) -> None:
     for place, (name, (script, *rest)) in enumerate(scripts.items()):
         out = scratch / f"out-{place}"
         contestants.append(Contestant(name, peer(script, folder, options.model, out, *rest), out))
-    contestants = [one for one in contestants if options.only in one.name]
+    contestants = [one for one in contestants if re.search(options.only, one.name)]
+    if not contestants:
+        raise SystemExit(f"no contestant matches --only '{options.only}': try dlkit|plain")
     found, errors = contest.measure(contestants, count, options.rounds)
     checked, wrong = {}, []
     measured = [one for one in contestants if one.name in found]

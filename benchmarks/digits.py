@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
+import re
 import tempfile
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--model", default="digits", help="float32 bundle")
     parser.add_argument("--count", type=int, default=100_000, help="files")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="", help="contestants whose name holds this word")
+    parser.add_argument("--only", default="", help="contestants whose name matches: dlkit|plain")
     parser.add_argument("--arrays", action="store_true", help="also a .npy through dlkit recognize")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="dlkit-digits-") as scratch:
@@ -61,7 +62,9 @@ def _run(options: argparse.Namespace, scratch: Path) -> None:
         contestants += ours(
             "dlkit recognize, one .npy", whole, first, scratch / "arrays.csv", options.model
         )
-    contestants = [one for one in contestants if options.only in one.name]
+    contestants = [one for one in contestants if re.search(options.only, one.name)]
+    if not contestants:
+        raise SystemExit(f"no contestant matches --only '{options.only}': try dlkit|plain")
     found, errors = contest.measure(contestants, options.count, options.rounds)
     checked, wrong = {}, []
     for one in contestants:

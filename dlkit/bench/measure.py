@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -124,7 +127,7 @@ def in_process(job: Mapping[str, Any], clock: Clock = time.perf_counter) -> dict
             try:
                 output, _ = process.communicate(json.dumps(job).encode())
             except BaseException:
-                process.kill()
+                _end(process)
                 raise
         seconds = clock() - begun
         if process.returncode != 0 or not output:
@@ -133,6 +136,15 @@ def in_process(job: Mapping[str, Any], clock: Clock = time.perf_counter) -> dict
             return {"error": _died(process.returncode, lines)}
     result: dict[str, Any] = json.loads(output)
     return {**result, "process_s": seconds}
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """The worker, and whatever it has started."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
 
 
 def _died(code: int, lines: list[str]) -> str:

@@ -22,7 +22,8 @@ def bench(settings: plan.Settings, progress: Progress = lambda *_: None) -> Resu
     """Measure everything that the settings ask for.
 
     Args:
-        progress: told how many measurements are done, of how many, and what comes next.
+        progress: told how many measurements are done, of how many (0: not known yet), and what
+            comes next.
 
     Raises:
         DlkitError: wrong settings, or nothing could be measured.
@@ -31,6 +32,7 @@ def bench(settings: plan.Settings, progress: Progress = lambda *_: None) -> Resu
     files: list[Path] = []
     if settings.folder is not None:
         plan.one_task(bundles)
+        progress(0, 0, "reading the folder once")
         files = plan.image_files(settings.folder)
         for path in files:
             path.read_bytes()  # so that every round finds the files in the page cache

@@ -33,7 +33,7 @@ def progress(console: Console) -> Iterator[Callable[[int, int, str], None]]:
         task = bar.add_task("", total=None)
 
         def show(done: int, total: int, what: str) -> None:
-            bar.update(task, completed=done, total=total, description=what)
+            bar.update(task, completed=done, total=total or None, description=what)
 
         yield show
 
