@@ -135,7 +135,7 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
-def where(rounds: int) -> str:
+def where(rounds: int, others: machine.Others) -> str:
     """The machine and how it was measured, for below a table."""
     found = machine.describe()
     libraries = ", ".join(f"{name} {version}" for name, version in found["libraries"].items())
@@ -143,6 +143,7 @@ def where(rounds: int) -> str:
     libraries += "".join(f", {name} {version}" for name, version in torch.items())
     return (
         f"Medians of {rounds} interleaved rounds, each run a process of its own. "
+        f"Other programs used {words.number(others.percent(), 2)} % of the processors meanwhile. "
         f"{words.machine(found)}; Python {found['python']}, {libraries}."
     )
 

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from contest import Contestant, dlkit, peer
 
-from dlkit.bench import words
+from dlkit.bench import machine, words
 from dlkit.bench.plan import image_files
 from dlkit.runtime.session import cpu_count
 
@@ -70,6 +70,7 @@ def _run(options: argparse.Namespace, scratch: Path) -> None:
     contestants = [one for one in contestants if re.search(options.only, one.name)]
     if not contestants:
         raise SystemExit(f"no contestant matches --only '{options.only}': try dlkit|plain")
+    others = machine.Others()
     found, errors = contest.measure(contestants, count, options.rounds)
     checked, wrong = {}, []
     measured = [one for one in contestants if one.name in found]
@@ -82,7 +83,7 @@ def _run(options: argparse.Namespace, scratch: Path) -> None:
     if first in found:
         rate = count / float(np.median([one["work_s"] for one in found[first]]))
         print(allowed(folder, options.model, scratch / "stages", rate))
-    print(contest.where(options.rounds))
+    print(contest.where(options.rounds, others))
     contest.finish(errors, wrong)
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from contest import Contestant, dlkit, peer
 
 import dlkit as package
+from dlkit.bench import machine
 from dlkit.training.data.idx import read_idx
 
 MINI = Path(package.__file__).parent / "training" / "data" / "mnist_mini"
@@ -65,6 +66,7 @@ def _run(options: argparse.Namespace, scratch: Path) -> None:
     contestants = [one for one in contestants if re.search(options.only, one.name)]
     if not contestants:
         raise SystemExit(f"no contestant matches --only '{options.only}': try dlkit|plain")
+    others = machine.Others()
     found, errors = contest.measure(contestants, options.count, options.rounds)
     checked, wrong = {}, []
     for one in contestants:
@@ -77,7 +79,7 @@ def _run(options: argparse.Namespace, scratch: Path) -> None:
         wrong += [name] if same < _AGREE else []
     print(contest.speed_table(found, options.count, contestants[0].name, checked))
     print(f"\n{options.count:,} PNG files of 28x28, {options.model} in float32 on the CPU.")
-    print(contest.where(options.rounds))
+    print(contest.where(options.rounds, others))
     contest.finish(errors, list(dict.fromkeys(wrong)))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import contest
 from digits import MINI, write_files
 
+from dlkit.bench import machine
 from dlkit.bench.measure import Spread, in_process, interleave
 
 
@@ -40,6 +41,7 @@ def main() -> None:
                 return {"error": f"{rows} rows for {count} files"}
             return result
 
+        others = machine.Others()
         found, errors = interleave(
             counts, options.rounds, run, lambda done, count: contest.say(f"{count:,} files")
         )
@@ -56,7 +58,7 @@ def main() -> None:
         )  # fmt: skip
     head = ("PNG files of 28x28", "peak MB", "lowest to highest", "against the first")
     print(contest.markdown(head, rows))
-    print(f"\n{contest.where(options.rounds)}")
+    print(f"\n{contest.where(options.rounds, others)}")
     contest.finish({f"{count:,} files": why for count, why in errors.items()}, [])
 
 

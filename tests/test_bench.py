@@ -77,6 +77,7 @@ def test_every_way_is_measured_beside_its_metric(measured: Any) -> None:
     assert top["copy_gb_s"]["median"] > 0
     assert top["images"][0]["decode_per_s"]["median"] > 0
     assert result["machine"]["processors"] >= 1
+    assert 0 <= result["machine"]["others_percent"] <= 100
     assert not result["failed"]
 
 

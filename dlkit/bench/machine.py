@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,18 +41,42 @@ def describe() -> dict[str, Any]:
     }
 
 
-def busy_percent(seconds: float = 0.5) -> float:
-    """How much of all processors other programs use right now."""
+class Others:
+    """How much of all processors other programs use, from its making on; the hypervisor's too."""
+
+    def __init__(self) -> None:
+        self._busy, self._total = _processor_seconds()
+        self._own = _own_seconds()
+
+    def percent(self) -> float | None:
+        """0 to 100; None where the system does not tell what child processes used (Windows)."""
+        busy, total = _processor_seconds()
+        if os.name == "nt" or total <= self._total:
+            return None
+        others = (busy - self._busy) - (_own_seconds() - self._own)
+        return max(0.0, others / (total - self._total) * 100)
+
+
+def _processor_seconds() -> tuple[float, float]:
+    """Busy and all seconds of all processors since the machine's start."""
     import psutil
 
-    return float(psutil.cpu_percent(interval=seconds))
+    times = psutil.cpu_times()._asdict()
+    # Linux counts guests' time in user and nice already (proc_stat(5))
+    total = sum(times.values()) - times.get("guest", 0.0) - times.get("guest_nice", 0.0)
+    return total - times["idle"] - times.get("iowait", 0.0), total
 
 
-def busy_note(percent: float) -> str | None:
-    """A warning where others compute at the same time; None when the machine is quiet."""
-    if percent < _BUSY:
+def _own_seconds() -> float:
+    """Processor seconds of this process and of its children that have ended."""
+    return sum(os.times()[:4])
+
+
+def others_note(percent: float | None) -> str | None:
+    """A warning where others computed at the same time; None when the machine was quiet."""
+    if percent is None or percent < _BUSY:
         return None
-    return f"other programs used {percent:.0f} % of the processors before it began"
+    return f"other programs used {percent:.0f} % of the processors meanwhile: repeat it in quiet"
 
 
 def versions(modules: Iterable[str]) -> dict[str, str]:

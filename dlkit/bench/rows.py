@@ -111,7 +111,7 @@ def few_note(folders: Sequence[Row]) -> str | None:
     """A warning where the folder is too small to tell a rate from start-up; None otherwise."""
     if all(row["seconds"]["median"] >= 2 * row["start_s"]["median"] for row in folders):
         return None
-    return f"{folders[0]['images']} images last hardly longer than start-up: use a larger folder"
+    return f"{folders[0]['images']:,} images last hardly longer than start-up: use a larger folder"
 
 
 def _identity(way: plan.Way, sha256: str) -> Row:

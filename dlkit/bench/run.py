@@ -39,7 +39,7 @@ def bench(settings: plan.Settings, progress: Progress = lambda *_: None) -> Resu
     ways, left_out = plan.ways(
         bundles, settings.batches, settings.backends, settings.device, bool(files)
     )
-    busy = machine.busy_percent()
+    others = machine.Others()
     # A temporary folder goes away whatever happens, Ctrl-C included.
     with tempfile.TemporaryDirectory(prefix="dlkit-bench-") as scratch:
         jobs = Jobs(settings, Path(scratch), bundles, files)
@@ -50,6 +50,7 @@ def bench(settings: plan.Settings, progress: Progress = lambda *_: None) -> Resu
             jobs.run,
             lambda done, key: progress(done, settings.rounds * len(keys), key.label()),
         )
+    busy = others.percent()
     failed = [plan.LeftOut(key.label(), why) for key, why in errors.items()]
     measured = [way for way in ways if way in found]
     if not measured:
@@ -70,8 +71,8 @@ def bench(settings: plan.Settings, progress: Progress = lambda *_: None) -> Resu
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": plan.command_line(settings),
         "settings": {**asdict(settings), "folder": settings.folder and str(settings.folder)},
-        "machine": {**machine.describe(), "busy_percent": busy},
-        "notes": [note for note in (machine.busy_note(busy), rows.few_note(folder)) if note],
+        "machine": {**machine.describe(), "others_percent": busy},
+        "notes": [note for note in (machine.others_note(busy), rows.few_note(folder)) if note],
         "ceiling": top,
         "bundles": list(about.values()),
         "inference": inference,
