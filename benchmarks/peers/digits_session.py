@@ -1,4 +1,7 @@
-"""The session alone: the pixels are in memory, and only its calls are timed, batch 256."""
+"""The session alone: the pixels are in memory, and only its calls are timed.
+
+Its batch is what dlkit recognize takes.
+"""
 
 import csv
 import json
@@ -10,15 +13,16 @@ import cv2
 import numpy as np
 
 import dlkit
+from dlkit.runtime.tasks.recognize import BATCH
 
 folder, model, out = sys.argv[1:4]
 session = dlkit.load(model, device="cpu").opened.session
 paths = sorted(Path(folder).glob("*.png"))
 pixels = np.stack([cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths])
-session(pixels[:256])
+session(pixels[:BATCH])
 
 begun = time.perf_counter()
-outputs = [session(pixels[at : at + 256]) for at in range(0, len(pixels), 256)]
+outputs = [session(pixels[at : at + BATCH]) for at in range(0, len(pixels), BATCH)]
 work_s = time.perf_counter() - begun
 
 digits = np.concatenate(outputs).argmax(axis=1)

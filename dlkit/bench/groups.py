@@ -42,7 +42,7 @@ def groups(result: Mapping[str, Any]) -> list[Group]:
         tags = {
             bundle["name"]: bundle["precision"]
             if precisions.count(bundle["precision"]) == 1
-            else f"{bundle['name']} {bundle['precision']}"
+            else bundle["name"]
             for bundle in bundles
         }
         if len(bundles) == 1:

@@ -48,7 +48,7 @@ class Way:
     """One way to run one bundle here.
 
     Attributes:
-        name: the bundle as it was given, the shortest that tells it from the others.
+        name: the bundle's name and precision, see ``open_bundles``.
         batch: images in one call of the session; 0 for the task's command over a folder.
     """
 
@@ -61,7 +61,7 @@ class Way:
     def label(self) -> str:
         """For people."""
         what = f"batch {self.batch}" if self.batch else "folder"
-        return f"{self.name} {self.bundle.spec.precision}, {self.backend} {self.device}, {what}"
+        return f"{self.name}, {self.backend} {self.device}, {what}"
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class LeftOut:
 
 
 def open_bundles(given: Sequence[str]) -> dict[str, Bundle]:
-    """Bundles by a short name that is unique among them.
+    """Bundles by name and precision, and by place where that is not enough.
 
     Raises:
         BundleError: one is missing or damaged.
@@ -84,20 +84,11 @@ def open_bundles(given: Sequence[str]) -> dict[str, Bundle]:
     for path, place in zip(given, places, strict=True):
         if places.count(place) > 1:
             raise UsageError(f"the bundle {path} was given twice: name each once")
-    names = [bundle.spec.name for bundle in opened]
-    kinds = [(bundle.spec.name, bundle.spec.precision) for bundle in opened]
-    found = {}
-    for path, name, kind, bundle in zip(given, names, kinds, opened, strict=True):
-        # the precision is shown beside the name, so only twins need their path
-        found[name if kinds.count(kind) == 1 else f"{name} ({path})"] = bundle
-    if len(found) < len(opened):  # one name in several precisions
-        found = {
-            f"{name}-{bundle.spec.precision}" if names.count(name) > 1 else name: bundle
-            for name, bundle in zip(names, opened, strict=True)
-        }
-    if len(found) < len(opened):
-        found = dict(zip(given, opened, strict=True))
-    return found
+    names = [f"{bundle.spec.name} {bundle.spec.precision}" for bundle in opened]
+    return {
+        name if names.count(name) == 1 else f"{name} {path}": bundle
+        for name, path, bundle in zip(names, given, opened, strict=True)
+    }
 
 
 def ways(
@@ -126,7 +117,7 @@ def ways(
     modules: dict[str, Any] = {name: BACKENDS.load(name) for name in backends or BACKENDS.names()}
     kinds = DEVICES[1:] if device == "auto" else (device,)
     found: list[Way] = []
-    left_out: list[LeftOut] = []
+    left_out: dict[tuple[str, str], list[str]] = {}
     for name, bundle in bundles.items():
         can = set(runnable(bundle))
         for backend, module in modules.items():
@@ -139,14 +130,18 @@ def ways(
             if backends and not here:
                 why = "; ".join(reasons.values()) or f"{backend} has no {device}"
                 raise BackendError(f"{backend} cannot run {name}: {why}")
-            left_out += [LeftOut(f"{name}, {backend} {k}", why) for k, why in reasons.items()]
+            for kind, why in reasons.items():
+                left_out.setdefault((f"{backend} {kind}", why), []).append(name)
             for kind in here:
                 counts = [*(batches or _suiting(bundle)), *([0] if folder else [])]
                 found += [Way(name, bundle, backend, kind, count) for count in counts]
         if not any(way.name == name for way in found):
-            why = "; ".join(f"{out.what}: {out.reason}" for out in left_out)
+            why = "; ".join(f"{what}: {reason}" for what, reason in left_out)
             raise BackendError(f"nothing here can run {name}: {why}")
-    return found, left_out
+    return found, [
+        LeftOut(what if len(names) == len(bundles) else f"{what} ({', '.join(names)})", why)
+        for (what, why), names in left_out.items()
+    ]
 
 
 def command_line(settings: Settings) -> str:

@@ -67,7 +67,7 @@ def _folder(rows: Sequence[Row], colours: Mapping[str, int]) -> list[dict[str, A
     return [
         {
             **_bar(row, row["images_per_s_after_start"] or row["images_per_s"], top, colours),
-            "label": f"{row['bundle']} {row['precision']}, {row['backend']} {row['device']}",
+            "label": f"{row['bundle']}, {row['backend']} {row['device']}",
             "bound": _place(row["bound_images_per_s"], top),
             "row": row,
         }

@@ -28,7 +28,11 @@ def progress(console: Console) -> Iterator[Callable[[int, int, str], None]]:
 
     columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(
-        *columns, TextColumn("{task.description}"), console=console, transient=True
+        *columns,
+        TextColumn("{task.description}"),
+        console=console,
+        transient=True,
+        refresh_per_second=2,
     ) as bar:
         task = bar.add_task("", total=None)
 
@@ -112,7 +116,7 @@ def _folder(rows: Sequence[Row], wide: bool) -> Table:
     table = _table(title, [*names, "metric"], rows)
     for row in rows:
         speed, after = row["images_per_s"], row["images_per_s_after_start"]
-        cells = [f"{row['bundle']} {row['precision']}", f"{row['backend']} {row['device']}"]
+        cells = [row["bundle"], f"{row['backend']} {row['device']}"]
         cells += [words.number(speed["median"]), words.half_range(speed)]
         cells += [words.number(after and after["median"]), words.percent(row["share_of_bound"])]
         if wide:
