@@ -130,6 +130,17 @@ def test_precisions_of_one_network_are_compared_in_one_table(
     assert "not certified" in "".join(page.getroot().itertext())
 
 
+def test_what_cannot_run_is_listed_with_the_reason(bundle_of: Any, tmp_path: Path) -> None:
+    bundles = {"a": bundle_of("mlp", "bf16"), "b": bundle_of("mlp", "fp32")}
+    ways, left_out = plan.ways(bundles, (2,), (), "cpu", False)
+    assert {(way.name, way.backend) for way in ways} >= {("a", "openvino"), ("b", "onnxruntime")}
+    (out,) = [out for out in left_out if out.what == "onnxruntime cpu (a)"]
+    assert "bfloat16" in out.reason
+    done = run(bundles["a"].path, "--backend", "onnxruntime", "--device", "cpu", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "onnxruntime cannot run mlp bf16: onnxruntime has no bfloat16" in done.stderr
+
+
 def test_the_report_escapes_and_says_what_is_missing(measured: Any) -> None:
     _, _, result = measured
     poor = json.loads(json.dumps(result))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,9 +136,9 @@ def ways(
             for kind in here:
                 counts = [*(batches or _suiting(bundle)), *([0] if folder else [])]
                 found += [Way(name, bundle, backend, kind, count) for count in counts]
-        if not any(way.name == name for way in found):
-            why = "; ".join(f"{what}: {reason}" for what, reason in left_out)
-            raise BackendError(f"nothing here can run {name}: {why}")
+    if not found:
+        why = "; ".join(f"{what}: {reason}" for what, reason in left_out)
+        raise BackendError(f"nothing here can run {', '.join(bundles)}: {why}")
     return found, [
         LeftOut(what if len(names) == len(bundles) else f"{what} ({', '.join(names)})", why)
         for (what, why), names in left_out.items()
@@ -159,7 +160,7 @@ def command_line(settings: Settings) -> str:
     ]
     for name, value in options:
         parts += [name, str(value)] if value is not None else []
-    return " ".join(parts)
+    return shlex.join(parts)
 
 
 def input_shape(bundle: Bundle, batch: int, size: tuple[int, int]) -> tuple[int, ...]:
