@@ -17,6 +17,7 @@ QUICK = ("--rounds", "1", "--only", "dlkit|plain|Async|alone")
     [
         (("digits.py", "--count", "40", *QUICK), 4, "% right"),
         (("denoise.py", "--count", "3", *QUICK), 3, "Processor time an image"),
+        (("inference.py", "mmwave", "--count", "2", "--rounds", "1"), 2, "+0.000"),
         (("memory.py", "--counts", "10,20", "--rounds", "1"), 2, "peak MB"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else None,
@@ -31,7 +32,7 @@ def test_a_table_with_every_contestant(arguments: tuple[str, ...], rows: int, se
     )
     assert done.returncode == 0, done.stderr
     table = [line for line in done.stdout.splitlines() if line.startswith("|")]
-    assert len(table) == 2 + rows
+    assert len(table) >= 2 + rows
     assert all(line.count("|") == table[0].count("|") for line in table)
     assert seen in done.stdout
     assert "processors" in done.stdout  # the machine is named below the table
