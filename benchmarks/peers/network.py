@@ -1,0 +1,16 @@
+"""The torch network of a bundle: what a peer's user would have at hand."""
+
+import torch
+
+from dlkit.bundle import Bundle
+from dlkit.export.reference import find_network
+from dlkit.training.pixels import wrap
+
+
+def load(model: str) -> torch.nn.Module:
+    """uint8 pixels in, probabilities or pixels out, in float32."""
+    found = find_network(Bundle.open(model))
+    if found is None:
+        raise SystemExit(f"no torch weights for {model}: keep the bundle in its run's folder")
+    recipe, network, _ = found
+    return wrap(recipe.task, network.eval(), recipe.network).eval()

@@ -1,0 +1,14 @@
+"""How fast bundles run on this machine, beside how good they are and what the machine could do.
+
+plan.py         what is measured: bundles x backends x batches, and what is left out and why
+worker.py       one measurement in a process of its own
+measure.py      rounds over all ways, medians and spread
+machine.py      what the machine is, and its ceiling
+graph.py        multiply-adds of a graph
+jobs.py         turns the plan into jobs of worker.py
+rows.py         what the rounds of one way come to
+run.py          from settings to a result, as plain JSON values
+groups.py       what is compared in one table and one chart
+words.py        figures in words
+report.py       the result as one HTML file
+"""

@@ -1,0 +1,142 @@
+"""dlkit bench"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLE = (
+    "Examples:  dlkit bench  |  dlkit bench digits --batches 1,256 --html digits.html  |  "
+    "dlkit bench mmwave runs/mine/bundle-fp16 --folder scans/ --json speed.json"
+)
+
+
+def command(
+    bundles: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Bundles: folders, or names of shipped ones.", show_default="all that ship"
+        ),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Also run the task's command over these images, end to end."),
+    ] = None,
+    batches: Annotated[
+        str,
+        typer.Option(
+            help="Images in one call, e.g. 1,16,64.", show_default="1,16,64 digits; 1,4,16 scans"
+        ),
+    ] = "",
+    seconds: Annotated[
+        float, typer.Option(min=0.01, help="Measured time of each way in each round.")
+    ] = 1.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds over all ways.")] = 3,
+    backend: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this backend; may be repeated.", show_default="all that run here"),
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto for both.")] = "auto",
+    size: Annotated[
+        str, typer.Option(help="HEIGHTxWIDTH where a graph leaves them free.")
+    ] = "678x384",
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="CPU threads of inference alone.", show_default="all that may be used"
+        ),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write all figures to this file.")
+    ] = None,
+    html_file: Annotated[
+        Path | None,
+        typer.Option("--html", help="Write a report with charts: one file, no network."),
+    ] = None,
+) -> None:
+    """Measure speed, latency and memory here, beside the task metric and the machine's ceiling."""
+    import json
+
+    from rich.console import Console
+
+    from dlkit.atomic import write_bytes
+    from dlkit.bench.plan import Settings
+    from dlkit.bench.run import bench
+    from dlkit.bundle import shipped
+    from dlkit.cli import _bench
+
+    settings = Settings(
+        bundles=tuple(bundles or shipped()),
+        folder=folder,
+        batches=_numbers(batches),
+        backends=tuple(backend or ()),
+        device=device,
+        size=_size(size),
+        seconds=seconds,
+        rounds=rounds,
+        threads=threads,
+    )
+    for target in (json_file, html_file):
+        _can_be_written(target)
+    with _bench.progress(Console(stderr=True)) as show:
+        result = bench(settings, show)
+    _bench.show(result, Console())
+    if json_file is not None:
+        write_bytes(json_file, (json.dumps(result, indent=2) + "\n").encode())
+        typer.echo(json_file)
+    if html_file is not None:
+        from dlkit.bench.report import html
+
+        write_bytes(html_file, html(result).encode())
+        typer.echo(html_file)
+    raise typer.Exit(1 if result["failed"] else 0)
+
+
+def _can_be_written(target: Path | None) -> None:
+    """Find out before minutes of measuring, not after.
+
+    Raises:
+        UsageError: the file cannot be written there.
+    """
+    from dlkit.atomic import atomic_path
+    from dlkit.errors import UsageError
+
+    if target is None:
+        return
+    if target.is_dir():
+        raise UsageError(f"{target} is a folder, expected a file such as {target}/bench.html")
+    try:
+        probe = target.with_name(f".{target.name}.probe")
+        with atomic_path(probe) as part:
+            part.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"{target} cannot be written ({error.strerror}): choose another place"
+        ) from error
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    from dlkit.errors import UsageError
+
+    try:
+        found = tuple(int(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        found = (0,)
+    if any(number < 1 for number in found):
+        raise UsageError(f"--batches is '{text}', expected whole numbers from 1, such as 1,16,64")
+    return tuple(dict.fromkeys(found))
+
+
+def _size(text: str) -> tuple[int, int]:
+    from dlkit.errors import UsageError
+
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise UsageError(f"--size is '{text}', expected HEIGHTxWIDTH, such as 678x384")
+    return int(height), int(width)
+
+
+command.__name__ = "bench"

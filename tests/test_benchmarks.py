@@ -1,0 +1,38 @@
+"""The scripts in benchmarks/ run and find that everybody agrees. Speeds are never asserted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+QUICK = ("--rounds", "1", "--only", "dlkit|plain|Async|alone")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rows", "seen"),
+    [
+        (("digits.py", "--count", "40", *QUICK), 4, "% right"),
+        (("denoise.py", "--count", "3", *QUICK), 3, "Processor time an image"),
+        (("inference.py", "mmwave", "--count", "2", "--rounds", "1"), 2, "+0.000"),
+        (("memory.py", "--counts", "10,20", "--rounds", "1"), 2, "peak MB"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else None,
+)
+def test_a_table_with_every_contestant(arguments: tuple[str, ...], rows: int, seen: str) -> None:
+    script, *options = arguments
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / script), *options],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    table = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    assert len(table) >= 2 + rows
+    assert all(line.count("|") == table[0].count("|") for line in table)
+    assert seen in done.stdout
+    assert "processors" in done.stdout  # the machine is named below the table
