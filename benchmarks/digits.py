@@ -23,7 +23,7 @@ from contest import Contestant, dlkit, peer
 
 import dlkit as package
 from dlkit.bench import machine
-from dlkit.training.data.idx import read_idx
+from dlkit.idx import read_idx
 
 MINI = Path(package.__file__).parent / "training" / "data" / "mnist_mini"
 _AGREE = 0.9999  # float32 sums in another order may turn a tie
