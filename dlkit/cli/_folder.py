@@ -1,22 +1,22 @@
-"""What ``recognize`` and ``denoise`` share: load, run a folder, show how far it is, sum up."""
+"""What ``recognize`` and ``denoise`` share: run a folder, show how far it is, sum up."""
 
 from __future__ import annotations
 
-import itertools
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
+    from dlkit.cli._load import Loaded
     from dlkit.runtime.folder import Source
     from dlkit.runtime.folder_run import Line, Tally
     from dlkit.runtime.pipeline import FileWork, Result
@@ -24,73 +24,6 @@ if TYPE_CHECKING:
 
 _PAUSE = 1.0  # least seconds between two looks at a watched folder
 _SHOW = 0.1  # seconds between two updates of the live line
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A model and how to feed it.
-
-    Attributes:
-        batch: images that run together.
-        workers: threads that call the session.
-    """
-
-    model: Any
-    batch: int
-    workers: int
-
-    @property
-    def sha256(self) -> str:
-        """Of the file that computes."""
-        return str(self.model.opened.session.sha256)
-
-
-def load_model(
-    task: str,
-    bundle: str,
-    backend: str,
-    device: str,
-    batch: int | None,
-    workers: int | None,
-    require_certificate: bool,
-    sources: Iterable[Source],
-    all_processors: bool,
-    console: Console,
-) -> Loaded:
-    """Load the bundle; say what was chosen and what was not, and whether it was verified.
-
-    Args:
-        sources: of the inputs; the first ones are counted.
-        all_processors: there is enough work for all, whatever ``sources`` holds.
-
-    Raises:
-        BundleError: a certificate is required, and the file that would run has none.
-    """
-    from dlkit.errors import BundleError
-    from dlkit.runtime.model import TASKS, load
-    from dlkit.runtime.session import cpu_count
-
-    batches = TASKS.load(task).BATCH
-    threads = workers or cpu_count()
-    # A handful of files is not worth a thread each: the session then gets all processors.
-    chunk = batch or batches["cpu"]
-    few = sum(1 for _ in itertools.islice(sources, threads * chunk))
-    callers = threads if all_processors else max(1, min(threads, -(-few // chunk)))
-    model = load(bundle, backend=backend, device=device, task=task, callers=callers)
-    session, spec = model.opened.session, model.bundle.spec
-    console.print(
-        f"{escape(spec.name)} ({spec.precision}) on {session.backend}, {session.device}",
-        highlight=False,
-    )
-    for name, reason in model.opened.passed_over.items():
-        console.print(
-            f"  not {name}: {escape(reason)}", style="dim", highlight=False, soft_wrap=True
-        )
-    if reason := model.bundle.uncertified(session.sha256):
-        if require_certificate:
-            raise BundleError(reason)
-        console.print(f"warning: {escape(reason)}", style="yellow", highlight=False, soft_wrap=True)
-    return Loaded(model, batch or batches[session.device], threads)
 
 
 @dataclass(frozen=True)
@@ -278,37 +211,3 @@ def sum_up(tally: Tally, manifest: Path, console: Console) -> int:
         highlight=False,
     )
     return 1 if tally.failed else 0
-
-
-def nothing(inputs: list[Path], kinds: Iterable[str]) -> None:
-    """Refuse inputs without a single file.
-
-    Raises:
-        InputError: always.
-    """
-    from dlkit.errors import InputError
-
-    raise InputError(
-        f"no images in {', '.join(map(str, inputs))}: expected files that end in "
-        + ", ".join(sorted(kinds))
-    )
-
-
-def writable(target: Path) -> None:
-    """Find out before the work whether a folder can be written to.
-
-    Raises:
-        UsageError: it cannot.
-    """
-    from dlkit.atomic import atomic_path
-    from dlkit.errors import UsageError
-
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        with atomic_path(target / "dlkit-probe") as part:
-            part.write_bytes(b"")
-        (target / "dlkit-probe").unlink()
-    except OSError as error:
-        raise UsageError(
-            f"{target} cannot be written to ({error.strerror}): choose another --out"
-        ) from error

@@ -42,7 +42,7 @@ def command(
     from rich.console import Console
 
     from dlkit import images
-    from dlkit.cli import _folder
+    from dlkit.cli import _folder, _load
     from dlkit.errors import UsageError
     from dlkit.runtime import folder
     from dlkit.runtime.pipeline import FileWork, Runner
@@ -59,8 +59,8 @@ def command(
         return folder.sources(inputs, target)
 
     if not watch and next(sources(), None) is None:
-        _folder.nothing(inputs, images.SUFFIXES)
-    loaded = _folder.load_model(
+        _load.nothing(inputs, images.SUFFIXES)
+    loaded = _load.load_model(
         "denoise",
         model,
         backend,
@@ -73,7 +73,7 @@ def command(
         console,
     )
     if not dry_run:
-        _folder.writable(target)
+        _load.writable(target)
 
     def save(source: Source, image: images.Image) -> None:
         images.write(target / source.name, image)

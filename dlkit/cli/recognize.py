@@ -46,7 +46,7 @@ def command(
     from rich.console import Console
 
     from dlkit import images
-    from dlkit.cli import _folder
+    from dlkit.cli import _folder, _load
     from dlkit.errors import UsageError
     from dlkit.runtime import arrays, folder, table
     from dlkit.runtime.pipeline import FileWork, Runner
@@ -65,8 +65,8 @@ def command(
         return (source for source in found if arrays.is_array(source.name))
 
     if not watch and next(files(), None) is None and next(array_files(), None) is None:
-        _folder.nothing(inputs, {*images.SUFFIXES, ".npy", ".npz", "-ubyte"})
-    loaded = _folder.load_model(
+        _load.nothing(inputs, {*images.SUFFIXES, ".npy", ".npz", "-ubyte"})
+    loaded = _load.load_model(
         "recognize",
         model,
         backend,
@@ -79,7 +79,7 @@ def command(
         console,
     )
     if not dry_run:
-        _folder.writable(out.resolve().parent)
+        _load.writable(out.resolve().parent)
     runner = Runner(loaded.model, loaded.model.opened.session, loaded.batch)
     height, width = loaded.model.bundle.spec.input.shape[1:]
     array_work = arrays.ArrayWork(runner, (int(height), int(width)))
