@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -172,6 +173,24 @@ def test_every_backend_gives_the_same(name: str, backend: str) -> None:
     one = open_session(bundle, backend, "cpu").session(pixels)
     other = open_session(bundle, "onnxruntime", "cpu").session(pixels)
     assert np.abs(one.astype(float) - other.astype(float)).max() <= 1
+
+
+def test_shapes_that_repeat_change_nothing() -> None:
+    """OpenVINO compiles a model for a shape that comes often; answers and threads are as before."""
+    bundle = Bundle.open("mmwave")
+    random = np.random.default_rng(0)
+    scans = [random.integers(0, 256, (1, 64, 16 * (4 + i % 7)), np.uint8) for i in range(70)]
+    expected = [open_session(bundle, "onnxruntime", "cpu").session(scan) for scan in scans]
+    session = open_session(bundle, "openvino", "cpu", callers=3).session
+    with ThreadPoolExecutor(3) as pool:
+        for got, wanted in zip(pool.map(session, scans), expected, strict=True):
+            assert np.abs(got.astype(int) - wanted).max() <= 1
+
+
+def test_auto_takes_what_was_measured_fastest(bundle_of: Callable[[str, str], Bundle]) -> None:
+    for precision, expected in (("fp32", "onnxruntime"), ("int8", "openvino")):
+        bundle = bundle_of("lenet", precision)
+        assert open_session(bundle, device="cpu").session.backend == expected
 
 
 def test_shipped_bundles_are_small_and_verified() -> None:

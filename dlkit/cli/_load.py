@@ -71,10 +71,12 @@ def load_model(
         f"{escape(spec.name)} ({spec.precision}) on {session.backend}, {session.device}",
         highlight=False,
     )
+    reasons: dict[str, list[str]] = {}
     for name, reason in model.opened.passed_over.items():
-        console.print(
-            f"  not {name}: {escape(reason)}", style="dim", highlight=False, soft_wrap=True
-        )
+        reasons.setdefault(reason, []).append(name)
+    for reason, names in reasons.items():
+        line = f"  not {', '.join(names)}: {escape(reason)}"
+        console.print(line, style="dim", highlight=False, soft_wrap=True)
     if reason := model.bundle.uncertified(session.sha256):
         if require_certificate:
             raise BundleError(reason)

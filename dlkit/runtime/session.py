@@ -50,11 +50,12 @@ class Session(Protocol):
 class Backend(Protocol):
     """What a file in ``backends/`` provides, as module-level names."""
 
-    PREFERENCE: int
-    """Order in which ``auto`` tries the backends, lowest first."""
-
     DEVICES: tuple[str, ...]
     """Kinds of device that it has code for."""
+
+    def preference(self, bundle: Bundle) -> int:
+        """Its place in the order in which ``auto`` tries backends, lowest first, as measured."""
+        ...
 
     def unavailable(self, bundle: Bundle, device: str) -> str | None:
         """Why it cannot run here, with the mend; None when it should."""
@@ -133,7 +134,7 @@ def open_session(
     candidates = [
         (name, kind)
         for kind in (("cuda", "cpu") if device == "auto" else (device,))
-        for name in sorted(names, key=lambda name: int(modules[name].PREFERENCE))
+        for name in sorted(names, key=lambda name: int(modules[name].preference(bundle)))
         if kind in modules[name].DEVICES or len(names) == 1
     ]
     passed_over: dict[str, str] = {}

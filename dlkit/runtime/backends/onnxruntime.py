@@ -15,13 +15,17 @@ from dlkit.bundle import Bundle
 from dlkit.errors import BackendError
 from dlkit.runtime.device import no_cuda
 
-PREFERENCE = 10
 DEVICES = ("cpu", "cuda")
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # TensorFloat-32 has 10 bits of mantissa: not what a graph in float32 asks for.
 _OPTIONS: dict[str, dict[str, str]] = {"cpu": {}, "cuda": {"use_tf32": "0"}}
 _ERRORS_ONLY = 3  # ONNX Runtime's logging severity: error
+
+
+def preference(bundle: Bundle) -> int:
+    """Its place in ``auto``'s order."""
+    return 10
 
 
 def unavailable(bundle: Bundle, device: str) -> str | None:

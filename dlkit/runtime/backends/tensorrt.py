@@ -19,8 +19,12 @@ from dlkit.runtime.engines import find_engines
 from dlkit.runtime.slot import Ticket
 from dlkit.runtime.streams import Streams
 
-PREFERENCE = 5
 DEVICES = ("cuda",)
+
+
+def preference(bundle: Bundle) -> int:
+    """Its place in ``auto``'s order."""
+    return 5
 
 
 def unavailable(bundle: Bundle, device: str) -> str | None:
