@@ -230,8 +230,8 @@ class _Search:
         with_some = f"; with {named} in fp32: {least}" if least.left else ""
         return ExportError(
             f"{self.spec.name}: int8 loses too much: fp32 has {_metrics(self.before)}; all layers "
-            f"in int8: {everything}{with_some}; on {validation.images} images of {validation.name}. "
-            f"Allowed: {_allowed(self.tolerance, self.before)}, mean difference "
+            f"in int8: {everything}{with_some}; on {validation.images} images of "
+            f"{validation.name}. Allowed: {_allowed(self.tolerance, self.before)}, mean difference "
             f"{self.tolerance.mean:g}, and half of the multiply-adds in int8. Use --precision "
             "fp16, or --data with images like those that it will see"
         )
