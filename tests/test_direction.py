@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent / "dlkit"
 BASE = {"errors", "plugins", "spec", "bundle", "atomic"}
 # part -> (parts of dlkit, other packages) that it may import; the standard library is free
 INFERENCE = {"onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"}
-TRAINING = {"torch", "torchvision", "torchmetrics", "skimage", "matplotlib", "platformdirs"}
+TRAINING = {"torch", "torchvision", "torchmetrics", "skimage", "matplotlib", "platformdirs", "bm3d"}
 ALLOWED = {
     "images": (BASE, {"numpy", "cv2"}),
     "runtime": (BASE | {"images", "runtime"}, {"numpy", "cv2"}),

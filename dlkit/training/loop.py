@@ -53,6 +53,10 @@ class Trainer(ABC):
     def evaluate(self) -> Mapping[str, float]:
         """Metrics on data that is not trained on."""
 
+    def start_from(self, weights: Mapping[str, Tensor]) -> None:
+        """Begin with these weights of the network instead of fresh ones."""
+        self.network.load_state_dict(weights)
+
     @abstractmethod
     def state(self) -> dict[str, Any]:
         """State of everything but ``network``: optimisers, schedules, critics."""

@@ -2,7 +2,8 @@
 
 The critic's loss is D(fake) - D(real) + lambda * (|grad D(mixed)| - 1)^2; the generator's is
 -D(fake) + content_weight * L1(fake, clean). content_weight 0 is the article's code; 1000 is what
-the thesis behind it found best.
+the thesis behind it found best. The adversary "cross_entropy" is the original GAN instead
+(Goodfellow et al., arXiv 1406.2661, with its non-saturating generator's loss), for comparison.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch.nn import functional as F
 
 from dlkit import images
 from dlkit.errors import InputError, UsageError
+from dlkit.plugins import unknown
 from dlkit.training.data.pairs import SIMULATED
 from dlkit.training.evaluation import evaluate_denoiser, training_pairs
 from dlkit.training.loop import Trainer
@@ -32,10 +34,12 @@ class WganRecipe(Recipe):
 
     Attributes:
         iterations: generator steps.
+        adversary: ``wasserstein``, or ``cross_entropy`` for the original GAN: the critic's scores
+            are then logits of "this is real", and there is no gradient penalty.
         critic_steps: critic steps before each generator step.
         batch_size: pairs a step.
         learning_rate, beta1, beta2: of Adam, for both networks.
-        gradient_penalty: lambda, the weight of the penalty.
+        gradient_penalty: lambda, the weight of the penalty; 0 leaves it out.
         content_weight: of the L1 distance to the clean image in the generator's loss.
         checkpoint_every: iterations between checkpoints and evaluations.
         pairs: simulated pairs, when ``data`` is ``simulated``.
@@ -48,6 +52,7 @@ class WganRecipe(Recipe):
 
     iterations: int
     data: str = SIMULATED
+    adversary: str = "wasserstein"
     critic_steps: int = 3
     batch_size: int = 16
     learning_rate: float = 1e-4
@@ -62,6 +67,9 @@ class WganRecipe(Recipe):
     held_out: int = 16
 
 
+ADVERSARIES = ("wasserstein", "cross_entropy")
+
+
 class WganTrainer(Trainer):
     """One step is ``critic_steps`` steps of the critic and one of the generator."""
 
@@ -69,6 +77,8 @@ class WganTrainer(Trainer):
         for name in ("iterations", "critic_steps", "batch_size", "checkpoint_every", "held_out"):
             if getattr(recipe, name) < 1:
                 raise UsageError(f"{name} is {getattr(recipe, name)}, expected 1 or more")
+        if recipe.adversary not in ADVERSARIES:
+            raise UsageError(unknown("adversary", recipe.adversary, list(ADVERSARIES)))
         self.recipe = recipe
         self.device = device
         self.dataset = data if data == SIMULATED else Path(data).resolve().name
@@ -102,9 +112,15 @@ class WganTrainer(Trainer):
         """Make the critic tell clean from generated. float32 (N, 1, H, W), 0 to 1."""
         with torch.no_grad():  # the critic's step must not build the generator's graph
             fake = self.network(noisy)
-        real_score, fake_score = self.critic(clean).mean(), self.critic(fake).mean()
-        penalty = gradient_penalty(self.critic, clean, fake)
-        loss = fake_score - real_score + self.recipe.gradient_penalty * penalty
+        real, made = self.critic(clean), self.critic(fake)
+        real_score, fake_score = real.mean(), made.mean()
+        if self.recipe.adversary == "cross_entropy":
+            loss = F.softplus(-real).mean() + F.softplus(made).mean()
+        else:
+            loss = fake_score - real_score
+            if self.recipe.gradient_penalty:
+                penalty = gradient_penalty(self.critic, clean, fake)
+                loss = loss + self.recipe.gradient_penalty * penalty
         self.critic_optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.critic_optimizer.step()
@@ -118,7 +134,12 @@ class WganTrainer(Trainer):
         self.critic.requires_grad_(False)
         fake = self.network(noisy)
         content = F.l1_loss(fake, clean)
-        loss = self.recipe.content_weight * content - self.critic(fake).mean()
+        scores = self.critic(fake)
+        if self.recipe.adversary == "cross_entropy":
+            convinced = F.softplus(-scores).mean()
+        else:
+            convinced = -scores.mean()
+        loss = self.recipe.content_weight * content + convinced
         self.generator_optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.generator_optimizer.step()

@@ -143,15 +143,17 @@ class Parameters:
     curve_clean: tuple[float, ...] = (
         0.0, 45.0, 85.0, 128.0, 170.0, 198.0, 222.0, 240.0, 248.0, 254.0, 255.0,
     )  # fmt: skip
-    # Raw grey that becomes 128: the picture's own draw, and how far it follows the scan's own
-    # middle between background and body instead. [measured] 150 to 155; [chosen]
-    threshold_grey: Range = (148.5, 155.5)
-    threshold_follows: Range = (0.05, 0.35)
+    # Raw grey that becomes 128 where the body is bright: the picture's own draw, and how far it
+    # follows the scan's own middle between background and body instead. [measured] 154 on all of
+    # one scan, 150 to 154 on another, whatever the background; [chosen]
+    threshold_grey: Range = (150.0, 156.5)
+    threshold_follows: Range = (0.0, 0.20)
     steepness: Range = (0.92, 1.22)  # of the curve [measured] 0.95 to 1.2
     # Lift where the body is faint: grey levels of threshold for each grey level that the body lies
-    # below `lift_below`, and its ceiling. [measured] body 191 147, 170 136, 162 140
+    # below `lift_below`, and its ceiling. [measured] beside a body of 190 the threshold is 150 to
+    # 154, of 180 146 to 149, of 173 141 to 149, of 156 136 to 143
     lift_below: float = 192.0
-    lift_rate: Range = (0.12, 0.36)
+    lift_rate: Range = (0.10, 0.36)
     lift_ceiling: Range = (7.0, 16.0)
     lift_steepness: Range = (0.005, 0.07)  # steeper curve for each level of lift [measured]
     # People see that a faint leg is a leg: the threshold stays this far below the body's own level,
@@ -160,13 +162,14 @@ class Parameters:
     # as far as it takes no greater lift than this, grey levels. [chosen]
     lift_limit: Range = (13.0, 24.0)
     # Narrow gaps between limbs, grey from blur, are darkened so that they stay gaps: the threshold
-    # rises by so many grey levels. Gaps up to `gap_width` pixels count. [measured] 5 to 25
-    gap_grey: Range = (5.0, 24.0)
+    # rises by so many grey levels. Gaps up to `gap_width` pixels count. [measured] thresholds in
+    # gaps lie 0 to 10 above those of the outer edge beside them, once 5 below
+    gap_grey: Range = (-2.0, 12.0)
     gap_width: float = 56.0
     # Dabs of a soft brush: number, radius in pixels, lift in grey levels. [chosen]
     dab_count: float = 3.0
     dab_radius: Range = (14.0, 42.0)
-    dab_grey: Range = (-3.0, 8.0)
+    dab_grey: Range = (-4.0, 6.0)
     # Inside the body what lacks to white is multiplied by this. [measured] 1.0 and about 0.4
     whitening: Range = (0.35, 0.95)
     # Dark spots well inside the body that hide nothing are painted over, at least to this grey.
@@ -177,9 +180,14 @@ class Parameters:
     mask_coverage: Range = (0.06, 0.22)
     mask_unevenness: Range = (0.0, 0.06)
     mask_softness: Range = (0.6, 1.6)
-    # Objects: lift of the threshold in and around them, grey levels. [measured] -3 to 12
-    burn_grey: Range = (-2.0, 8.0)
-    # Unevenness of the outline that is painted around an object, share of its blurred mask.
-    object_unevenness: Range = (0.02, 0.09)
-    object_softness: Range = (2.2, 4.0)  # sigma of that blur, pixels [chosen]
+    # Objects follow the same curve: rise of the threshold in and around them, grey levels.
+    # [measured] crossings at 154 and 156, where outer edges cross at 154 and 152
+    burn_grey: Range = (-2.0, 5.0)
+    # What hides surely is painted black besides, however faint: from this share of the object's
+    # own strongest coverage, and over this span. [measured] the paint adds nothing to the area
+    # that the curve makes dark already, for objects of full contrast
+    object_paint: Range = (0.55, 0.76)
+    object_paint_span: float = 0.25
+    # Unevenness of that paint's outline, share of the coverage. [chosen]
+    object_unevenness: Range = (0.02, 0.08)
     speck_probability: float = 0.3  # a few lone grey pixels stay in the background [measured]

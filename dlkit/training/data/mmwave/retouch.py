@@ -105,12 +105,14 @@ def retouch(
     coverage: FloatImage,
     body: BoolImage,
     concealed: BoolImage,
+    hidden: FloatImage,
     scale: float,
 ) -> ByteImage:
     """The clean picture of a scan: uint8 (H, W).
 
     `grey` is the scan, 0..255; `coverage` the body's share in each blurred pixel, 0..1; `body` and
-    `concealed` are sharp masks; `scale` is pixels in a reference pixel.
+    `concealed` are sharp masks; `hidden` is the objects' share in each blurred pixel, 1 where each
+    is strongest; `scale` is pixels in a reference pixel.
     """
     p = parameters
     if not body.any():
@@ -119,10 +121,9 @@ def retouch(
     plain = body & ~concealed
     level = _threshold(rng, p, grey, plain)
     lift = _lift(rng, p, grey, plain, scale, level)
-    hidden = concealed.astype(np.float32)
-    around = blur(hidden, 3.0 * scale, 3.0 * scale)
+    around = blur(concealed.astype(np.float32), 3.0 * scale, 3.0 * scale)
     burn = uniform(rng, p.burn_grey) * np.clip(around * 2.0, 0.0, 1.0)
-    threshold = level - lift * (1.0 - np.clip(around * 3, 0, 1)) + burn
+    threshold = level - lift * (1.0 - 0.5 * np.clip(around * 3, 0, 1)) + burn
     threshold = threshold + _gaps(p, body, scale) * np.float32(uniform(rng, p.gap_grey))
     steepness = uniform(rng, p.steepness) * (
         1.0 + uniform(rng, p.lift_steepness) * np.clip(lift, 0.0, None)
@@ -145,11 +146,12 @@ def retouch(
     softness = uniform(rng, p.mask_softness) * scale
     clean *= blur(mask, softness, softness)
     if concealed.any():
-        softness = uniform(rng, p.object_softness) * scale
-        edge = blur(hidden, softness, softness)
-        edge += uniform(rng, p.object_unevenness) * smooth_field(rng, shape, 5 * scale, 4 * scale)
+        sure = hidden + uniform(rng, p.object_unevenness) * smooth_field(
+            rng, shape, 5 * scale, 4 * scale
+        )
         # Only what lies surely inside is painted; at the border the curve decides.
-        clean *= 1.0 - np.clip((edge - 0.42) / 0.36, 0.0, 1.0) * (around > 0.01)
+        painted = (sure - uniform(rng, p.object_paint)) / p.object_paint_span
+        clean *= 1.0 - np.clip(painted, 0.0, 1.0) * (around > 0.01)
     if rng.random() < p.speck_probability:
         count = int(rng.integers(1, 9))
         rows, columns = rng.integers(0, shape[0], count), rng.integers(0, shape[1], count)
