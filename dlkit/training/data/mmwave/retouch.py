@@ -67,8 +67,15 @@ def _lift(
     return _enlarge(np.asarray(lift, dtype=np.float32), grey.shape)
 
 
-def _gaps(p: Parameters, body: BoolImage, scale: float) -> FloatImage:
-    """Where there is a narrow gap between limbs: float32 (H, W), 0..1, smooth."""
+def _gaps(
+    rng: np.random.Generator,
+    p: Parameters,
+    grey: FloatImage,
+    body: BoolImage,
+    scale: float,
+    threshold: float,
+) -> FloatImage:
+    """How many grey levels the threshold rises in narrow gaps between limbs: float32 (H, W)."""
     height, width = body.shape
     step = max(1, round(4 * scale))
     size = (max(2, width // step), max(2, height // step))
@@ -81,8 +88,14 @@ def _gaps(p: Parameters, body: BoolImage, scale: float) -> FloatImage:
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     gap = cv2.morphologyEx((closed > solid).astype(np.uint8), cv2.MORPH_OPEN, cross)
     sigma = 3.0 * scale / step
-    gap = blur(gap.astype(np.float32), sigma, sigma) * np.float32(1.3)
-    return np.asarray(np.minimum(_enlarge(gap, (height, width)), 1.0), dtype=np.float32)
+    gap = np.minimum(blur(gap.astype(np.float32), sigma, sigma) * np.float32(1.3), 1.0)
+    # The gap's own level: the mean of what is not body, nearby.
+    free = cv2.resize((~body).astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    level = cv2.resize(grey * ~body, size, interpolation=cv2.INTER_AREA)
+    free, level = blur(np.asarray(free), sigma, sigma), blur(np.asarray(level), sigma, sigma)
+    needed = level / np.maximum(free, 1e-3) + uniform(rng, p.gap_margin) - threshold
+    rise = gap * np.clip(needed, 0.0, uniform(rng, p.gap_grey))
+    return _enlarge(np.asarray(rise, dtype=np.float32), (height, width))
 
 
 def _threshold(rng: np.random.Generator, p: Parameters, grey: FloatImage, body: BoolImage) -> float:
@@ -124,7 +137,7 @@ def retouch(
     around = blur(concealed.astype(np.float32), 3.0 * scale, 3.0 * scale)
     burn = uniform(rng, p.burn_grey) * np.clip(around * 2.0, 0.0, 1.0)
     threshold = level - lift * (1.0 - 0.5 * np.clip(around * 3, 0, 1)) + burn
-    threshold = threshold + _gaps(p, body, scale) * np.float32(uniform(rng, p.gap_grey))
+    threshold = threshold + _gaps(rng, p, grey, body, scale, level)
     steepness = uniform(rng, p.steepness) * (
         1.0 + uniform(rng, p.lift_steepness) * np.clip(lift, 0.0, None)
     )
