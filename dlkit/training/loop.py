@@ -145,13 +145,16 @@ def run_training(
                 )
                 if done == steps:
                     entries.append({"event": "end", "step": done})
-            if last or interrupted.is_set():
+            saved = last or interrupted.is_set()
+            if saved:
                 run.save_checkpoint(_snapshot(trainer, done, totals, entries))
             watch(Progress(done, steps, epoch + 1, means, metrics))
             if last:
                 _write_log(run, entries)
                 draw_curve(entries, run.path / "curve.png")
             if interrupted.is_set() and done < steps:
+                if not saved:  # Ctrl-C came after the line above
+                    run.save_checkpoint(_snapshot(trainer, done, totals, entries))
                 return False
     return True
 

@@ -87,9 +87,18 @@ class PairedRecipe(Recipe):
 
 
 class PairedTrainer(Trainer):
-    """One step is one batch of random crops, half of them mirrored."""
+    """One step is one batch of random crops, half of them mirrored.
 
-    def __init__(self, recipe: PairedRecipe, data: str, device: torch.device) -> None:
+    `network` is trained instead of the recipe's own, for comparisons under equal conditions.
+    """
+
+    def __init__(
+        self,
+        recipe: PairedRecipe,
+        data: str,
+        device: torch.device,
+        network: nn.Module | None = None,
+    ) -> None:
         least = {"steps": 1, "epochs": 1, "batch_size": 1, "held_out": int(data == SIMULATED)}
         for name, bound in least.items():
             if (got := getattr(recipe, name)) < bound:
@@ -109,9 +118,8 @@ class PairedTrainer(Trainer):
             first = recipe.seed * 10_000_000
             self.mixed_in = simulate_pairs(range(first, first + recipe.pairs), size)
         # channels_last halves the time of a step in bfloat16 on processors
-        self.trained: nn.Module = module.build(recipe.network).to(
-            device, memory_format=torch.channels_last
-        )
+        network = network or module.build(recipe.network)
+        self.trained = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = AveragedModel(self.trained, avg_fn=self._averaged, use_buffers=True)
         self.network = self.average.module
         self.model = PixelDenoiser(self.network)
