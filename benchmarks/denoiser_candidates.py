@@ -53,7 +53,7 @@ class PlainUNet(denoiser.Denoiser):
 
 
 class NafBlock(nn.Module):
-    """Chen et al., arXiv 2204.04676: layer norm, gates instead of activations, channel attention."""
+    """Chen et al., arXiv 2204.04676: layer norm, gates as activations, channel attention."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

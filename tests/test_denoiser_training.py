@@ -141,12 +141,12 @@ def test_original_gan_has_the_losses_of_its_paper() -> None:
     noisy, clean = trainer._batch()
     with torch.no_grad():
         real = torch.sigmoid(trainer.critic(clean))
-        fake = torch.sigmoid(trainer.critic(trainer.network(noisy)))
+        fake = torch.sigmoid(trainer.critic(trainer.trained(noisy)))
         wanted = -(torch.log(real).mean() + torch.log(1 - fake).mean())
     got = trainer.critic_step(noisy, clean)["critic_loss"]
     assert float(got) == pytest.approx(float(wanted), rel=1e-4)
     with torch.no_grad():
-        wanted = -torch.log(torch.sigmoid(trainer.critic(trainer.network(noisy)))).mean()
+        wanted = -torch.log(torch.sigmoid(trainer.critic(trainer.trained(noisy)))).mean()
     got = trainer.generator_step(noisy, clean)["generator_loss"]
     assert float(got) == pytest.approx(float(wanted), rel=1e-4)
 

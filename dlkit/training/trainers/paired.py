@@ -66,14 +66,14 @@ class PairedRecipe(Recipe):
     ssim_weight: float = 0.1
     object_weight: float = 2.0
     ema_decay: float = 0.995
-    pairs: int = 2400
+    pairs: int = 1600
     simulated_share: float = 0.0
     height: int = 678
     width: int = 384
     crop_height: int = 0
     crop_width: int = 288
     bfloat16: bool = True
-    held_out: int = 16
+    held_out: int = 12
 
     def fine_tuning(self) -> PairedRecipe:
         """A short and gentle training from weights that are good already, on a folder of pairs.

@@ -162,9 +162,9 @@ class Parameters:
     # as far as it takes no greater lift than this, grey levels. [chosen]
     lift_limit: Range = (13.0, 24.0)
     # Narrow gaps between limbs, filled by blur, are darkened so that they stay gaps: the threshold
-    # rises this far above the gap's own level, grey levels, but at most by `gap_grey`. Wide gaps are
-    # dark anyway. Gaps up to `gap_width` pixels count. [measured] gaps of raw 161 to 170 were made
-    # black to 50; the borders of gaps below 145 cross 128 at 154 as outer edges do
+    # rises this far above the gap's own level, grey levels, but at most by `gap_grey`. Wide gaps
+    # are dark anyway. Gaps up to `gap_width` pixels count. [measured] gaps of raw 161 to 170 were
+    # made black to 50; the borders of gaps below 145 cross 128 at 154 as outer edges do
     gap_margin: Range = (4.0, 24.0)
     gap_grey: Range = (0.0, 30.0)
     gap_width: float = 56.0
