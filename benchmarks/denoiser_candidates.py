@@ -1,6 +1,6 @@
 """Candidates for the default denoiser under equal budgets.
 
-    python benchmarks/denoiser_candidates.py --out runs/candidates     about 20 minutes on two cores
+    python benchmarks/denoiser_candidates.py --out runs/candidates     about 8 minutes on two cores
 
 The same simulated pairs, loss, optimiser, steps, crops and seed for all; about the same arithmetic
 for one 678 x 384 scan. Reduced against the recipe `denoiser`: fewer steps and pairs, narrower
@@ -135,15 +135,15 @@ def main() -> None:
     """Train each, evaluate each on the same held-out pairs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/candidates"))
-    parser.add_argument("--steps", type=int, default=450)
-    parser.add_argument("--held-out", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--held-out", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--real", type=Path)
     parser.add_argument("--only", help="a part of the candidates' names")
     given = parser.parse_args()
     recipe = load_recipe("denoiser")
     assert isinstance(recipe, PairedRecipe)
-    recipe = replace(recipe, steps=given.steps, epochs=3, pairs=1000, crop_width=224, batch_size=4,
+    recipe = replace(recipe, steps=given.steps, epochs=2, pairs=500, crop_width=224, batch_size=4,
                      held_out=8, seed=given.seed)  # fmt: skip
     size = (recipe.height, recipe.width)
     first = HELD_OUT_SEED + 10_000

@@ -14,5 +14,8 @@ RECIPE = replace(
     width=96,
     batch_size=8,
     learning_rate=1e-3,
+    beta1=0.0,  # as in the WGAN-GP paper: with momentum so small networks swing to and fro
+    beta2=0.9,
+    ema_decay=0.95,  # and what still swings is averaged
     content_weight=1000.0,
 )
