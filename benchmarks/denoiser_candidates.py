@@ -12,9 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +22,10 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from dlkit.training.architectures import denoiser, wgan
-from dlkit.training.architectures._common import scaled
 from dlkit.training.data.pairs import HELD_OUT_SEED, load_pairs, simulate_pairs
 from dlkit.training.evaluation import evaluate_denoiser
 from dlkit.training.loop import Progress, run_training
-from dlkit.training.recipe import load_recipe
+from dlkit.training.recipe import ARCHITECTURES, load_recipe
 from dlkit.training.run import Run
 from dlkit.training.trainers.paired import PairedRecipe, PairedTrainer
 
@@ -106,21 +105,15 @@ class NafNet(nn.Module):
         return x + F.pixel_shuffle(self.last(y), 2)
 
 
-def articles_generator() -> nn.Module:
-    """The article's generator, narrowed until its arithmetic is that of the others."""
-    assert scaled(64, 0.19) == 12
-    return wgan.build(wgan.Config(width=0.19))
-
-
-CANDIDATES: dict[str, Callable[[], nn.Module]] = {
-    "threshold and mask, column context": lambda: denoiser.build(denoiser.Config()),
-    "threshold and mask, no column context": lambda: denoiser.build(
-        denoiser.Config(column_context=False)
-    ),
+# A Config where dlkit has the network, else how to make it. The article's generator is narrowed
+# until its arithmetic is that of the others; its run can be exported and evaluated like any other.
+CANDIDATES: dict[str, Any] = {
+    "threshold and mask, column context": denoiser.Config(),
+    "threshold and mask, no column context": denoiser.Config(column_context=False),
     "plain U-Net, column context": lambda: PlainUNet(denoiser.Config()),
     "plain U-Net, no column context": lambda: PlainUNet(denoiser.Config(column_context=False)),
     "NAFNet-like": NafNet,
-    "article's generator, narrowed": articles_generator,
+    "article's generator, narrowed": wgan.Config(width=0.19),
 }
 
 
@@ -154,19 +147,24 @@ def main() -> None:
         if (folder / "result.json").exists() or (given.only or "") not in name:
             continue
         torch.manual_seed(recipe.seed)
-        network = make()
+        chosen = recipe
+        if callable(make):
+            network = make()
+        else:
+            chosen = replace(recipe, network=make)
+            network = ARCHITECTURES.load(chosen.architecture).build(make)
         row = {"name": name, "parameters": sum(p.numel() for p in network.parameters()),
                "gflop": round(gflop(network), 2)}  # fmt: skip
-        trainer = PairedTrainer(recipe, "simulated", CPU, network)
+        trainer = PairedTrainer(chosen, "simulated", CPU, network)
         run = Run(folder)
-        run.save_recipe(recipe)
+        run.save_recipe(chosen)
         started = time.monotonic()
 
         def say(now: Progress, name: str = name) -> None:
             if now.metrics:
                 print(name, now.step, dict(now.losses), dict(now.metrics), flush=True)
 
-        if not run_training(trainer, recipe, run, CPU, run.checkpoint.exists(), say):
+        if not run_training(trainer, chosen, run, CPU, run.checkpoint.exists(), say):
             raise SystemExit("stopped; the same command goes on")
         row["minutes"] = round((time.monotonic() - started) / 60, 1)
         row["simulated"] = evaluate_denoiser(trainer.model, held_out, 16, CPU)

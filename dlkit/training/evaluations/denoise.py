@@ -34,7 +34,7 @@ SETTINGS = {
 }
 
 # Pictures have so many columns, each so wide.
-_SHOWN, _COLUMN = 6, 200
+_SHOWN, _COLUMN = 6, 150
 
 
 def evaluate(methods: Mapping[str, Callable[[Pixels], Pixels]], request: Request) -> Report:
