@@ -29,6 +29,9 @@ STEPS = 4
 # Sigma, in reference pixels, of what counts as "the body here" when people lift faint parts.
 NEIGHBOURHOOD = 24.0
 
+# The same for what is so faint that it would be lost.
+OWN_LEVEL = 12.0
+
 
 def _enlarge(field: FloatImage, shape: tuple[int, int]) -> FloatImage:
     """Linear enlargement of a coarse field to (H, W)."""
@@ -49,11 +52,15 @@ def _lift(
     weight = cv2.resize(body.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     level = cv2.resize(grey * body, size, interpolation=cv2.INTER_AREA)
     sigma = NEIGHBOURHOOD * scale / COARSE
+    cover, bare = weight, level
     weight, level = blur(np.asarray(weight), sigma, sigma), blur(np.asarray(level), sigma, sigma)
     level = level / np.maximum(weight, 1e-4)
     faint = np.clip(p.lift_below - level, 0.0, None) * uniform(rng, p.lift_rate)
     lift = np.minimum(faint, uniform(rng, p.lift_ceiling))
-    needed = threshold - (level - uniform(rng, p.lift_margin))
+    # What is plainly body is kept even where it is faint over a short distance: a flank in shadow.
+    near = OWN_LEVEL * scale / COARSE
+    own = blur(np.asarray(bare), near, near) / np.maximum(blur(np.asarray(cover), near, near), 1e-4)
+    needed = threshold - (own - uniform(rng, p.lift_margin))
     lift = np.maximum(lift, np.minimum(needed, uniform(rng, p.lift_limit))).astype(np.float32)
     # Where no body is near there is nothing to lift.
     lift = blur(lift * np.clip(weight * 20.0, 0.0, 1.0), sigma * 0.5, sigma * 0.5)
