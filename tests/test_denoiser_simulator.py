@@ -15,6 +15,7 @@ from dlkit import images
 from dlkit.errors import UsageError
 from dlkit.training.data.mmwave import Scan, simulate
 from dlkit.training.data.mmwave.folder import parse_size, write_pairs
+from dlkit.training.data.mmwave.statistics import describe
 from dlkit.training.data.pairs import load_pairs
 
 
@@ -59,6 +60,23 @@ def test_stripes_have_the_measured_strength_and_correlation(scans: list[Scan]) -
     near, third = np.median(correlations, axis=0)
     assert near == pytest.approx(0.95, abs=0.04)
     assert 0.35 < third < 0.75
+
+
+def test_described_curves_are_what_they_say() -> None:
+    rng = np.random.default_rng(0)
+    body = np.zeros((678, 384), bool)
+    body[200:, 150:250] = True
+    columns = rng.normal(0, 8, 384)
+    scan = np.where(body, 200, 100) + columns[None] + rng.normal(0, 6, body.shape)
+    found = describe(np.clip(np.rint(scan), 0, 255).astype(np.uint8), body)
+    assert found["histogram"].sum() == pytest.approx(1.0)
+    assert found["background"] == pytest.approx(np.full(12, 100.0), abs=3)
+    assert found["edge"][0] == pytest.approx(100, abs=2)
+    assert found["edge"][-1] == pytest.approx(200, abs=2)
+    for key in ("column_correlation", "noise_across", "noise_down"):
+        assert found[key][0] == pytest.approx(1.0, abs=1e-6)
+        assert np.abs(found[key][2:]).max() < 0.25  # white, less what the running means take
+    assert found["column_spectrum"].mean() > 0.5
 
 
 def test_clean_pictures_follow_one_curve_at_the_edge(scans: list[Scan]) -> None:

@@ -160,6 +160,17 @@ def test_wasserstein_critic_has_the_penalty_in_its_loss() -> None:
     assert float(found["critic_loss"]) == pytest.approx(-float(found["wasserstein"]), abs=1e-6)
 
 
+def test_clipping_holds_the_critic_and_the_average_follows_the_generator() -> None:
+    trainer = wgan(gradient_penalty=0.0, weight_clip=0.01, ema_decay=0.5)
+    before = [weight.clone() for weight in trainer.network.parameters()]
+    trainer.step(0, 0)
+    assert max(float(weight.abs().max()) for weight in trainer.critic.parameters()) <= 0.01
+    trained = list(trainer.trained.parameters())
+    assert any(not torch.equal(one, now) for one, now in zip(before, trained, strict=True))
+    for one, now, average in zip(before, trained, trainer.network.parameters(), strict=True):
+        assert torch.allclose(average, (one + now) / 2, atol=1e-6)
+
+
 def test_unknown_adversary_is_said() -> None:
     with pytest.raises(UsageError, match="did you mean wasserstein"):
         wgan(adversary="waserstein")
