@@ -66,17 +66,17 @@ def test_described_curves_are_what_they_say() -> None:
     rng = np.random.default_rng(0)
     body = np.zeros((678, 384), bool)
     body[200:, 150:250] = True
-    columns = rng.normal(0, 8, 384)
+    columns = rng.normal(0, 2, 384)
     scan = np.where(body, 200, 100) + columns[None] + rng.normal(0, 6, body.shape)
     found = describe(np.clip(np.rint(scan), 0, 255).astype(np.uint8), body)
     assert found["histogram"].sum() == pytest.approx(1.0)
     assert found["background"] == pytest.approx(np.full(12, 100.0), abs=3)
-    assert found["edge"][0] == pytest.approx(100, abs=2)
-    assert found["edge"][-1] == pytest.approx(200, abs=2)
+    assert found["edge"][0] == pytest.approx(100, abs=4)
+    assert found["edge"][-1] == pytest.approx(200, abs=4)
     for key in ("column_correlation", "noise_across", "noise_down"):
         assert found[key][0] == pytest.approx(1.0, abs=1e-6)
         assert np.abs(found[key][2:]).max() < 0.25  # white, less what the running means take
-    assert found["column_spectrum"].mean() > 0.5
+    assert 0.1 < found["column_spectrum"].mean() < 1.0
 
 
 def test_clean_pictures_follow_one_curve_at_the_edge(scans: list[Scan]) -> None:
@@ -89,11 +89,14 @@ def test_clean_pictures_follow_one_curve_at_the_edge(scans: list[Scan]) -> None:
 
 
 def test_clean_pictures_are_black_outside_and_white_inside(scans: list[Scan]) -> None:
+    white = []
     for scan in scans:
         far, deep = far_and_deep(scan, 30)
         assert (scan.clean[far] < 128).all()
         near_objects = cv2.dilate((scan.object_mask > 0).astype(np.uint8), np.ones((25, 25))) > 0
-        assert (scan.clean[deep & ~near_objects] >= 128).mean() > 0.995
+        white.append((scan.clean[deep & ~near_objects] >= 128).mean())
+    assert min(white) > 0.98  # a dark stripe may go through
+    assert np.mean(white) > 0.998
 
 
 def test_objects_are_black_in_clean_pictures_and_where_the_boxes_say(scans: list[Scan]) -> None:
