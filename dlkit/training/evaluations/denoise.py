@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +63,8 @@ def evaluate(methods: Mapping[str, Callable[[Pixels], Pixels]], request: Request
     shown: list[list[Pixels]] = [pairs.noisy[:_SHOWN]]
     for name, (method, count) in rows.items():
         cleaned = [method(noisy) for noisy in pairs.noisy[:count]]
-        found = [_measure(pairs, index, image) for index, image in enumerate(cleaned)]
+        with ThreadPoolExecutor() as pool:
+            found = list(pool.map(partial(_measure, pairs), range(count), cleaned))
         every += [{"method": name, **one} for one in found]
         table.append({"method": name, "images": count, **_means(found)})
         if name not in ("raw scan", "all black"):
