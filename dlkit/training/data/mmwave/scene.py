@@ -105,7 +105,7 @@ def _excess(
         if not mask.any():
             continue
         # A limb drawn over the trunk keeps its darker rim, which shows the arm before the body.
-        distance = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
+        distance = np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, 3), dtype=np.float32)
         loss = rim * np.exp(-distance / depth) * (0.75 if part.name == "torso" else 1.0)
         if part.name == "torso":
             loss = 1.0 - (1.0 - loss) * _flanks(rng, p, mask, distance, scale)
