@@ -50,7 +50,7 @@ def main() -> None:
     """Train what is not trained yet, then tabulate."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/gan_ablation"))
-    parser.add_argument("--iterations", type=int, default=180)
+    parser.add_argument("--iterations", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     base = load_recipe("wgan_small")
