@@ -1,95 +1,165 @@
-"""Write docs/denoising.md: how good the shipped denoiser is on simulated scans it never saw.
+"""Write docs/denoising.md from docs/results/*.json, which the commands in its text made.
 
-python docs/denoising.py     about a minute on two cores
+python docs/denoising.py
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
-import cv2
-import numpy as np
-
-import dlkit
 from dlkit.bundle import Bundle
-from dlkit.training.data.mmwave import Scan, simulate
-from dlkit.training.data.pairs import HELD_OUT_SEED
-from dlkit.training.metrics import psnr, ssim
+from dlkit.training.recipe import load_recipe
 
-ROOT = Path(__file__).resolve().parent.parent
-PAIRS = 50
-FIRST_SEED = HELD_OUT_SEED + 10_000  # apart from the pairs that training evaluates on
-SHOWN = 4
-STEPS = "1,800"  # of the run behind the shipped weights
-
-TEXT = """# The shipped denoiser
-
-`mmwave` was trained on simulated scans alone. On {pairs} simulated 678 x 384 pairs with seeds that
-no training saw (mean over images, uint8, scikit-image's PSNR and 7 x 7 SSIM, `data_range=255`):
-
-| | PSNR, dB | SSIM | PSNR inside the body, dB |
-|---|---|---|---|
-{rows}
-
-A black background raises both whole-image figures, hence the last column. Made by
-`python docs/denoising.py`, for the bundle whose model.onnx has SHA-256 `{sha}`.
-
-![Simulated scan, result, target](images/denoising.png)
-
-Each three columns: simulated scan, result, target.
-
-## How it was trained
-
-U-Net at half resolution with column statistics, which predicts where a fixed levels curve crosses
-half grey, and a mask, for the full-resolution pixels (`architectures/denoiser.py`). Paired training
-with Charbonnier's loss, squared error and 1 - SSIM, AdamW on a one-cycle schedule, exponential
-moving average of the weights, as in the recipe `denoiser`. The weights in the package come from a
-run of {steps} steps of that loss with an earlier script, before the recipe existed; `dlkit train
-denoiser` repeats the method, not those very weights.
-
-## What it cannot do
-
-The curve and the mask imitate how people retouched such scans by hand. It is no detector: look at
-the raw scan before you rely on what is missing from the cleaned one.
-"""
+DOCS = Path(__file__).resolve().parent
+TEXT = DOCS / "denoising.template.md"
 
 
-def score(scans: list[Scan], results: list[np.ndarray]) -> str:
-    """PSNR and SSIM, and PSNR inside the body mask, as cells of a row."""
-    inside = []
-    for scan, result in zip(scans, results, strict=True):
-        error = (scan.clean.astype(float) - result)[scan.body_mask]
-        if error.size:
-            inside.append(10 * np.log10(255**2 / max(float((error**2).mean()), 1e-4)))
-    whole = np.mean([psnr(scan.clean, result) for scan, result in zip(scans, results, strict=True)])
-    like = np.mean([ssim(scan.clean, result) for scan, result in zip(scans, results, strict=True)])
-    return f"{whole:.2f} | {like:.3f} | {np.mean(inside):.2f}"
+def result(name: str) -> Any:
+    """What a command left."""
+    return json.loads((DOCS / "results" / f"{name}.json").read_text())
+
+
+def optional(show: Callable[[Any], str], name: str) -> str:
+    """The table of a result, or a word where nobody has run the command yet."""
+    if not (DOCS / "results" / f"{name}.json").exists():
+        return "*Not measured for these weights yet: the command above does it.*"
+    return show(result(name))
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """A Markdown table; numbers are to the right."""
+    names = list(head)
+    lines = ["| " + " | ".join(names) + " |", "|---" + "|---:" * (len(names) - 1) + "|"]
+    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A figure, or nothing."""
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def share(row: dict[str, Any], key: str, counted: str) -> str:
+    """A share of counted things in per cent."""
+    if row[key] is None:
+        return ""
+    return f"{100 * row[key]:.1f} % of {row[counted]}"
+
+
+def evaluation(report: dict[str, Any]) -> str:
+    """Methods beside each other."""
+    head = ["", "images", "PSNR, dB", "SSIM", "SSIM, Wang", "PSNR in the body", "stripes",
+            "contrast"]  # fmt: skip
+    return table(head, (
+        (row["method"], row["images"], number(row["psnr"]), number(row["ssim"], 3),
+         number(row["ssim_wang"], 3), number(row["psnr_body"]), number(row["stripes"]),
+         number(row["contrast"]))
+        for row in report["rows"]
+    ))  # fmt: skip
+
+
+def objects(report: dict[str, Any]) -> str:
+    """What became of objects."""
+    return table(["", "objects kept dark", "images without an object that show none"], (
+        (row["method"], share(row, "objects_kept", "objects_counted"),
+         share(row, "without_false", "without_counted"))
+        for row in report["rows"] if row["images"] == report["settings"]["images"]
+    ))  # fmt: skip
+
+
+def spread(pair: list[float], digits: int = 2) -> str:
+    """Mean and standard deviation."""
+    return f"{pair[0]:.{digits}f} ± {pair[1]:.{digits}f}"
+
+
+def seeds(data: dict[str, Any]) -> str:
+    """Each training, and their mean."""
+    names = [pair["name"] for pair in data["rows"][0]["pairs"]]
+    head = ["seed", "simulated", *(f"real {name}" for name in names), "real, mean"]
+    rows = []
+    for row in data["rows"]:
+        cells = [row["simulated"], *row["pairs"], row["real"]]
+        rows.append([row["seed"], *(f"{cell['psnr']:.2f} / {cell['ssim']:.3f}" for cell in cells)])
+    total = data["summary"]
+    ends = [f"{spread(total[f'{one} psnr'])} / {spread(total[f'{one} ssim'], 3)}"
+            for one in ("simulated", "real")]  # fmt: skip
+    rows.append(["mean ± deviation", ends[0], *([""] * len(names)), ends[1]])
+    return table(head, rows)
+
+
+def candidates(data: dict[str, Any]) -> str:
+    """Networks under equal budgets, the best first."""
+    rows = sorted(data["rows"], key=lambda row: -row["simulated"]["psnr"])
+    return table(["", "parameters", "GFLOP", "simulated", "two real pairs"], (
+        (row["name"], f"{row['parameters']:,}", row["gflop"],
+         f"{row['simulated']['psnr']:.2f} / {row['simulated']['ssim']:.3f}",
+         f"{row['real']['psnr']:.2f} / {row['real']['ssim']:.3f}" if "real" in row else "")
+        for row in rows
+    ))  # fmt: skip
+
+
+def ablation(data: dict[str, Any]) -> str:
+    """The GAN's variants beside the thesis."""
+    return table(["", "here", "thesis", "PSNR over the training, here"], (
+        (row["name"], f"{row['psnr']:.2f} / {row['ssim']:.3f}",
+         f"{row['thesis'][0]:.2f} / {row['thesis'][1]}" if row["thesis"] else "not in it",
+         " ".join(f"{value:.1f}" for value in row["curve"]))
+        for row in data["rows"]
+    ))  # fmt: skip
+
+
+def speed(data: dict[str, Any]) -> str:
+    """Times side by side."""
+    return table(["", "threads", "ours, ms", "article's, ms", "ratio"], (
+        (f"{row['backend']}, {row['precision']}", row["threads"], row["ours_ms"],
+         row["article_ms"], row["ratio"])
+        for row in data["rows"]
+    ))  # fmt: skip
+
+
+def tuning(rows: list[dict[str, Any]]) -> str:
+    """Leave one out."""
+
+    def cell(one: dict[str, float]) -> str:
+        return f"{one['psnr']:.2f} / {one['ssim']:.3f}"
+
+    keys = ("real before", "real after", "simulated before", "simulated after")
+    head = ["left out", "before", "after", "24 simulated, before", "after"]
+    return table(head, ((row["left out"], *(cell(row[key]) for key in keys)) for row in rows))
 
 
 def main() -> None:
-    """Simulate, clean, score, draw, write."""
-    scans = [simulate(FIRST_SEED + index) for index in range(PAIRS)]
-    cleaned = dlkit.load("mmwave").denoise([scan.noisy for scan in scans])
-    otsu = [
-        cv2.threshold(scan.noisy, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)[1] for scan in scans
-    ]
-    methods = {
-        "raw scan": [scan.noisy for scan in scans],
-        "all black": [np.zeros_like(scan.noisy) for scan in scans],
-        "Otsu's threshold": otsu,
-        "dlkit denoise": cleaned,
-    }
-    rows = "\n".join(f"| {name} | {score(scans, made)} |" for name, made in methods.items())
-    columns = [
-        image
-        for scan, result in list(zip(scans, cleaned, strict=True))[:SHOWN]
-        for image in (scan.noisy, result, scan.clean)
-    ]
-    picture = cv2.resize(np.hstack(columns), None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA)
-    cv2.imwrite(str(ROOT / "docs" / "images" / "denoising.png"), picture)
+    """Fill the template."""
     bundle = Bundle.open("mmwave")
-    text = TEXT.format(pairs=PAIRS, rows=rows, sha=bundle.sha256[:16], steps=STEPS)
-    (ROOT / "docs" / "denoising.md").write_text(text)
+    report, times = result("evaluation"), result("speed")
+    recipe = load_recipe("denoiser")
+    parts = {
+        "evaluation": evaluation(report),
+        "objects": objects(report),
+        "seeds": optional(seeds, "seeds"),
+        "candidates": optional(candidates, "candidates"),
+        "ablation": optional(ablation, "gan_ablation"),
+        "speed": speed(times),
+        "tuning": optional(tuning, "fine_tuning"),
+        "real": evaluation(result("real")),
+        "gflop": number(times["gflop"]["denoiser"]),
+        "article_gflop": number(times["gflop"]["wgan"], 1),
+        "sha": bundle.sha256[:16],
+        "megabytes": number(bundle.onnx.stat().st_size / 1e6),
+        "steps": str(recipe.steps),
+        "pairs": f"{recipe.pairs:,}",
+        "count": str(report["settings"]["images"]),
+        "seed": str(bundle.origin["recipe"]["seed"]),
+    }
+    text = TEXT.read_text()
+    for name, part in parts.items():
+        text = text.replace("{{" + name + "}}", part)
+    if "{{" in text:
+        raise SystemExit(f"nothing fills {text[text.index('{{') :].split('}}')[0]}}}}}")
+    (DOCS / "denoising.md").write_text(text)
 
 
 if __name__ == "__main__":

@@ -155,7 +155,7 @@ def test_critic_step_leaves_the_generator_alone() -> None:
     trainer = WganTrainer(recipe, recipe.data, torch.device("cpu"))  # type: ignore[arg-type]
     noisy, clean = trainer._batch()
     trainer.critic_step(noisy, clean)
-    assert all(parameter.grad is None for parameter in trainer.network.parameters())
+    assert all(parameter.grad is None for parameter in trainer.trained.parameters())
     before = [parameter.clone() for parameter in trainer.critic.parameters()]
     trainer.generator_step(noisy, clean)
     after = list(trainer.critic.parameters())

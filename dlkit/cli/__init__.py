@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import typer
 
-from dlkit.cli import bench, denoise, doctor, export, models, recognize, train, verify
+from dlkit.cli import (
+    bench,
+    denoise,
+    doctor,
+    evaluate,
+    export,
+    models,
+    recognize,
+    simulate,
+    train,
+    verify,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,7 +30,18 @@ app = typer.Typer(
     "dlkit recognize digits/ --model runs/lenet_relu/bundle-fp32",
     epilog="Exit codes: 0 done, 1 some inputs failed, 2 wrong use or environment, 130 interrupted.",
 )
-for module in (models, train, export, verify, recognize, denoise, bench, doctor):
+for module in (
+    models,
+    simulate,
+    train,
+    export,
+    verify,
+    evaluate,
+    recognize,
+    denoise,
+    bench,
+    doctor,
+):
     app.command(epilog=module.EXAMPLE)(module.command)
 
 

@@ -10,7 +10,11 @@ import typer
 if TYPE_CHECKING:
     from dlkit.training.loop import Progress as TrainingProgress
 
-EXAMPLE = "Example:  dlkit train lenet_relu --data mnist --set epochs=3 --set seed=1"
+EXAMPLE = (
+    "Example:  dlkit train lenet_relu --data mnist --set epochs=3 --set seed=1\n\n"
+    "On your own pairs, from the shipped weights:  "
+    "dlkit train denoiser --data pairs/ --init default"
+)
 
 
 def command(
@@ -31,6 +35,14 @@ def command(
         typer.Option("--set", metavar="KEY=VALUE", help="Change a field of the recipe; repeat."),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    init: Annotated[
+        str | None,
+        typer.Option(
+            help="Begin with these weights: a run, an FP32 bundle, the name of a shipped one, or "
+            "'default' for the task's shipped one. The recipe's settings for fine-tuning apply.",
+            show_default="fresh weights",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the run's last checkpoint.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace a run that is there.")] = False,
 ) -> None:
@@ -50,9 +62,17 @@ def command(
     with training_installed("train"):
         from dlkit.training.recipe import load_recipe
         from dlkit.training.start import train
-    chosen = load_recipe(recipe).with_settings(settings or [])
+    base = load_recipe(recipe)
+    weights = None
+    if init is not None:
+        with training_installed("train"):
+            from dlkit.export.weights import load_weights
+        weights = load_weights(init, base.task)
+        base = base.fine_tuning()
+    chosen = base.with_settings(settings or [])
     target = out or Path("runs") / recipe
-    console.print(f"{recipe} on {data or chosen.data}, into {target}", highlight=False)
+    start = f" from {init}" if init else ""
+    console.print(f"{recipe}{start} on {data or chosen.data}, into {target}", highlight=False)
     if (data or chosen.data) == "mnist-mini":
         console.print(
             "  mnist-mini is a bundled tenth of MNIST; the full set: --data mnist", style="dim"
@@ -78,7 +98,7 @@ def command(
                 console.print(f"epoch {now.epoch:3d}  {line}", highlight=False)
 
         with training_installed("train"):
-            finished = train(chosen, target, data, device, resume, overwrite, watch)
+            finished = train(chosen, target, data, device, resume, overwrite, weights, watch)
     if not finished:
         console.print(
             f"stopped and saved; go on with: dlkit train {recipe} --resume (same options)"

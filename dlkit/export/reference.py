@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import onnx_ir as ir
 import torch
 
 from dlkit.bundle import Bundle, sha256, shipped
 from dlkit.errors import DlkitError, TrainingError
 from dlkit.export.held_out import Batch, Outputs
+from dlkit.export.weights import weights_in
 from dlkit.training.pixels import wrap
 from dlkit.training.recipe import ARCHITECTURES, Recipe, from_json
 from dlkit.training.run import Run
@@ -89,14 +89,11 @@ def network_in(bundle: Bundle) -> tuple[Recipe, torch.nn.Module] | None:
         network = ARCHITECTURES.load(recipe.architecture).build(recipe.network).eval()
     except DlkitError:
         return None  # made by a dlkit that had other recipes
-    stored = ir.load(bundle.onnx).graph.initializers
-    weights = {}
-    for name, value in network.state_dict().items():
-        tensor = stored.get(f"network.{name}")
-        if tensor is None or tensor.const_value is None or tensor.shape != list(value.shape):
-            return None
-        weights[name] = torch.from_numpy(tensor.const_value.numpy().copy())
-    network.load_state_dict(weights)
+    weights = weights_in(bundle)
+    wanted = network.state_dict()
+    if any(name not in weights or weights[name].shape != wanted[name].shape for name in wanted):
+        return None
+    network.load_state_dict({name: weights[name] for name in wanted})
     return recipe, network
 
 

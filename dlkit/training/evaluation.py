@@ -43,7 +43,11 @@ def training_pairs(
             "--set held_out=1"
         )
     cut = len(pairs.noisy) - held_out
-    return Pairs(pairs.noisy[:cut], pairs.clean[:cut]), Pairs(pairs.noisy[cut:], pairs.clean[cut:])
+    objects = pairs.objects[:cut] if pairs.objects else None
+    return (
+        Pairs(pairs.noisy[:cut], pairs.clean[:cut], objects),
+        Pairs(pairs.noisy[cut:], pairs.clean[cut:]),
+    )
 
 
 @torch.inference_mode()

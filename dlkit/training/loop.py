@@ -53,6 +53,10 @@ class Trainer(ABC):
     def evaluate(self) -> Mapping[str, float]:
         """Metrics on data that is not trained on."""
 
+    def start_from(self, weights: Mapping[str, Tensor]) -> None:
+        """Begin with these weights of the network instead of fresh ones."""
+        self.network.load_state_dict(weights)
+
     @abstractmethod
     def state(self) -> dict[str, Any]:
         """State of everything but ``network``: optimisers, schedules, critics."""
@@ -141,13 +145,16 @@ def run_training(
                 )
                 if done == steps:
                     entries.append({"event": "end", "step": done})
-            if last or interrupted.is_set():
+            saved = last or interrupted.is_set()
+            if saved:
                 run.save_checkpoint(_snapshot(trainer, done, totals, entries))
             watch(Progress(done, steps, epoch + 1, means, metrics))
             if last:
                 _write_log(run, entries)
                 draw_curve(entries, run.path / "curve.png")
             if interrupted.is_set() and done < steps:
+                if not saved:  # Ctrl-C came after the line above
+                    run.save_checkpoint(_snapshot(trainer, done, totals, entries))
                 return False
     return True
 

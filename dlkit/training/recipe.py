@@ -50,6 +50,10 @@ class Recipe:
         """The runtime task that the network serves."""
         return str(ARCHITECTURES.load(self.architecture).TASK)
 
+    def fine_tuning(self: R) -> R:
+        """What is different when training begins with weights that are good already."""
+        return self
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; ``from_json`` gives the same recipe back."""
         values = dataclasses.asdict(self)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from dlkit.errors import TrainingError, UsageError
 from dlkit.training.loop import Watch, run_training
@@ -35,6 +37,7 @@ def train(
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
+    init: Mapping[str, Tensor] | None = None,
     watch: Watch = lambda progress: None,
 ) -> bool:
     """Train a recipe into the run folder ``out``.
@@ -43,6 +46,8 @@ def train(
         data: a dataset's name or folder; the recipe's default when None.
         resume: go on from the checkpoint in ``out``; the recipe must be the one it began with.
         overwrite: replace a run that is there.
+        init: weights of the network to begin with, e.g. another run's; fresh ones when None.
+            A run that is resumed goes on from its own.
         watch: called after every step.
 
     Returns:
@@ -78,6 +83,14 @@ def train(
     torch_device = choose_device(device)
     torch.manual_seed(recipe.seed)
     trainer = TRAINERS.load(recipe.trainer).TRAINER(recipe, data or recipe.data, torch_device)
+    if init is not None and not resume:
+        try:
+            trainer.start_from(init)
+        except RuntimeError as error:
+            raise TrainingError(
+                f"the weights to begin with do not fit {recipe.architecture} as the recipe has it: "
+                "give --init a run or bundle of the same network, with the same --set"
+            ) from error
     if not resume:
         if out.exists():
             shutil.rmtree(out)

@@ -13,6 +13,10 @@ RECIPE = replace(
     height=168,
     width=96,
     batch_size=8,
+    critic_steps=5,  # as in the WGAN-GP paper, like the momentum
     learning_rate=1e-3,
+    beta1=0.0,
+    beta2=0.9,
+    ema_decay=0.95,  # and what still swings is averaged
     content_weight=1000.0,
 )

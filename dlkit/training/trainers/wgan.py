@@ -2,11 +2,13 @@
 
 The critic's loss is D(fake) - D(real) + lambda * (|grad D(mixed)| - 1)^2; the generator's is
 -D(fake) + content_weight * L1(fake, clean). content_weight 0 is the article's code; 1000 is what
-the thesis behind it found best.
+the thesis behind it found best. The adversary "cross_entropy" is the original GAN instead
+(Goodfellow et al., arXiv 1406.2661, with its non-saturating generator's loss), for comparison.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from torch.nn import functional as F
 
 from dlkit import images
 from dlkit.errors import InputError, UsageError
+from dlkit.plugins import unknown
 from dlkit.training.data.pairs import SIMULATED
 from dlkit.training.evaluation import evaluate_denoiser, training_pairs
 from dlkit.training.loop import Trainer
@@ -32,10 +35,16 @@ class WganRecipe(Recipe):
 
     Attributes:
         iterations: generator steps.
+        adversary: ``wasserstein``, or ``cross_entropy`` for the original GAN: the critic's scores
+            are then logits of "this is real", and there is no gradient penalty.
         critic_steps: critic steps before each generator step.
         batch_size: pairs a step.
         learning_rate, beta1, beta2: of Adam, for both networks.
-        gradient_penalty: lambda, the weight of the penalty.
+        gradient_penalty: lambda, the weight of the penalty; 0 leaves it out.
+        weight_clip: the critic's weights are clipped to plus and minus this after each of its
+            steps, as in the first WGAN (Arjovsky et al., arXiv 1701.07875: 0.01); 0 does not.
+        ema_decay: the exported generator is the moving average of the trained one, per step (Yazici
+            et al., arXiv 1806.04498); 0, as in the article, exports the trained one.
         content_weight: of the L1 distance to the clean image in the generator's loss.
         checkpoint_every: iterations between checkpoints and evaluations.
         pairs: simulated pairs, when ``data`` is ``simulated``.
@@ -48,18 +57,24 @@ class WganRecipe(Recipe):
 
     iterations: int
     data: str = SIMULATED
+    adversary: str = "wasserstein"
     critic_steps: int = 3
     batch_size: int = 16
     learning_rate: float = 1e-4
     beta1: float = 0.5
     beta2: float = 0.999
     gradient_penalty: float = 10.0
+    weight_clip: float = 0.0
     content_weight: float = 0.0
+    ema_decay: float = 0.0
     checkpoint_every: int = 50
     pairs: int = 512
     height: int = 678
     width: int = 384
     held_out: int = 16
+
+
+ADVERSARIES = ("wasserstein", "cross_entropy")
 
 
 class WganTrainer(Trainer):
@@ -69,6 +84,8 @@ class WganTrainer(Trainer):
         for name in ("iterations", "critic_steps", "batch_size", "checkpoint_every", "held_out"):
             if getattr(recipe, name) < 1:
                 raise UsageError(f"{name} is {getattr(recipe, name)}, expected 1 or more")
+        if recipe.adversary not in ADVERSARIES:
+            raise UsageError(unknown("adversary", recipe.adversary, list(ADVERSARIES)))
         self.recipe = recipe
         self.device = device
         self.dataset = data if data == SIMULATED else Path(data).resolve().name
@@ -81,13 +98,14 @@ class WganTrainer(Trainer):
         self.noisy, self.clean = (
             _stack(side, self.multiple_of).to(device) for side in (pairs.noisy, pairs.clean)
         )
-        self.network = module.build(recipe.network).to(device)
+        self.trained: nn.Module = module.build(recipe.network).to(device)
+        self.network = copy.deepcopy(self.trained)
         self.critic: nn.Module = module.build_critic(recipe.network).to(device)
         self.model = PixelDenoiser(self.network)
         betas = (recipe.beta1, recipe.beta2)
         self.generator_optimizer, self.critic_optimizer = (
             torch.optim.Adam(net.parameters(), recipe.learning_rate, betas=betas)
-            for net in (self.network, self.critic)
+            for net in (self.trained, self.critic)
         )
         self.steps_per_epoch = min(recipe.checkpoint_every, recipe.iterations)
         self.epochs = -(-recipe.iterations // self.steps_per_epoch)
@@ -101,13 +119,23 @@ class WganTrainer(Trainer):
     def critic_step(self, noisy: Tensor, clean: Tensor) -> Mapping[str, Tensor]:
         """Make the critic tell clean from generated. float32 (N, 1, H, W), 0 to 1."""
         with torch.no_grad():  # the critic's step must not build the generator's graph
-            fake = self.network(noisy)
-        real_score, fake_score = self.critic(clean).mean(), self.critic(fake).mean()
-        penalty = gradient_penalty(self.critic, clean, fake)
-        loss = fake_score - real_score + self.recipe.gradient_penalty * penalty
+            fake = self.trained(noisy)
+        real, made = self.critic(clean), self.critic(fake)
+        real_score, fake_score = real.mean(), made.mean()
+        if self.recipe.adversary == "cross_entropy":
+            loss = F.softplus(-real).mean() + F.softplus(made).mean()
+        else:
+            loss = fake_score - real_score
+            if self.recipe.gradient_penalty:
+                penalty = gradient_penalty(self.critic, clean, fake)
+                loss = loss + self.recipe.gradient_penalty * penalty
         self.critic_optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.critic_optimizer.step()
+        if bound := self.recipe.weight_clip:
+            with torch.no_grad():
+                for weight in self.critic.parameters():
+                    weight.clamp_(-bound, bound)
         return {
             "critic_loss": loss.detach(),
             "wasserstein": (real_score - fake_score).detach(),
@@ -116,22 +144,40 @@ class WganTrainer(Trainer):
     def generator_step(self, noisy: Tensor, clean: Tensor) -> Mapping[str, Tensor]:
         """Make the critic take generated for clean, and stay close to the clean image."""
         self.critic.requires_grad_(False)
-        fake = self.network(noisy)
+        fake = self.trained(noisy)
         content = F.l1_loss(fake, clean)
-        loss = self.recipe.content_weight * content - self.critic(fake).mean()
+        scores = self.critic(fake)
+        if self.recipe.adversary == "cross_entropy":
+            convinced = F.softplus(-scores).mean()
+        else:
+            convinced = -scores.mean()
+        loss = self.recipe.content_weight * content + convinced
         self.generator_optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.generator_optimizer.step()
         self.critic.requires_grad_(True)
+        self._follow()
         return {"generator_loss": loss.detach(), "content": content.detach()}
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Let the exported generator follow the trained one."""
+        for average, now in zip(self.network.parameters(), self.trained.parameters(), strict=True):
+            average.lerp_(now, 1 - self.recipe.ema_decay)
+
+    def start_from(self, weights: Mapping[str, Tensor]) -> None:
+        """Begin with these weights of the generator; the critic stays fresh."""
+        self.trained.load_state_dict(weights)
+        self.network.load_state_dict(weights)
 
     def evaluate(self) -> Mapping[str, float]:
         """PSNR in dB and SSIM on the held-out pairs."""
         return evaluate_denoiser(self.model, self.held_out, self.multiple_of, self.device)
 
     def state(self) -> dict[str, Any]:
-        """The critic and both optimizers."""
+        """The generator as trained, the critic and both optimizers."""
         return {
+            "trained": self.trained.state_dict(),
             "critic": self.critic.state_dict(),
             "generator_optimizer": self.generator_optimizer.state_dict(),
             "critic_optimizer": self.critic_optimizer.state_dict(),
@@ -139,6 +185,7 @@ class WganTrainer(Trainer):
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take back what ``state`` gave."""
+        self.trained.load_state_dict(state["trained"])
         self.critic.load_state_dict(state["critic"])
         self.generator_optimizer.load_state_dict(state["generator_optimizer"])
         self.critic_optimizer.load_state_dict(state["critic_optimizer"])

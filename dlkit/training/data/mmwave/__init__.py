@@ -78,12 +78,16 @@ def simulate(
     coverage = _enlarge(optics.apply(sharp), size)
     body_mask = _enlarge(sharp, size) > 0.5
     object_mask = np.zeros(size, np.uint8)
+    hidden = np.zeros(size, np.float32)
     boxes: list[Box] = []
     for number, kind in enumerate(scene.kinds, start=1):
-        seen = _enlarge((scene.labels == number).astype(np.float32), size) > 0.5
+        alone = (scene.labels == number).astype(np.float32)
+        seen = _enlarge(alone, size) > 0.5
         object_mask[seen] = number
+        blurred = _enlarge(optics.apply(alone), size)
+        np.maximum(hidden, blurred / max(float(blurred.max()), 1e-3), out=hidden)
         rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
         boxes.append((int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1, kind))
-    clean = retouch(rng, parameters, grey, coverage, body_mask, object_mask > 0, scale)
+    clean = retouch(rng, parameters, grey, coverage, body_mask, object_mask > 0, hidden, scale)
     noisy = kill_columns(rng, parameters, noisy)
     return Scan(noisy, clean, object_mask, body_mask, boxes)

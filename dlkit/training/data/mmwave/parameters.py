@@ -42,6 +42,11 @@ class Parameters:
     # [radiometry] emissivity falls at grazing angles; [measured] legs look like cylinders
     rim_loss: Range = (0.10, 0.42)
     rim_depth: Range = (5.0, 16.0)
+    # A flank of the trunk in the shadow of an arm, or turned away: probability for each side, loss
+    # of excess, share, and its width, pixels. [measured] one of four flanks, 0.6 over 15 pixels
+    flank_probability: float = 0.22
+    flank_loss: Range = (0.25, 0.65)
+    flank_width: Range = (6.0, 22.0)
     # Slow and fine texture of the clothed body, kelvin (standard deviation), and scales, pixels.
     # [measured] 16 to 17 and 12 to 13 grey levels, about 11 grey levels to the kelvin
     slow_texture_kelvin: Range = (0.35, 1.0)
@@ -103,8 +108,10 @@ class Parameters:
     psf_across: Range = (3.0, 6.3)
     psf_down: Range = (2.6, 5.2)
     defocus: Range = (1.0, 1.9)  # factor of sigma at the feet; [measured] legs are softer
-    halo_share: Range = (0.0, 0.14)  # energy in the side lobes [radiometry]
-    halo_sigma: Range = (14.0, 34.0)  # pixels [chosen]; [measured] grey band beside a torso
+    # Energy in the side lobes, and their sigma in pixels. [measured] 106 to 111 grey at 10 pixels
+    # outside the silhouette and 97 to 102 at 20, where the far background is 93 to 97
+    halo_share: Range = (0.03, 0.22)
+    halo_sigma: Range = (10.0, 32.0)
     row_shift: Range = (0.0, 0.8)  # sideways jitter of rows, pixels (standard deviation) [measured]
 
     # ---- the receivers, in kelvin before normalisation ------------------------------------
@@ -143,15 +150,17 @@ class Parameters:
     curve_clean: tuple[float, ...] = (
         0.0, 45.0, 85.0, 128.0, 170.0, 198.0, 222.0, 240.0, 248.0, 254.0, 255.0,
     )  # fmt: skip
-    # Raw grey that becomes 128: the picture's own draw, and how far it follows the scan's own
-    # middle between background and body instead. [measured] 150 to 155; [chosen]
-    threshold_grey: Range = (148.5, 155.5)
-    threshold_follows: Range = (0.05, 0.35)
+    # Raw grey that becomes 128 where the body is bright: the picture's own draw, and how far it
+    # follows the scan's own middle between background and body instead. [measured] 154 on all of
+    # one scan, 150 to 154 on another, whatever the background; [chosen]
+    threshold_grey: Range = (150.0, 156.5)
+    threshold_follows: Range = (0.0, 0.20)
     steepness: Range = (0.92, 1.22)  # of the curve [measured] 0.95 to 1.2
     # Lift where the body is faint: grey levels of threshold for each grey level that the body lies
-    # below `lift_below`, and its ceiling. [measured] body 191 147, 170 136, 162 140
+    # below `lift_below`, and its ceiling. [measured] beside a body of 190 the threshold is 150 to
+    # 154, of 180 146 to 149, of 173 141 to 149, of 156 136 to 143
     lift_below: float = 192.0
-    lift_rate: Range = (0.12, 0.36)
+    lift_rate: Range = (0.10, 0.36)
     lift_ceiling: Range = (7.0, 16.0)
     lift_steepness: Range = (0.005, 0.07)  # steeper curve for each level of lift [measured]
     # People see that a faint leg is a leg: the threshold stays this far below the body's own level,
@@ -159,14 +168,17 @@ class Parameters:
     lift_margin: Range = (-6.0, 10.0)
     # as far as it takes no greater lift than this, grey levels. [chosen]
     lift_limit: Range = (13.0, 24.0)
-    # Narrow gaps between limbs, grey from blur, are darkened so that they stay gaps: the threshold
-    # rises by so many grey levels. Gaps up to `gap_width` pixels count. [measured] 5 to 25
-    gap_grey: Range = (5.0, 24.0)
+    # Narrow gaps between limbs, filled by blur, are darkened so that they stay gaps: the threshold
+    # rises this far above the gap's own level, grey levels, but at most by `gap_grey`. Wide gaps
+    # are dark anyway. Gaps up to `gap_width` pixels count. [measured] gaps of raw 161 to 170 were
+    # made black to 50; the borders of gaps below 145 cross 128 at 154 as outer edges do
+    gap_margin: Range = (4.0, 24.0)
+    gap_grey: Range = (0.0, 30.0)
     gap_width: float = 56.0
     # Dabs of a soft brush: number, radius in pixels, lift in grey levels. [chosen]
     dab_count: float = 3.0
     dab_radius: Range = (14.0, 42.0)
-    dab_grey: Range = (-3.0, 8.0)
+    dab_grey: Range = (-4.0, 6.0)
     # Inside the body what lacks to white is multiplied by this. [measured] 1.0 and about 0.4
     whitening: Range = (0.35, 0.95)
     # Dark spots well inside the body that hide nothing are painted over, at least to this grey.
@@ -177,9 +189,14 @@ class Parameters:
     mask_coverage: Range = (0.06, 0.22)
     mask_unevenness: Range = (0.0, 0.06)
     mask_softness: Range = (0.6, 1.6)
-    # Objects: lift of the threshold in and around them, grey levels. [measured] -3 to 12
-    burn_grey: Range = (-2.0, 8.0)
-    # Unevenness of the outline that is painted around an object, share of its blurred mask.
-    object_unevenness: Range = (0.02, 0.09)
-    object_softness: Range = (2.2, 4.0)  # sigma of that blur, pixels [chosen]
+    # Objects follow the same curve: rise of the threshold in and around them, grey levels.
+    # [measured] crossings at 154 and 156, where outer edges cross at 154 and 152
+    burn_grey: Range = (-2.0, 5.0)
+    # What hides surely is painted black besides, however faint: from this share of the object's
+    # own strongest coverage, and over this span. [measured] the paint adds nothing to the area
+    # that the curve makes dark already, for objects of full contrast
+    object_paint: Range = (0.42, 0.64)
+    object_paint_span: float = 0.25
+    # Unevenness of that paint's outline, share of the coverage. [chosen]
+    object_unevenness: Range = (0.02, 0.08)
     speck_probability: float = 0.3  # a few lone grey pixels stay in the background [measured]

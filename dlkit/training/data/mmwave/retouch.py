@@ -29,6 +29,9 @@ STEPS = 4
 # Sigma, in reference pixels, of what counts as "the body here" when people lift faint parts.
 NEIGHBOURHOOD = 24.0
 
+# The same for what is so faint that it would be lost.
+OWN_LEVEL = 12.0
+
 
 def _enlarge(field: FloatImage, shape: tuple[int, int]) -> FloatImage:
     """Linear enlargement of a coarse field to (H, W)."""
@@ -49,11 +52,15 @@ def _lift(
     weight = cv2.resize(body.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     level = cv2.resize(grey * body, size, interpolation=cv2.INTER_AREA)
     sigma = NEIGHBOURHOOD * scale / COARSE
+    cover, bare = weight, level
     weight, level = blur(np.asarray(weight), sigma, sigma), blur(np.asarray(level), sigma, sigma)
     level = level / np.maximum(weight, 1e-4)
     faint = np.clip(p.lift_below - level, 0.0, None) * uniform(rng, p.lift_rate)
     lift = np.minimum(faint, uniform(rng, p.lift_ceiling))
-    needed = threshold - (level - uniform(rng, p.lift_margin))
+    # What is plainly body is kept even where it is faint over a short distance: a flank in shadow.
+    near = OWN_LEVEL * scale / COARSE
+    own = blur(np.asarray(bare), near, near) / np.maximum(blur(np.asarray(cover), near, near), 1e-4)
+    needed = threshold - (own - uniform(rng, p.lift_margin))
     lift = np.maximum(lift, np.minimum(needed, uniform(rng, p.lift_limit))).astype(np.float32)
     # Where no body is near there is nothing to lift.
     lift = blur(lift * np.clip(weight * 20.0, 0.0, 1.0), sigma * 0.5, sigma * 0.5)
@@ -67,8 +74,15 @@ def _lift(
     return _enlarge(np.asarray(lift, dtype=np.float32), grey.shape)
 
 
-def _gaps(p: Parameters, body: BoolImage, scale: float) -> FloatImage:
-    """Where there is a narrow gap between limbs: float32 (H, W), 0..1, smooth."""
+def _gaps(
+    rng: np.random.Generator,
+    p: Parameters,
+    grey: FloatImage,
+    body: BoolImage,
+    scale: float,
+    threshold: float,
+) -> FloatImage:
+    """How many grey levels the threshold rises in narrow gaps between limbs: float32 (H, W)."""
     height, width = body.shape
     step = max(1, round(4 * scale))
     size = (max(2, width // step), max(2, height // step))
@@ -81,8 +95,14 @@ def _gaps(p: Parameters, body: BoolImage, scale: float) -> FloatImage:
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     gap = cv2.morphologyEx((closed > solid).astype(np.uint8), cv2.MORPH_OPEN, cross)
     sigma = 3.0 * scale / step
-    gap = blur(gap.astype(np.float32), sigma, sigma) * np.float32(1.3)
-    return np.asarray(np.minimum(_enlarge(gap, (height, width)), 1.0), dtype=np.float32)
+    gap = np.minimum(blur(gap.astype(np.float32), sigma, sigma) * np.float32(1.3), 1.0)
+    # The gap's own level: the mean of what is not body, nearby.
+    free = cv2.resize((~body).astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    level = cv2.resize(grey * ~body, size, interpolation=cv2.INTER_AREA)
+    free, level = blur(np.asarray(free), sigma, sigma), blur(np.asarray(level), sigma, sigma)
+    needed = level / np.maximum(free, 1e-3) + uniform(rng, p.gap_margin) - threshold
+    rise = gap * np.clip(needed, 0.0, uniform(rng, p.gap_grey))
+    return _enlarge(np.asarray(rise, dtype=np.float32), (height, width))
 
 
 def _threshold(rng: np.random.Generator, p: Parameters, grey: FloatImage, body: BoolImage) -> float:
@@ -105,12 +125,14 @@ def retouch(
     coverage: FloatImage,
     body: BoolImage,
     concealed: BoolImage,
+    hidden: FloatImage,
     scale: float,
 ) -> ByteImage:
     """The clean picture of a scan: uint8 (H, W).
 
     `grey` is the scan, 0..255; `coverage` the body's share in each blurred pixel, 0..1; `body` and
-    `concealed` are sharp masks; `scale` is pixels in a reference pixel.
+    `concealed` are sharp masks; `hidden` is the objects' share in each blurred pixel, 1 where each
+    is strongest; `scale` is pixels in a reference pixel.
     """
     p = parameters
     if not body.any():
@@ -119,11 +141,10 @@ def retouch(
     plain = body & ~concealed
     level = _threshold(rng, p, grey, plain)
     lift = _lift(rng, p, grey, plain, scale, level)
-    hidden = concealed.astype(np.float32)
-    around = blur(hidden, 3.0 * scale, 3.0 * scale)
+    around = blur(concealed.astype(np.float32), 3.0 * scale, 3.0 * scale)
     burn = uniform(rng, p.burn_grey) * np.clip(around * 2.0, 0.0, 1.0)
-    threshold = level - lift * (1.0 - np.clip(around * 3, 0, 1)) + burn
-    threshold = threshold + _gaps(p, body, scale) * np.float32(uniform(rng, p.gap_grey))
+    threshold = level - lift * (1.0 - 0.5 * np.clip(around * 3, 0, 1)) + burn
+    threshold = threshold + _gaps(rng, p, grey, body, scale, level)
     steepness = uniform(rng, p.steepness) * (
         1.0 + uniform(rng, p.lift_steepness) * np.clip(lift, 0.0, None)
     )
@@ -145,11 +166,12 @@ def retouch(
     softness = uniform(rng, p.mask_softness) * scale
     clean *= blur(mask, softness, softness)
     if concealed.any():
-        softness = uniform(rng, p.object_softness) * scale
-        edge = blur(hidden, softness, softness)
-        edge += uniform(rng, p.object_unevenness) * smooth_field(rng, shape, 5 * scale, 4 * scale)
+        sure = hidden + uniform(rng, p.object_unevenness) * smooth_field(
+            rng, shape, 5 * scale, 4 * scale
+        )
         # Only what lies surely inside is painted; at the border the curve decides.
-        clean *= 1.0 - np.clip((edge - 0.42) / 0.36, 0.0, 1.0) * (around > 0.01)
+        painted = (sure - uniform(rng, p.object_paint)) / p.object_paint_span
+        clean *= 1.0 - np.clip(painted, 0.0, 1.0) * (around > 0.01)
     if rng.random() < p.speck_probability:
         count = int(rng.integers(1, 9))
         rows, columns = rng.integers(0, shape[0], count), rng.integers(0, shape[1], count)

@@ -55,6 +55,30 @@ def _window(outlines: list[Points], scale: float, shape: tuple[int, int]) -> tup
     return rows, slice(min(max(left, 0), shape[1]), min(max(right, 0), shape[1]))
 
 
+def _flanks(
+    rng: np.random.Generator, p: Parameters, mask: ByteImage, distance: FloatImage, scale: float
+) -> FloatImage:
+    """What shadowed flanks leave of the trunk's excess: float32 (H, W), 0..1.
+
+    `distance` is from the trunk's edge, in canvas pixels.
+    """
+    left = np.ones(mask.shape, np.float32)
+    height, width = mask.shape
+    columns = np.arange(width, dtype=np.float32)[None]
+    middle = (mask * columns).sum(axis=1) / np.maximum(mask.sum(axis=1, dtype=np.float32), 1.0)
+    rows = np.linspace(0.0, 1.0, height, dtype=np.float32)[:, None]
+    for side in (-1.0, 1.0):
+        if rng.random() >= p.flank_probability:
+            continue
+        broad, soft = uniform(rng, p.flank_width) * scale, uniform(rng, (1.5, 4.0)) * scale
+        begin, end = float(rng.uniform(0.0, 0.4)), float(rng.uniform(0.55, 1.1))
+        along = np.clip((rows - begin) / 0.1, 0.0, 1.0) * np.clip((end - rows) / 0.1, 0.0, 1.0)
+        band = 1.0 / (1.0 + np.exp(np.clip((distance - broad) / soft, -30.0, 30.0)))
+        here = band * along * ((columns - middle[:, None]) * side > 0)
+        left *= 1.0 - np.float32(uniform(rng, p.flank_loss)) * here
+    return left
+
+
 def _excess(
     rng: np.random.Generator,
     p: Parameters,
@@ -81,8 +105,10 @@ def _excess(
         if not mask.any():
             continue
         # A limb drawn over the trunk keeps its darker rim, which shows the arm before the body.
-        distance = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
+        distance = np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, 3), dtype=np.float32)
         loss = rim * np.exp(-distance / depth) * (0.75 if part.name == "torso" else 1.0)
+        if part.name == "torso":
+            loss = 1.0 - (1.0 - loss) * _flanks(rng, p, mask, distance, scale)
         value = skin * passes[part.garment] * (1.0 + float(rng.normal(0.0, 0.025)))
         inside = mask > 0
         excess[window][inside] = (value * (1.0 - loss))[inside]

@@ -1,0 +1,143 @@
+"""How good denoisers are, beside classical methods: fidelity, objects, stripes, and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from dlkit import images
+from dlkit.errors import InputError
+from dlkit.images import Pixels
+from dlkit.training import classical, metrics
+from dlkit.training.data.mmwave import REFERENCE_SIZE
+from dlkit.training.data.pairs import HELD_OUT_SEED, SIMULATED, Pairs, load_pairs, simulate_pairs
+from dlkit.training.evaluations import Report, Request
+
+DATA = SIMULATED
+
+SETTINGS = {
+    "psnr": "dB, uint8, peak 255, per image, then the mean over images; at most 100",
+    "ssim": "scikit-image's structural_similarity: 7x7 window, data_range 255, per image",
+    "ssim_wang": "SSIM with Wang's settings: Gaussian weights, sigma 1.5",
+    "psnr_body": "PSNR over the pixels of the person alone",
+    "stripes": "grey levels: deviation, over columns, of the error's column means inside the "
+    "person, less their running mean over 15 columns",
+    "contrast": "(surroundings - object) / 255, mean grey of the body 5 to 12 pixels around an "
+    "object and inside it; 1 is a black object on a white body",
+    "objects_kept": f"share of objects above {metrics.LEAST_OBJECT} pixels with a mean below 128",
+    "without_false": f"share of images without an object that show no dark region above "
+    f"{metrics.LEAST_OBJECT} pixels deep inside the person, where the target is bright",
+}
+
+# Pictures have so many columns, each so wide.
+_SHOWN, _COLUMN = 6, 150
+
+
+def evaluate(methods: Mapping[str, Callable[[Pixels], Pixels]], request: Request) -> Report:
+    """Run classical methods and ``methods`` over pairs.
+
+    Args:
+        methods: uint8 (H, W) to uint8 (H, W), by the names of their rows.
+        request: ``data`` is ``simulated`` or a folder with noisy/ and clean/.
+
+    Raises:
+        InputError: the folder cannot be used.
+    """
+    pairs = _pairs(request)
+    rows: dict[str, tuple[Callable[[Pixels], Pixels], int]] = {}
+    total = len(pairs.noisy)
+    for name, method in classical.FAST.items():
+        rows[name] = (method, total)
+    for name, method in classical.SLOW.items():
+        if request.slow:
+            rows[name] = (method, min(total, request.slow))
+    for name, method in methods.items():
+        rows[name] = (method, total)
+    table, every = [], []
+    shown: list[list[Pixels]] = [pairs.noisy[:_SHOWN]]
+    for name, (method, count) in rows.items():
+        cleaned = [method(noisy) for noisy in pairs.noisy[:count]]
+        with ThreadPoolExecutor() as pool:
+            found = list(pool.map(partial(_measure, pairs), range(count), cleaned))
+        every += [{"method": name, **one} for one in found]
+        table.append({"method": name, "images": count, **_means(found)})
+        if name not in ("raw scan", "all black"):
+            black = [np.zeros_like(noisy) for noisy in pairs.noisy[count:_SHOWN]]
+            shown.append([*cleaned[:_SHOWN], *black])
+    if request.out is not None:
+        names = ["input", *(name for name in rows if name not in ("raw scan", "all black"))]
+        picture = sheet([*shown, pairs.clean[:_SHOWN]], [*names, "target"])
+        images.write(request.out / "methods.png", picture)
+    return Report({**SETTINGS, "data": request.data, "images": total}, table, every)
+
+
+def sheet(rows: list[list[Pixels]], names: list[str]) -> Pixels:
+    """One picture: a row for each list of images, its name written into its first image."""
+    lines = []
+    for row, name in zip(rows, names, strict=True):
+        small = [
+            cv2.resize(
+                image, (_COLUMN, round(image.shape[0] * _COLUMN / image.shape[1])),
+                interpolation=cv2.INTER_AREA,
+            )
+            for image in row
+        ]  # fmt: skip
+        height = max(image.shape[0] for image in small)
+        small = [np.pad(image, ((0, height - image.shape[0]), (0, 4))) for image in small]
+        line = np.ascontiguousarray(np.hstack(small))
+        line[:20] = np.minimum(line[:20], 60)
+        cv2.putText(line, name, (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255,), 1, cv2.LINE_AA)
+        lines.append(line)
+    return np.vstack(lines)
+
+
+def _pairs(request: Request) -> Pairs:
+    if request.data == SIMULATED:
+        first = HELD_OUT_SEED + request.seed
+        return simulate_pairs(range(first, first + request.count), REFERENCE_SIZE, bodies=True)
+    folder = Path(request.data)
+    if not folder.is_dir():
+        raise InputError(f"there is no folder '{folder}': give --data {SIMULATED} or a folder")
+    return load_pairs(folder)
+
+
+def _measure(pairs: Pairs, index: int, cleaned: Pixels) -> dict[str, Any]:
+    clean = pairs.clean[index]
+    body = pairs.bodies[index] > 0 if pairs.bodies else metrics.body_of(clean)
+    found: dict[str, Any] = {
+        "image": pairs.names[index],
+        "psnr": metrics.psnr(clean, cleaned),
+        "ssim": metrics.ssim(clean, cleaned),
+        "ssim_wang": metrics.ssim_wang(clean, cleaned),
+        "psnr_body": metrics.psnr_inside(clean, cleaned, body),
+        "stripes": metrics.stripes(clean, cleaned, body),
+    }
+    if pairs.objects is not None:
+        labels = pairs.objects[index]
+        found["objects"] = metrics.objects(cleaned, labels, body)
+        if not labels.any() and body.any():
+            found["false_object"] = metrics.false_object(clean, cleaned, body)
+    return found
+
+
+def _means(found: list[dict[str, Any]]) -> dict[str, Any]:
+    means: dict[str, Any] = {}
+    for key in ("psnr", "ssim", "ssim_wang", "psnr_body", "stripes"):
+        known = [one[key] for one in found if one[key] is not None]
+        means[key] = float(np.mean(known)) if known else None
+    things = [thing for one in found for thing in one.get("objects", [])]
+    seen = [thing["contrast"] for thing in things if thing["contrast"] is not None]
+    means["contrast"] = float(np.mean(seen)) if seen else None
+    large = [thing["grey"] < 128 for thing in things if thing["pixels"] > metrics.LEAST_OBJECT]
+    means["objects_kept"] = float(np.mean(large)) if large else None
+    means["objects_counted"] = len(large)
+    without = [not one["false_object"] for one in found if "false_object" in one]
+    means["without_false"] = float(np.mean(without)) if without else None
+    means["without_counted"] = len(without)
+    return means
