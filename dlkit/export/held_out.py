@@ -99,7 +99,8 @@ def _scans(data: str, count: int, multiple_of: int, random: np.random.Generator)
         name = "simulated scans"
     else:
         pairs = load_pairs(Path(data))
-        pairs = Pairs(pairs.noisy[:count], pairs.clean[:count])
+        # The last ones: training on the same folder keeps those out.
+        pairs = Pairs(pairs.noisy[-count:], pairs.clean[-count:])
         name = Path(data).resolve().name
     batches = [images.pad(noisy, multiple_of)[None] for noisy in pairs.noisy]
     (odd,) = simulate_pairs([HELD_OUT_SEED + 1_000_000], _ODD_SCAN).noisy

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from dlkit import images
-from dlkit.errors import InputError
+from dlkit.errors import InputError, UsageError
 from dlkit.training.data.pairs import (
     HELD_OUT_SEED,
     SIMULATED,
@@ -30,6 +30,11 @@ def training_pairs(
     """
     if data == SIMULATED:
         first = seed * 10_000_000
+        if first + count > HELD_OUT_SEED:
+            raise UsageError(
+                f"seed is {seed}: from {HELD_OUT_SEED // 10_000_000} on, scans to train on would be "
+                "those that are held out. Take a smaller seed"
+            )
         return (
             simulate_pairs(range(first, first + count), size),
             simulate_pairs(range(HELD_OUT_SEED, HELD_OUT_SEED + held_out), size),
