@@ -98,7 +98,7 @@ def _once(job: Job, flags: Flags, failed: set[int] | None, console: Console) -> 
                 todo.of(job.sources()),
                 journal,
                 tally,
-                job.loaded.batch,
+                job.loaded.chunk,
                 job.loaded.workers,
                 job.line,
                 flags.fail_fast,

@@ -21,11 +21,13 @@ class Loaded:
 
     Attributes:
         batch: images that run together.
+        chunk: files that a worker takes at once.
         workers: threads that call the session.
     """
 
     model: Any
     batch: int
+    chunk: int
     workers: int
 
     @property
@@ -62,7 +64,7 @@ def load_model(
     batches = TASKS.load(task).BATCH
     threads = workers or cpu_count()
     # A handful of files is not worth a thread each: the session then gets all processors.
-    chunk = batch or batches["cpu"]
+    chunk = _chunk(batch or batches["cpu"])
     few = sum(1 for _ in itertools.islice(sources, threads * chunk))
     callers = threads if all_processors else max(1, min(threads, -(-few // chunk)))
     model = load(bundle, backend=backend, device=device, task=task, callers=callers)
@@ -81,7 +83,13 @@ def load_model(
         if require_certificate:
             raise BundleError(reason)
         console.print(f"warning: {escape(reason)}", style="yellow", highlight=False, soft_wrap=True)
-    return Loaded(model, batch or batches[session.device], threads)
+    together = batch or batches[session.device]
+    return Loaded(model, together, _chunk(together), threads)
+
+
+def _chunk(batch: int) -> int:
+    """Files a worker takes at once: some batches, so that images of one shape find each other."""
+    return batch if batch == 1 else 4 * batch
 
 
 def nothing(inputs: list[Path], kinds: Iterable[str]) -> None:

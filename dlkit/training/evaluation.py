@@ -32,8 +32,8 @@ def training_pairs(
         first = seed * 10_000_000
         if first + count > HELD_OUT_SEED:
             raise UsageError(
-                f"seed is {seed}: from {HELD_OUT_SEED // 10_000_000} on, scans to train on would be "
-                "those that are held out. Take a smaller seed"
+                f"seed is {seed}: from {HELD_OUT_SEED // 10_000_000} on, training sees the scans "
+                "that are held out. Take a smaller seed"
             )
         return (
             simulate_pairs(range(first, first + count), size),
