@@ -135,7 +135,7 @@ def main() -> None:
     """Fill the template."""
     bundle = Bundle.open("mmwave")
     report, times = result("evaluation"), result("speed")
-    recipe = load_recipe("denoiser")
+    recipe = bundle.origin["recipe"]
     parts = {
         "evaluation": evaluation(report),
         "objects": objects(report),
@@ -149,8 +149,13 @@ def main() -> None:
         "article_gflop": number(times["gflop"]["wgan"], 1),
         "sha": bundle.sha256[:16],
         "megabytes": number(bundle.onnx.stat().st_size / 1e6),
-        "steps": str(recipe.steps),
-        "pairs": f"{recipe.pairs:,}",
+        "steps": f"{recipe['steps']:,}",
+        "pairs": f"{recipe['pairs']:,}",
+        "settings": " ".join(
+            f"--set {key}={recipe[key]}"
+            for key in ("seed", "steps", "epochs", "pairs")
+            if recipe[key] != getattr(load_recipe("denoiser"), key) or key == "seed"
+        ),
         "count": str(report["settings"]["images"]),
         "seed": str(bundle.origin["recipe"]["seed"]),
     }
