@@ -63,9 +63,10 @@ def evaluation(report: dict[str, Any]) -> str:
 
 def objects(report: dict[str, Any]) -> str:
     """What became of objects."""
-    return table(["", "objects kept dark", "images without an object that show none"], (
+    return table(["", "objects kept dark", "no false object", "no false region"], (
         (row["method"], share(row, "objects_kept", "objects_counted"),
-         share(row, "without_false", "without_counted"))
+         share(row, "without_false_object", "without_counted"),
+         share(row, "without_false_region", "without_counted"))
         for row in report["rows"] if row["images"] == report["settings"]["images"]
     ))  # fmt: skip
 

@@ -29,7 +29,7 @@ def test_quality_on_held_out_scans(model: Model) -> None:  # type: ignore[type-a
     assert ours["psnr"] > 3 + max(row["psnr"] for row in rows.values())
     assert ours["objects_counted"] > 15
     assert ours["objects_kept"] > 0.95
-    assert ours["without_false"] == 1.0
+    assert ours["without_false_object"] == 1.0
 
 
 @pytest.mark.parametrize(
