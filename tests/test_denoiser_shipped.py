@@ -28,7 +28,7 @@ def test_quality_on_held_out_scans(model: Model) -> None:  # type: ignore[type-a
     assert ours["ssim"] > 0.95
     assert ours["psnr"] > 3 + max(row["psnr"] for row in rows.values())
     assert ours["objects_counted"] > 15
-    assert ours["objects_kept"] > 0.95
+    assert ours["objects_kept"] > 0.9
     assert ours["without_false_object"] == 1.0
 
 
