@@ -63,9 +63,10 @@ def evaluation(report: dict[str, Any]) -> str:
 
 def objects(report: dict[str, Any]) -> str:
     """What became of objects."""
-    return table(["", "objects kept dark", "images without an object that show none"], (
+    return table(["", "objects kept dark", "no false object", "no false region"], (
         (row["method"], share(row, "objects_kept", "objects_counted"),
-         share(row, "without_false", "without_counted"))
+         share(row, "without_false_object", "without_counted"),
+         share(row, "without_false_region", "without_counted"))
         for row in report["rows"] if row["images"] == report["settings"]["images"]
     ))  # fmt: skip
 
@@ -135,7 +136,7 @@ def main() -> None:
     """Fill the template."""
     bundle = Bundle.open("mmwave")
     report, times = result("evaluation"), result("speed")
-    recipe = load_recipe("denoiser")
+    recipe = bundle.origin["recipe"]
     parts = {
         "evaluation": evaluation(report),
         "objects": objects(report),
@@ -149,8 +150,13 @@ def main() -> None:
         "article_gflop": number(times["gflop"]["wgan"], 1),
         "sha": bundle.sha256[:16],
         "megabytes": number(bundle.onnx.stat().st_size / 1e6),
-        "steps": str(recipe.steps),
-        "pairs": f"{recipe.pairs:,}",
+        "steps": f"{recipe['steps']:,}",
+        "pairs": f"{recipe['pairs']:,}",
+        "settings": " ".join(
+            f"--set {key}={recipe[key]}"
+            for key in ("seed", "steps", "epochs", "pairs")
+            if recipe[key] != getattr(load_recipe("denoiser"), key) or key == "seed"
+        ),
         "count": str(report["settings"]["images"]),
         "seed": str(bundle.origin["recipe"]["seed"]),
     }

@@ -108,10 +108,17 @@ def objects(restored: Pixels, labels: Pixels, body: Mask) -> list[dict[str, floa
     return found
 
 
-def false_object(clean: Pixels, restored: Pixels, body: Mask) -> bool:
+def false_object(clean: Pixels, restored: Pixels, body: Mask, width: int = 1) -> bool:
     """Is there a dark region above ``LEAST_OBJECT`` pixels deep inside the body that the clean
-    picture does not have? Deep is 12 pixels: nearer, the optics mix in the background."""
+    picture does not have? Deep is 12 pixels: nearer, the optics mix in the background.
+
+    Args:
+        width: what is narrower, in pixels, does not count: a sliver of a silhouette's edge, or a
+            stripe. Odd.
+    """
     wrong = (restored < HALF) & (clean >= HALF) & _eroded(body, 12)
+    if width > 1:
+        wrong = _dilated(_eroded(wrong, width // 2), width // 2)
     _, _, statistics, _ = cv2.connectedComponentsWithStats(wrong.astype(np.uint8), connectivity=4)
     areas = statistics[1:, cv2.CC_STAT_AREA]
     return bool(len(areas) and areas.max() > LEAST_OBJECT)

@@ -21,6 +21,9 @@ from dlkit.training.evaluations import Report, Request
 
 DATA = SIMULATED
 
+# Pixels: simulated objects are 8 wide and more.
+_OBJECT_WIDTH = 7
+
 SETTINGS = {
     "psnr": "dB, uint8, peak 255, per image, then the mean over images; at most 100",
     "ssim": "scikit-image's structural_similarity: 7x7 window, data_range 255, per image",
@@ -31,8 +34,11 @@ SETTINGS = {
     "contrast": "(surroundings - object) / 255, mean grey of the body 5 to 12 pixels around an "
     "object and inside it; 1 is a black object on a white body",
     "objects_kept": f"share of objects above {metrics.LEAST_OBJECT} pixels with a mean below 128",
-    "without_false": f"share of images without an object that show no dark region above "
-    f"{metrics.LEAST_OBJECT} pixels deep inside the person, where the target is bright",
+    "without_false_region": f"share of images without an object that show no dark region above "
+    f"{metrics.LEAST_OBJECT} pixels, 12 pixels or more inside the person, where the target is "
+    "bright",
+    "without_false_object": f"the same, but what is narrower than {_OBJECT_WIDTH} pixels does not "
+    "count: slivers of an edge, stripes",
 }
 
 # Pictures have so many columns, each so wide.
@@ -122,7 +128,8 @@ def _measure(pairs: Pairs, index: int, cleaned: Pixels) -> dict[str, Any]:
         labels = pairs.objects[index]
         found["objects"] = metrics.objects(cleaned, labels, body)
         if not labels.any() and body.any():
-            found["false_object"] = metrics.false_object(clean, cleaned, body)
+            found["false_region"] = metrics.false_object(clean, cleaned, body)
+            found["false_object"] = metrics.false_object(clean, cleaned, body, _OBJECT_WIDTH)
     return found
 
 
@@ -137,7 +144,8 @@ def _means(found: list[dict[str, Any]]) -> dict[str, Any]:
     large = [thing["grey"] < 128 for thing in things if thing["pixels"] > metrics.LEAST_OBJECT]
     means["objects_kept"] = float(np.mean(large)) if large else None
     means["objects_counted"] = len(large)
-    without = [not one["false_object"] for one in found if "false_object" in one]
-    means["without_false"] = float(np.mean(without)) if without else None
+    for what in ("object", "region"):
+        without = [not one[f"false_{what}"] for one in found if f"false_{what}" in one]
+        means[f"without_false_{what}"] = float(np.mean(without)) if without else None
     means["without_counted"] = len(without)
     return means
