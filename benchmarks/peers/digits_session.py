@@ -19,10 +19,11 @@ folder, model, out = sys.argv[1:4]
 session = dlkit.load(model, device="cpu").opened.session
 paths = sorted(Path(folder).glob("*.png"))
 pixels = np.stack([cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths])
-session(pixels[:BATCH])
+batch = BATCH["cpu"]
+session(pixels[:batch])
 
 begun = time.perf_counter()
-outputs = [session(pixels[at : at + BATCH]) for at in range(0, len(pixels), BATCH)]
+outputs = [session(pixels[at : at + batch]) for at in range(0, len(pixels), batch)]
 work_s = time.perf_counter() - begun
 
 digits = np.concatenate(outputs).argmax(axis=1)
