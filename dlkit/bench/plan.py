@@ -228,5 +228,5 @@ def one_task(bundles: Mapping[str, Bundle]) -> str:
 
 def _suiting(bundle: Bundle) -> Sequence[int]:
     """Batches that tell something: around what the task's command takes."""
-    usual = int(TASKS.load(bundle.spec.task).BATCH)
+    usual = int(TASKS.load(bundle.spec.task).BATCH["cpu"])
     return _MANY if usual >= _MANY[-1] else sorted({1, usual, 4 * usual})
