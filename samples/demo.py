@@ -1,6 +1,8 @@
 """The whole way on the bundled samples: train, export, verify, build, recognize, denoise.
 
 Every step is a command that you could type; it is shown before it runs.
+
+python samples/demo.py [FOLDER]
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
-OUT = ROOT / "demo"
+OUT = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "demo").resolve()
 DIGITS, SCANS = Path("samples/digits"), Path("samples/scans")
 
 console = Console()
@@ -63,16 +65,16 @@ def main() -> None:
     """All steps, then the table and the picture."""
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir()
-    run = Path("demo/lenet_relu")
-    step("train LeNet", "run in demo/lenet_relu", dlkit("train", "lenet_relu", "--out", run))
+    run = OUT / "lenet_relu"
+    step("train LeNet", "run in lenet_relu", dlkit("train", "lenet_relu", "--out", run))
     for precision in ("fp32", "fp16"):
         bundle = run / f"bundle-{precision}"
         engine = ["--trt"] if precision == "fp16" and has_tensorrt() else []
         seconds = dlkit("export", run, "--precision", precision, *engine)
-        size = (ROOT / bundle / "model.onnx").stat().st_size / 1000
+        size = (bundle / "model.onnx").stat().st_size / 1000
         step(f"export {precision}", f"{size:.0f} kB", seconds)
         if engine:
-            built = next((ROOT / bundle / "engines").glob("*.engine"))
+            built = next((bundle / "engines").glob("*.engine"))
             step("TensorRT engine", f"{built.stat().st_size / 1000:.0f} kB", seconds)
         step(f"verify {precision}", "within tolerance", dlkit("verify", bundle))
     for name, model in (("yours", run / "bundle-fp32"), ("shipped", "digits")):
@@ -83,18 +85,18 @@ def main() -> None:
     picture(OUT / "before-after.png")
     console.print()
     console.print(summary)
-    console.print("table of digits: demo/predictions-yours.csv")
-    console.print("before and after: demo/before-after.png")
+    console.print(f"table of digits: {OUT}/predictions-yours.csv")
+    console.print(f"before and after: {OUT}/before-after.png")
 
 
 def has_tensorrt() -> bool:
     """Whether a TensorRT is installed; it has no wheels for some machines."""
-    from dlkit.errors import ExportError
-    from dlkit.export.tensorrt import find_flavor
+    from dlkit.errors import BackendError
+    from dlkit.runtime.flavor import load_flavor
 
     try:
-        find_flavor()
-    except ExportError as error:
+        load_flavor()
+    except BackendError as error:
         console.print(f"no engine will be built: {error}")
         return False
     return True

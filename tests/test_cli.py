@@ -59,6 +59,19 @@ def test_commands_of_the_readme(tmp_path: Path) -> None:
         assert done.returncode == 0, f"{line}\n{done.stderr}"
 
 
+def test_demo(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "samples" / "demo.py"), str(tmp_path / "demo")],
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "of 40 right" in done.stdout
+    assert (tmp_path / "demo" / "before-after.png").stat().st_size > 10_000
+    assert list((tmp_path / "demo").rglob("*.engine"))
+
+
 def test_python_examples(tmp_path: Path) -> None:
     for script in sorted((ROOT / "samples").glob("*_example.py")):
         done = subprocess.run(
