@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dlkit.bundle import Bundle
+from dlkit.bundle import Bundle, shipped
 from dlkit.export.verify import TOLERANCES
 from dlkit.runtime.session import open_session, runnable
 from dlkit.spec import PRECISIONS
@@ -57,3 +57,10 @@ def test_fp16_graph_holds_half_weights(bundle_of: Callable[[str, str], Bundle]) 
         bundle_of("vgg_small", precision).onnx.stat().st_size for precision in ("fp32", "fp16")
     )
     assert half < 0.55 * full
+
+
+def test_files_name_no_path_of_this_machine(bundle_of: Callable[[str, str], Bundle]) -> None:
+    for bundle in (*map(Bundle.open, shipped()), bundle_of("resnet_small", "fp16")):
+        data = bundle.onnx.read_bytes()
+        assert b".py" not in data
+        assert b"name_scopes" in data

@@ -171,4 +171,14 @@ def _trace(
         )
     if program is None:
         raise ExportError(f"{spec.name}: torch.onnx.export gave nothing")
-    return program.model
+    return without_paths(program.model)
+
+
+def without_paths(model: ir.Model) -> ir.Model:
+    """Take out the stack traces that torch notes in each node: paths of the machine that exported.
+
+    The names of the modules stay.
+    """
+    for node in model.graph:
+        node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
+    return model
