@@ -143,6 +143,9 @@ def engine_key(trt: ModuleType, bundle: Bundle, options: BuildOptions, precision
             raise UsageError(f"{trt.__name__} cannot build for {compute}. There are: {there}")
     if precision == "fp32":
         flags.append("no_tf32")  # TensorFloat-32 has 10 bits of mantissa: not what was asked for
+    if hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):
+        # TensorRT for RTX demands it of engines that are recorded into CUDA graphs.
+        flags.append("require_user_allocation")
     this_gpu = compute_capability()
     target = options.compute if rtx or this_gpu is None else (this_gpu,)
     return EngineKey(
@@ -152,7 +155,7 @@ def engine_key(trt: ModuleType, bundle: Bundle, options: BuildOptions, precision
         precision=precision,
         compute=tuple(sorted(set(target))),
         shapes=_shapes(bundle, options),
-        flags=tuple(flags),
+        flags=tuple(sorted(flags)),
     )
 
 
@@ -187,13 +190,11 @@ def _build(trt: ModuleType, bundle: Bundle, key: EngineKey, progress: Progress |
     config.add_optimization_profile(profile)
     # The inspector and trtexec can then tell the type of every layer.
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    # TensorRT for RTX demands it of engines that are recorded into CUDA graphs.
-    if (flag := getattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION", None)) is not None:
-        config.set_flag(flag)
+    for name in ("require_user_allocation", "version_compatible"):
+        if name in key.flags:
+            config.set_flag(getattr(trt.BuilderFlag, name.upper()))
     if "no_tf32" in key.flags:
         config.clear_flag(trt.BuilderFlag.TF32)
-    if "version_compatible" in key.flags:
-        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
     if "hardware_compatible" in key.flags:
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
     if key.flavor == "tensorrt_rtx" and key.compute:
