@@ -28,6 +28,7 @@ from dlkit.training.ssim import similarity
 _CHARBONNIER_EPSILON = 1e-2  # about 2.5 grey levels; Lai et al., arXiv 1710.01992, have 1e-3
 _CLIP_NORM = 0.5  # of the gradient: rare hard crops must not throw the weights about
 _OBJECT_REACH = 9  # pixels: an object's border and its nearest surroundings count as the object
+_INSIDE = 12  # pixels: so far inside a person the optics mix in no background
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,8 @@ class PairedRecipe(Recipe):
         mse_weight: of the squared error beside Charbonnier's loss.
         ssim_weight: of 1 - SSIM beside Charbonnier's loss.
         object_weight: extra weight of pixels of concealed objects, where they are known.
+        inside_weight: extra weight of bright pixels well inside a person, where a dark one would
+            look like an object.
         ema_decay: of the moving average of the weights, per step.
         pairs: simulated pairs, when ``data`` is ``simulated`` or some are mixed in.
         simulated_share: of a step's crops, when ``data`` is a folder: a few real pairs then do
@@ -64,7 +67,8 @@ class PairedRecipe(Recipe):
     weight_decay: float = 1e-3
     mse_weight: float = 2.0
     ssim_weight: float = 0.1
-    object_weight: float = 2.0
+    object_weight: float = 3.0
+    inside_weight: float = 1.0
     ema_decay: float = 0.995
     pairs: int = 1600
     simulated_share: float = 0.0
@@ -218,14 +222,23 @@ class PairedTrainer(Trainer):
             crops.append(crop[:, :, ::-1] if torch.rand(()) < 0.5 else crop)
         batch = torch.from_numpy(np.stack(crops)).to(self.device).float()
         noisy_batch, clean_batch, objects_batch = batch.split(1, dim=1)
-        near = F.max_pool2d((objects_batch > 0).float(), _OBJECT_REACH, 1, _OBJECT_REACH // 2)
-        return noisy_batch / 255, clean_batch / 255, 1 + recipe.object_weight * near
+        near = _largest((objects_batch > 0).float(), _OBJECT_REACH // 2)
+        inside = 1 - _largest((clean_batch < 128).float(), _INSIDE)
+        weight = 1 + recipe.object_weight * near + recipe.inside_weight * inside
+        return noisy_batch / 255, clean_batch / 255, weight
 
     def _crop_size(self, wanted: int, there: int) -> int:
         size = min(wanted, there) if wanted else there
         if size < self.multiple_of:
             raise UsageError(f"crops of {size} pixels are too small: {self.multiple_of} or more")
         return size
+
+
+def _largest(maps: Tensor, reach: int) -> Tensor:
+    """Largest value within `reach` rows and columns, float32 (N, 1, H, W) to the same."""
+    size = 2 * reach + 1
+    rows = F.max_pool2d(maps, (size, 1), 1, (reach, 0))
+    return F.max_pool2d(rows, (1, size), 1, (0, reach))
 
 
 RECIPE = PairedRecipe
