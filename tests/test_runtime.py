@@ -23,6 +23,7 @@ from dlkit import images
 from dlkit.bundle import Bundle, shipped
 from dlkit.errors import BackendError, BundleError, InputError, UsageError
 from dlkit.export.verify import TOLERANCES
+from dlkit.runtime import strips
 from dlkit.runtime.backends import openvino
 from dlkit.runtime.backends.onnxruntime import OnnxRuntimeSession
 from dlkit.runtime.device import no_cuda
@@ -310,6 +311,37 @@ def test_a_batch_too_large_for_the_memory_is_halved_and_stays_so() -> None:
     assert all(result.error is None for result in results)
     assert runner.batch <= 3
     assert max(fails.sizes) <= 3
+
+
+@pytest.mark.parametrize("width", [1024, 1040, 2000, 4096])
+def test_strips_cover_every_column_once_and_stay_small(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strips, "MOST_PIXELS", 64 * 1024)
+    batch = np.random.default_rng(0).integers(0, 256, (1, 64, width), np.uint8)
+    seen = []
+
+    def call(part: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> object:
+        seen.append(part.shape)
+        return 255 - part
+
+    got = strips.in_strips(call, batch, 16)  # type: ignore[arg-type]
+    assert np.array_equal(got, 255 - batch)
+    assert all(shape[:2] == (1, 64) and shape[2] % 16 == 0 for shape in seen)
+    assert max(shape[2] for shape in seen) <= 1024
+    assert len(seen) == (1 if width == 1024 else -(-(width - 256) // 768))
+
+
+def test_a_wide_scan_in_strips_is_nearly_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dlkit.training.data.mmwave import simulate
+
+    scan = np.hstack([simulate(seed, (336, 480)).noisy for seed in range(3)])
+    model = dlkit.load("mmwave", backend="onnxruntime")
+    whole = model.denoise([scan])[0].astype(int)
+    monkeypatch.setattr(strips, "MOST_PIXELS", 336 * 512)
+    in_strips = model.denoise([scan])[0].astype(int)
+    assert in_strips.shape == scan.shape
+    assert 0 < np.abs(in_strips - whole).mean() < 4
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
