@@ -32,7 +32,7 @@ def command(
     compare: Annotated[
         list[str] | None,
         typer.Option(
-            help="Another bundle of the same task, as a row; repeat.", show_default="none"
+            help="Another bundle of the same task, beside it; repeat.", show_default="none"
         ),
     ] = None,
     count: Annotated[

@@ -9,12 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torchmetrics.functional.classification import (
-    binary_auroc,
-    multiclass_confusion_matrix,
-    multiclass_precision,
-    multiclass_recall,
-)
+from torchmetrics.functional.classification import binary_auroc, multiclass_confusion_matrix
 
 BINS = 15  # Guo et al., "On Calibration of Modern Neural Networks", arXiv 1706.04599
 # A probability of 0 would cost infinitely much: it counts as this much, as in scikit-learn.
@@ -57,20 +52,16 @@ def per_class(labels: Labels, answers: Labels, classes: int) -> list[dict[str, A
         their harmonic mean. None where nothing was counted. All but the count 0 to 1.
     """
     matrix = confusion(labels, answers, classes)
-    given, true = _tensor(answers), _tensor(labels)
-    recall = multiclass_recall(given, true, classes, average="none").tolist()
-    precision = multiclass_precision(given, true, classes, average="none").tolist()
-    found = []
-    for index in range(classes):
-        count, answered = int(matrix[index].sum()), int(matrix[:, index].sum())
-        f1 = 2 * int(matrix[index, index]) / (count + answered) if count + answered else None
-        found.append({
+    rows, columns = matrix.sum(axis=1).tolist(), matrix.sum(axis=0).tolist()
+    return [
+        {
             "count": count,
-            "recall": recall[index] if count else None,
-            "precision": precision[index] if answered else None,
-            "f1": f1,
-        })  # fmt: skip
-    return found
+            "recall": right / count if count else None,
+            "precision": right / answered if answered else None,
+            "f1": 2 * right / (count + answered) if count + answered else None,
+        }
+        for right, count, answered in zip(matrix.diagonal().tolist(), rows, columns, strict=True)
+    ]
 
 
 def reliability(

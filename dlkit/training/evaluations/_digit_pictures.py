@@ -141,8 +141,8 @@ def _mistakes(report: Report, images: Pixels, path: Path) -> None:
             panel.axis("off")
         for panel, one in zip(panels, found[:_WORST], strict=False):
             panel.imshow(images[one["image"]], cmap="gray", vmin=0, vmax=255)
-            sure = f"{100 * one['probability']:.3g}"
-            panel.set_title(f"{one['truth']} → {one['answer']}  {sure} %", fontsize=9)
+            sure = 100 * one["probability"]
+            panel.set_title(f"{one['truth']} → {one['answer']}  {sure:.2f} %", fontsize=9)
     _save(figure, path)
 
 

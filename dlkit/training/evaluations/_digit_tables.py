@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dlkit.training.data.corruptions import MNIST_C, settings
+from dlkit.training.data.corruptions import CORRUPTIONS, MNIST_C, settings
 from dlkit.training.evaluations import Table
 
 
@@ -43,15 +43,20 @@ def _summary(rows: list[dict[str, Any]]) -> Table:
 def _robustness(rows: list[dict[str, Any]], details: dict[str, Any]) -> Table:
     names = [row["method"] for row in rows]
     cells = [
-        [corruption, _words(settings(corruption)),
-         *(_percent(details[name]["robustness"][corruption]["accuracy"]) for name in names)]
+        [corruption, *(_percent(details[name]["robustness"][corruption]["accuracy"])
+                       for name in names)]
         for corruption in details[names[0]]["robustness"]
     ]  # fmt: skip
-    cells.append([f"mean of MNIST-C's {len(MNIST_C)}", "the first ones",
+    cells.append([f"mean of MNIST-C's {len(MNIST_C)}",
                   *(_percent(row["robustness_mnist_c"]) for row in rows)])  # fmt: skip
-    cells.append(["mean of all", "", *(_percent(row["robustness"]) for row in rows)])
-    columns = ["corruption", "strength", *names]
-    return Table("Accuracy on corrupted digits, %", columns, cells, 2, ("strength",))
+    cells.append(["mean of all", *(_percent(row["robustness"]) for row in rows)])
+    columns = ["corruption", *names]
+    words: tuple[str, ...] = ()
+    if len(names) == 1:  # several need the room
+        columns, words = [*columns, "strength"], ("strength",)
+        cells = [[*line, _words(settings(line[0])) if line[0] in CORRUPTIONS else ""]
+                 for line in cells]  # fmt: skip
+    return Table("Accuracy on corrupted digits, %", columns, cells, 2, words)
 
 
 def _non_digits(rows: list[dict[str, Any]], details: dict[str, Any]) -> Table:

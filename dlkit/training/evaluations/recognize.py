@@ -27,7 +27,7 @@ Method: TypeAlias = Callable[[Pixels], NDArray[Any]]
 
 CLASSES = 10
 _BATCH = 256
-_NON_DIGITS = 500  # of each kind
+NON_DIGITS = 500  # pictures of each kind
 _SURE = (0.5, 0.9)
 
 SETTINGS = {
@@ -38,7 +38,7 @@ SETTINGS = {
     "brier": "mean squared distance of the probabilities to the truth, summed over classes, 0 to 2",
     "robustness": "mean accuracy over the corruptions; robustness_mnist_c: over the fifteen of "
     "MNIST-C (arXiv 1906.02337)",
-    "non_digits": f"{_NON_DIGITS} pictures of each kind; share whose answer has a probability "
+    "non_digits": f"{NON_DIGITS} pictures of each kind; share whose answer has a probability "
     "above 0.5 and 0.9, the mean over kinds",
     "auroc": "share of pairs of a digit and a non-digit in which the digit's answer has the higher "
     "probability",
@@ -100,7 +100,7 @@ def evaluate(methods: Mapping[str, Method], request: Request) -> Report:
     strange: dict[str, dict[str, Any]] = {name: {} for name in names}
     pictures = {}
     for kind in KINDS:
-        pictures[kind] = non_digits(kind, _NON_DIGITS, images, seed)
+        pictures[kind] = non_digits(kind, NON_DIGITS, images, seed)
         for name in names:
             found = _ask(name, methods[name], pictures[kind], steps).max(axis=1)
             strange[name][kind] = _strangers(found, asked[name].max(axis=1))
