@@ -38,15 +38,15 @@ def draw(
     _reliability(report, folder / "reliability.png")
     clean = next(iter(corrupted.values()))
     _mistakes(report, clean, folder / "mistakes.png")
-    # One example of each digit, those that most people would read at once: the first ones.
-    first = [int(index) for index in np.unique(labels, return_index=True)[1]]
+    first = [int(index) for index in np.unique(labels, return_index=True)[1]]  # of each digit
     strips = {name: np.hstack(list(images[first])) for name, images in corrupted.items()}
-    clean_accuracy = {row["method"]: {"accuracy": row["accuracy"]} for row in report.rows}
-    accuracies = {
-        name: [clean_accuracy[name], *one["robustness"].values()]
-        for name, one in report.details.items()
+    right = {
+        row["method"]: [
+            row["accuracy"],
+            *(one["accuracy"] for one in report.details[row["method"]]["robustness"].values()),
+        ]
+        for row in report.rows
     }
-    right = {name: [one["accuracy"] for one in values] for name, values in accuracies.items()}
     _strips(strips, right, "accuracy, %", folder / "robustness.png")
     samples = {kind: np.hstack(list(images[:_SAMPLES])) for kind, images in non_digits.items()}
     sure = {
