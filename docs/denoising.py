@@ -154,11 +154,10 @@ def main() -> None:
         "pairs": f"{recipe['pairs']:,}",
         "settings": " ".join(
             f"--set {key}={recipe[key]}"
-            for key in ("seed", "steps", "epochs", "pairs")
-            if recipe[key] != getattr(load_recipe("denoiser"), key) or key == "seed"
+            for key, tuned in load_recipe("denoiser").fine_tuning().to_json().items()
+            if not isinstance(tuned, dict | str) and recipe[key] != tuned
         ),
         "count": str(report["settings"]["images"]),
-        "seed": str(bundle.origin["recipe"]["seed"]),
     }
     text = TEXT.read_text()
     for name, part in parts.items():

@@ -24,11 +24,11 @@ def test_quality_on_held_out_scans(model: Model) -> None:  # type: ignore[type-a
                       Request("simulated", count=24, slow=0))  # fmt: skip
     rows = {row["method"]: row for row in report.rows}
     ours = rows.pop("ours")
-    assert ours["psnr"] > 29  # docs/denoising.md has 200 pairs
+    assert ours["psnr"] > 30  # docs/denoising.md has 200 pairs
     assert ours["ssim"] > 0.95
     assert ours["psnr"] > 3 + max(row["psnr"] for row in rows.values())
     assert ours["objects_counted"] > 15
-    assert ours["objects_kept"] > 0.9
+    assert ours["objects_kept"] > 0.95
     assert ours["without_false_object"] == 1.0
 
 
@@ -42,7 +42,9 @@ def test_any_size_comes_back_in_its_own(model: Model, size: tuple[int, int]) -> 
     assert cleaned.max() > 200
 
 
-def test_the_company_in_a_batch_changes_nothing(model: Model) -> None:  # type: ignore[type-arg]
+def test_the_company_in_a_batch_changes_nothing() -> None:
+    # in float32: bfloat16 rounds sums by their order, which a batch's shape may change
+    model = dlkit.load("mmwave", backend="onnxruntime")
     sizes = [(678, 384), (97, 64), (678, 384), (64, 211), (672, 380), (678, 384), (97, 64)]
     scans = [simulate(seed, size).noisy for seed, size in enumerate(sizes, start=20)]
     scans[2] = np.full((678, 384), 255, np.uint8)  # hostile company
