@@ -53,9 +53,7 @@ class Page:
 def load(folder: Path, part: str = "t10k") -> Digits:
     """The test (``t10k``) or training (``train``) digits from MNIST's files in a folder."""
     for place in (folder / "MNIST" / "raw", folder):
-        found = [
-            sorted(place.glob(f"{part}-{kind}*")) for kind in ("images-idx3", "labels-idx1")
-        ]
+        found = [sorted(place.glob(f"{part}-{kind}*")) for kind in ("images-idx3", "labels-idx1")]
         if all(found):
             return Digits(*(read_idx(paths[0]) for paths in found))
     raise SystemExit(f"{folder} has no {part}-images-idx3-ubyte: expected MNIST's files there")

@@ -59,30 +59,40 @@ def read_bytes(path: Path | str) -> tuple[bytes, os.stat_result]:
     return data, status
 
 
-def decode(data: bytes, path: Path | str) -> Image:
-    """What ``read`` does, from bytes; ``path`` is for messages."""
+def decode(data: bytes, path: Path | str, most: int = MAX_PIXELS, upright: bool = False) -> Image:
+    """What ``read`` does, from bytes.
+
+    Args:
+        path: for messages.
+        most: pixels that are taken.
+        upright: turn photographs as their EXIF orientation says.
+    """
     if not data:
         raise InputError(f"{path}: is empty")
     if data.startswith(b"\x89PNG") and data.rfind(b"IEND") < 0:
         raise InputError(f"{path}: is truncated (a PNG without its end)")
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        # OpenCV turns an image only where it may drop alpha, which JPEG does not have.
+        turn = upright and data.startswith(b"\xff\xd8")
+        flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if turn else cv2.IMREAD_UNCHANGED
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except (cv2.error, MemoryError) as error:
         raise InputError(f"{path}: cannot be decoded ({_first_line(error)})") from error
     if image is None:
         raise InputError(f"{path}: is no image that can be decoded, or is damaged")
     try:
-        check(image)
+        check(image, most)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return image
 
 
-def check(image: Image) -> None:
+def check(image: Image, most: int = MAX_PIXELS) -> None:
     """Refuse what is no image.
 
     Raises:
-        InputError: not uint8 or uint16; not (H, W), (H, W, 3) or (H, W, 4); empty; too large.
+        InputError: not uint8 or uint16; not (H, W), (H, W, 3) or (H, W, 4); empty; more pixels
+            than ``most``.
     """
     if not isinstance(image, np.ndarray):
         raise InputError(f"got {type(image).__name__}, expected a numpy array")
@@ -92,9 +102,9 @@ def check(image: Image) -> None:
         raise InputError(f"has shape {image.shape}, expected (H, W), (H, W, 3) or (H, W, 4)")
     if image.size == 0:
         raise InputError(f"has shape {image.shape}: no pixels")
-    if (pixels := image.shape[0] * image.shape[1]) > MAX_PIXELS:
+    if (pixels := image.shape[0] * image.shape[1]) > most:
         raise InputError(
-            f"has {pixels / 1e6:.0f} million pixels, at most {MAX_PIXELS / 1e6:.0f} are taken: "
+            f"has {pixels / 1e6:.0f} million pixels, at most {most / 1e6:.0f} are taken: "
             "cut or shrink it first"
         )
 

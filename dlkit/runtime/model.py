@@ -33,6 +33,17 @@ class Model(ABC, Generic[Note, Answer]):
         self.bundle = bundle
         self.opened = opened
 
+    #: Larger images are refused.
+    most_pixels = images.MAX_PIXELS
+
+    def decode(self, data: bytes, path: str) -> images.Image:
+        """An image from the bytes of its file; ``path`` is for messages.
+
+        Raises:
+            InputError: it is none, or above ``most_pixels``.
+        """
+        return images.decode(data, path, self.most_pixels)
+
     @abstractmethod
     def prepare(self, image: images.Image) -> tuple[images.Pixels, Note]:
         """An image as the session takes it, (H, W) uint8, and what ``finish`` must know of it."""
@@ -61,7 +72,7 @@ class Model(ABC, Generic[Note, Answer]):
         """
         loaded = []
         for index, image in enumerate(batch_of):
-            images.check(image)
+            images.check(image, self.most_pixels)
             loaded.append((Result(index), *self.prepare(image)))
         Runner(self, self.opened.session, batch).answer(loaded)
         for result, _, _ in loaded:
@@ -91,7 +102,7 @@ def load(
 
     Returns:
         a ``Denoiser`` (with ``.denoise(images)``) or a ``Recognizer`` (with
-        ``.recognize(images)``), by the bundle's task.
+        ``.recognize(images)`` and ``.read(image)``), by the bundle's task.
 
     Raises:
         BundleError: missing, damaged or for another task.

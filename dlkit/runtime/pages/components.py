@@ -84,9 +84,11 @@ def find(ink: Float) -> Strokes:
     top = float(some[-max(1, len(some) // 500) :].mean())
     threshold = max(_NOISE * float(middle - low), _FAINT * top, 1e-3)
     count, labels = cv2.connectedComponents((ink > threshold).astype(np.uint8), connectivity=8)
-    levels = _levels(ink, labels, count)
+    levels = _levels(ink, np.asarray(labels, np.int32), count)
     mask = (ink > (_LOCAL * levels)[labels]) & (labels > 0)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(
+        mask.astype(np.uint8), connectivity=8
+    )
     levels = _levels(ink, labels, count)
     keep = stats[:, cv2.CC_STAT_AREA] >= _LEAST
     keep[0] = False
@@ -203,7 +205,7 @@ def _host(boxes: NDArray[np.float64], index: int, height: float) -> int | None:
         & (above <= _GAP * height)
         & (whole <= 1.3 * height)
         & (wide <= np.maximum(1.15 * widths, 1.35 * height))
-        & ((talls >= 0.3 * height))
+        & (talls >= 0.3 * height)
     )
     if not fits.any():
         return None
@@ -221,9 +223,10 @@ def _union(one: Piece, other: Piece) -> Piece:
 
 def _levels(ink: Float, labels: Labels, count: int) -> Float:
     """The mean of each component's ink, weighted by itself, so that soft edges count little."""
-    flat, values = labels.reshape(-1), ink.reshape(-1).astype(np.float64)
-    sums = np.bincount(flat, values, count)
-    squares = np.bincount(flat, values * values, count)
+    where = labels > 0
+    own, values = labels[where], ink[where].astype(np.float64)
+    sums = np.bincount(own, values, count)
+    squares = np.bincount(own, values * values, count)
     return np.asarray(squares / np.maximum(sums, 1e-9), np.float32).clip(1e-6, None)
 
 

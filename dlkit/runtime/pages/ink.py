@@ -43,10 +43,12 @@ def strength(grey: images.Pixels) -> Float:
     window = _window(small.astype(np.float32)) / scale
     fine, shrunk = shrink(grey, max(1, round(max(grey.shape) * min(1.0, _FINE / window))))
     paper = _closing(fine.astype(np.float32), window * shrunk)
-    paper = cv2.resize(paper, grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    spread = cv2.resize(paper, grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
     smooth = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 0.7)
-    found: Float = (1 - (smooth + 1) / (paper + 1)).astype(np.float32)
-    found -= np.float32(np.median(found[:: 1 + found.shape[0] // 500, :: 1 + found.shape[1] // 500]))
+    found: Float = (1 - (smooth + 1) / (spread + 1)).astype(np.float32)
+    found -= np.float32(
+        np.median(found[:: 1 + found.shape[0] // 500, :: 1 + found.shape[1] // 500])
+    )
     return found
 
 
@@ -95,30 +97,29 @@ def _bright(small: images.Pixels) -> bool:
 
 def _window(small: Float) -> float:
     """A window that holds the dark strokes, in pixels: the smallest that shows them all."""
-    flat = cv2.GaussianBlur(small, (0, 0), 0.8) / _fit(small)
+    flat = np.asarray(cv2.GaussianBlur(small, (0, 0), 0.8) / _fit(small), np.float32)
     sides = [max(3.0, min(flat.shape) * share) for share in _WINDOWS]
     shown = [_drawn(_closing(flat, side) - flat) for side in sides]
     for index, (side, mass) in enumerate(zip(sides, shown, strict=True)):
         wider = shown[index + 1 : index + 3]
         if mass >= _LEAST * max(shown) and all(mass >= _ENOUGH * more for more in wider):
-            return _SPARE * side
-    return _SPARE * sides[-1]
+            return float(_SPARE * side)
+    return float(_SPARE * sides[-1])
 
 
 def _drawn(hat: Float) -> float:
     """How much ink there is in strokes; shadows are blobs or lie at the edges of the image."""
-    middle, low, top = np.quantile(hat, (0.5, 0.16, 0.998))
+    middle, low, top = np.quantile(hat[::2, ::2], (0.5, 0.16, 0.998))
     mask = hat > max(0.5 * top, middle + 5 * (middle - low), 0.02)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
-    flat = labels.reshape(-1)
+    own = labels[mask]
     deep = np.zeros(count)
-    inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)
-    np.maximum.at(deep, flat, inside.reshape(-1))
+    np.maximum.at(deep, own, cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)[mask])
     rim = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     size = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1)
     strokes = (2 * deep <= _THICK * size) & (np.bincount(rim, minlength=count) <= _ALONG * size)
     strokes[0] = False
-    return float(np.bincount(flat, hat.reshape(-1), count)[strokes].sum())
+    return float(np.bincount(own, hat[mask], count)[strokes].sum())
 
 
 def _closing(plane: Float, window: float) -> Float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -44,6 +45,6 @@ def spaces(boxes: Sequence[tuple[float, float]], height: float) -> list[bool]:
         boxes: left and right edge of each.
         height: of the line's digits.
     """
-    gaps = [after[0] - before[1] for before, after in zip(boxes, boxes[1:], strict=False)]
+    gaps = [after[0] - before[1] for before, after in itertools.pairwise(boxes)]
     usual = float(np.median(gaps)) if len(gaps) > 2 else 0.0
     return [False, *(gap > max(_SPACE * height, _WIDE * usual) for gap in gaps)][: len(boxes)]

@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit import images
+from dlkit.errors import UsageError
 from dlkit.runtime.pages import colour, components, deskew, ink, lines, split, square
 from dlkit.runtime.pages.components import Piece, Strokes
 from dlkit.runtime.pages.page import Box, Digit, Line, Page
 
 MODES = ("auto", "single", "page")
 
+_MNIST = (square.SIDE, square.SIDE)
 WORK_PIXELS = 4_000_000  # an image is read at no more: a digit of 3 mm on A4 then has 24 pixels
 _SMALL = 160  # pixels of the longer side: smaller images are enlarged to about this
 _STRAIGHT = 0.3  # degrees: lines that tilt less are left
@@ -26,8 +28,11 @@ _ICON = 64  # pixels: an image that is smaller, with nothing found, is still one
 class Answer(Protocol):
     """What the network says of one square."""
 
-    label: str
-    probability: float
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def probability(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Reading:
     """What there is to recognize in one image.
 
     Attributes:
-        squares: uint8 (28, 28) each, bright on black, for the network.
+        squares: uint8 (28, 28) each, or what the network takes, bright on black.
         rows: the candidates by line, and the height of the line's digits.
         single: taken for the image of one digit.
     """
@@ -74,16 +79,22 @@ class Reading:
         return Page(tuple(found), self.single)
 
 
-def read(image: images.Image, mode: str = "auto") -> Reading:
+def read(image: images.Image, mode: str = "auto", size: tuple[int, int] = _MNIST) -> Reading:
     """Find what there is to recognize.
 
     Args:
         image: uint8 or uint16, (H, W), (H, W, 3) BGR or (H, W, 4) BGRA, of any size.
         mode: ``single`` looks for one digit, ``page`` for lines of them, ``auto`` for either.
+        size: height and width that the network takes.
 
     Returns:
         no square where there is no digit; ``single`` then takes the whole image for one.
+
+    Raises:
+        UsageError: there is no such mode.
     """
+    if mode not in MODES:
+        raise UsageError(f"there is no mode '{mode}': expected {', '.join(MODES)}")
     work, scale = _work(image)
     strokes = components.find(ink.strength(work))
     matrix = np.array([[1.0, 0, 0], [0, 1, 0]])
@@ -97,14 +108,11 @@ def read(image: images.Image, mode: str = "auto") -> Reading:
     place = _Place(strokes, matrix, scale, image.shape[:2])
     icon = max(image.shape[:2]) <= _ICON
     if mode == "single" or (mode == "auto" and (len(pieces) == 1 or (not pieces and icon))):
-        return _single(place, pieces, image)
-    return _page(place, pieces)
-
-
-def find_one(image: images.Image) -> tuple[images.Pixels, Box]:
-    """The digit of an image as uint8 (28, 28), and where it is; else the whole image, scaled."""
-    reading = read(image, "single")
-    return reading.squares[0], reading.rows[0][1][0].boxes[0]
+        found = _single(place, pieces, image)
+    else:
+        found = _page(place, pieces)
+    found.squares[:] = [images.fit(pixels, *size) for pixels in found.squares]
+    return found
 
 
 @dataclass(frozen=True)
@@ -140,12 +148,10 @@ def _page(place: _Place, pieces: list[Piece]) -> Reading:
             x, y = max(piece.box.x - 1, 0), max(piece.box.y - 1, 0)
             edges = []
             for part in parts:
-                columns = (part.ink > 0.35).any(axis=0).nonzero()[0]
+                columns = np.flatnonzero(np.any(part.ink > 0.35, axis=0))
                 edges.append((float(x + columns[0]), float(x + columns[-1] + 1)))
             boxes = tuple(place.box(part.ink, x, y) for part in parts)
-            candidates.append(
-                Candidate(tuple(parts), boxes, tuple(edges), len(reading.squares))
-            )
+            candidates.append(Candidate(tuple(parts), boxes, tuple(edges), len(reading.squares)))
             reading.squares.extend(square.mnist(part.ink) for part in parts)
         reading.rows.append((height, candidates))
     return reading

@@ -47,7 +47,7 @@ def seams(ink: Float) -> list[Seam]:
     middles = np.linspace(first, last, count + 2)[1:-1].round().astype(np.int64)
     columns = middles[:, None] + np.arange(-reach, reach + 1)
     bands = small[:, columns.clip(0, small.shape[1] - 1)]  # rows, places, columns of the band
-    costs, steps = _descend(bands)
+    costs, steps = _descend(np.asarray(bands, np.float32))
     found: list[Seam] = []
     for place, end in enumerate(costs.argmin(axis=1).tolist()):
         path = np.empty(_ROWS)

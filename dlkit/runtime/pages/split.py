@@ -18,9 +18,10 @@ _NARROW = 0.6  # a piece that is narrower is one digit
 _LEAST, _MOST = 0.12, 1.4  # width of a digit
 # What a way to cut costs, in the network's log probability.
 _CUT = 0.7  # each cut
-_INK = 6.0  # each height of ink that is cut through
-_WIDE, _USUAL = 8.0, 0.6  # each height squared that a digit is wider than usual
+_INK = 4.5  # each height of ink that is cut through
+_WIDE, _USUAL = 8.0, 0.65  # each height squared that a digit is wider than usual
 _LEAST_PROBABILITY = 1e-6
+_EDGE = 0.35  # of a stroke's ink: what is fainter has no extent
 
 
 class Part(NamedTuple):
@@ -60,7 +61,7 @@ def parts(ink: Float, height: float) -> list[Part]:
                 continue
             left, right = bounds[first], bounds[last]
             part = between(ink, left, right)
-            columns = (part > 0.3).any(axis=0).nonzero()[0]
+            columns = np.flatnonzero(np.any(part > _EDGE, axis=0))
             if not len(columns):
                 continue
             wide = (columns[-1] - columns[0] + 1) / height
@@ -96,5 +97,5 @@ def _cost(part: Part, end: int) -> float:
 
 
 def _tall(part: Float, height: float) -> bool:
-    rows = (part > 0.3).any(axis=1).nonzero()[0]
+    rows = np.flatnonzero(np.any(part > _EDGE, axis=1))
     return bool(rows[-1] - rows[0] + 1 >= 0.5 * height)

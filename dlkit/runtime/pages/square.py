@@ -23,7 +23,7 @@ _THIN = 0.075
 
 def mnist(ink: NDArray[np.float32]) -> images.Pixels:
     """Ink (H, W), 0 to 1, black around it, as uint8 (28, 28)."""
-    ys, xs = (ink > _EDGE).any(axis=1).nonzero()[0], (ink > _EDGE).any(axis=0).nonzero()[0]
+    ys, xs = (np.flatnonzero(np.any(ink > _EDGE, axis=axis)) for axis in (1, 0))
     square = np.zeros((SIDE, SIDE), np.uint8)
     if not len(ys):
         return square
