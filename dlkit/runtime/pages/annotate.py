@@ -58,7 +58,7 @@ def _write(
 ) -> None:
     """Text whose lower left corner is there, moved into the picture, with a white rim."""
     scale = tall / _CAPITAL
-    thick = max(1, round(scale * 1.6))
+    thick = max(1, round(scale * 1.2))
     (wide, high), _ = cv2.getTextSize(text, _FONT, scale, thick)
     x = min(max(x, 1), max(canvas.shape[1] - wide - 1, 1))
     y = min(max(y, high + 1), canvas.shape[0] - 2)
@@ -72,4 +72,4 @@ def _colours(image: images.Image) -> images.Pixels:
         image = (image // 257).astype(np.uint8)
     if image.ndim == 2 or image.shape[2] == 1:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
-    return np.ascontiguousarray(image[:, :, :3])
+    return np.array(image[:, :, :3], np.uint8)

@@ -20,7 +20,10 @@ _LOCAL = 0.45  # a stroke ends where its ink falls below this share of its own s
 _WEAK = 0.3  # of the usual strength: strokes that are weaker are stains
 _LEAST = 6  # pixels: what is less high is no digit
 _MOST = 20_000  # components that are looked at: the largest
+_ALONG = 0.6  # of its length: what lies along the border of the image with more is no digit
+_ACROSS = 0.95  # of the image: what is wider or higher is no digit
 _SPECK = 0.35  # of the height of its neighbours: what is smaller alone is a dot or a dash
+_SMALL = 0.3  # of the height of the page's digits: what is smaller is noise
 _PART = 0.7  # of the height of its neighbours: what is smaller may be part of a digit
 _NEAR = 0.08  # of its size: how close parts of the only digit of an image are
 _SHARE = 0.08  # of its ink: how much they have
@@ -92,6 +95,13 @@ def find(ink: Float) -> Strokes:
     levels = _levels(ink, labels, count)
     keep = stats[:, cv2.CC_STAT_AREA] >= _LEAST
     keep[0] = False
+    rim = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    size = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1)
+    shadows = np.bincount(rim, minlength=count) > _ALONG * size
+    shadows[0] = False
+    if shadows.any():  # also from the ink, which may be turned and looked at again
+        keep &= ~shadows
+        ink = ink * ~shadows[labels]
     if keep.any():
         areas = stats[keep, cv2.CC_STAT_AREA].astype(np.float64)
         keep &= levels >= _WEAK * _middle(levels[keep], areas)
@@ -109,11 +119,17 @@ def find(ink: Float) -> Strokes:
 def digits(pieces: tuple[Piece, ...]) -> list[Piece]:
     """Pieces that can be digits: parts of one joined, specks and rules dropped."""
     joined = _join(pieces)
+    if not joined:
+        return []
     heights = local_heights(joined)
+    usual = _middle(
+        np.array([piece.box.height for piece in joined], np.float64),
+        np.array([piece.area for piece in joined], np.float64),
+    )
     found = []
     for piece, height in zip(joined, heights, strict=True):
         box = piece.box
-        speck = box.height < max(_LEAST, _SPECK * height)
+        speck = box.height < max(_LEAST, _SPECK * height, _SMALL * usual)
         flat = box.width > 4 * box.height and box.height < _PART * height
         if not (speck or flat or box.height > 3.5 * height or box.width > 40 * box.height):
             found.append(piece)
@@ -130,8 +146,9 @@ def main(strokes: Strokes, pieces: Sequence[Piece]) -> Piece:
     def ink(piece: Piece) -> float:
         x, y, wide, tall = piece.box
         rim = wide * ((y == 0) + (y + tall == height)) + tall * ((x == 0) + (x + wide == width))
+        across = wide > _ACROSS * width or tall > _ACROSS * height
         strong = piece.area * float(strokes.levels[piece.labels[0]])
-        return strong * (0.1 if rim > max(wide, tall) / 2 else 1.0)
+        return strong * (0.1 if rim > max(wide, tall) / 2 or across else 1.0)
 
     left = sorted(pieces, key=ink, reverse=True)
     found, most = left[0], ink(left[0])

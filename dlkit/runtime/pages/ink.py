@@ -15,10 +15,11 @@ _GRID = 48  # points a side to which the light is fitted
 _ROUNDS = 8  # of the fit; it has settled by then
 # Windows of the search, as shares of the shorter side. Strokes must fit into one; a smaller one
 # follows the edges of shadows better.
-_WINDOWS = (1 / 16, 1 / 11, 1 / 8, 1 / 5.6, 1 / 4, 1 / 2.8)
+_WINDOWS = (1 / 32, 1 / 22, 1 / 16, 1 / 11, 1 / 8, 1 / 5.6, 1 / 4, 1 / 2.8)
 _AROUND = (1 / 4, 1 / 2.8, 1 / 2, 1 / 1.4)  # windows for the polarity
-_ENOUGH = 0.8  # of the ink that the next two windows show: it is all there
-_LEAST = 0.25  # of the ink that any window shows
+_CLEAR = 0.6  # of their sum, if all had one sign: they agree
+_SAME = 0.8  # of the ink that the next two windows show, or they of its: it is all there
+_LEAST = 0.1  # of the most ink that two windows show
 _SPARE = 1.5  # wider than what shows it: strokes are thicker where they cross
 _THICK = 0.5  # of its length: what is wider is no stroke
 _ALONG = 0.6  # of its length: what lies along the border with more is a shadow's tip
@@ -38,9 +39,10 @@ def strength(grey: images.Pixels) -> Float:
         float32 (H, W): the share of light that the ink takes, about 0 on paper, at most 1.
     """
     small, scale = shrink(grey, _LOOK)
-    if _bright(small):
-        grey, small = 255 - grey, 255 - small
-    window = _window(small.astype(np.float32)) / scale
+    bright, window = _search(small)
+    if bright:
+        grey = 255 - grey
+    window /= scale
     fine, shrunk = shrink(grey, max(1, round(max(grey.shape) * min(1.0, _FINE / window))))
     paper = _closing(fine.astype(np.float32), window * shrunk)
     spread = cv2.resize(paper, grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
@@ -81,30 +83,42 @@ def _terms(height: int, width: int) -> NDArray[np.float64]:
     return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
 
 
-def _bright(small: images.Pixels) -> bool:
-    """Whether the ink is brighter than the paper.
+def _search(small: images.Pixels) -> tuple[bool, float]:
+    """Whether the ink is brighter than the paper, and a window that holds its strokes, in pixels.
 
-    By the third moment about the median around each pixel, which follows the edges of shadows: ink
-    is the smaller part. Around strokes that are wide the windows must be, else the paper which they
-    enclose would seem to be ink.
+    Ink is the smaller part: the third moment about the median around each pixel says which side
+    that is, and the median follows the edges of shadows. Small windows may take paper that is
+    enclosed by wide strokes for ink, large ones the light beside a shadow. Where they do not agree,
+    that side is taken whose strokes are longer and thinner: the paper between lines is not.
     """
-    skew = 0.0
+    skews = []
     for share in _AROUND:
         middle = cv2.medianBlur(small, max(3, round(min(small.shape) * share) | 1))
-        skew += float(((small.astype(np.float32) - middle) ** 3).mean())
-    return skew > 0
+        skews.append(float(((small.astype(np.float32) - middle) ** 3).mean()))
+    plane = small.astype(np.float32)
+    flat = np.asarray(cv2.GaussianBlur(plane, (0, 0), 0.8) / _fit(plane), np.float32)
+    if abs(sum(skews)) >= _CLEAR * sum(map(abs, skews)):
+        bright = sum(skews) > 0
+        return bright, _window(-flat if bright else flat)[0]
+    (dark_window, dark), (bright_window, light) = _window(flat), _window(-flat)
+    bright = light > dark or (light == dark and sum(skews) > 0)
+    return bright, bright_window if bright else dark_window
 
 
-def _window(small: Float) -> float:
-    """A window that holds the dark strokes, in pixels: the smallest that shows them all."""
-    flat = np.asarray(cv2.GaussianBlur(small, (0, 0), 0.8) / _fit(small), np.float32)
+def _window(flat: Float) -> tuple[float, float]:
+    """The smallest window that shows all dark strokes, and how long and thin they are; 0: none.
+
+    Ink by width is the length of strokes, and length by width how thin they are: the geometric mean
+    of both.
+    """
     sides = [max(3.0, min(flat.shape) * share) for share in _WINDOWS]
     shown = [_drawn(_closing(flat, side) - flat) for side in sides]
     for index, (side, mass) in enumerate(zip(sides, shown, strict=True)):
         wider = shown[index + 1 : index + 3]
-        if mass >= _LEAST * max(shown) and all(mass >= _ENOUGH * more for more in wider):
-            return float(_SPARE * side)
-    return float(_SPARE * sides[-1])
+        same = len(wider) == 2 and _SAME * max(wider) <= mass <= min(wider) / _SAME
+        if same and mass > _LEAST * sorted(shown)[-2]:
+            return _SPARE * side, mass / side**1.5
+    return _SPARE * sides[-1], 0.0
 
 
 def _drawn(hat: Float) -> float:
@@ -115,9 +129,11 @@ def _drawn(hat: Float) -> float:
     own = labels[mask]
     deep = np.zeros(count)
     np.maximum.at(deep, own, cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)[mask])
-    rim = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     size = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1)
-    strokes = (2 * deep <= _THICK * size) & (np.bincount(rim, minlength=count) <= _ALONG * size)
+    borders = [labels[0], labels[-1], labels[:, 0], labels[:, -1]]
+    rim = np.bincount(np.concatenate(borders), minlength=count)
+    touched = sum((np.bincount(border, minlength=count) > 0).astype(int) for border in borders)
+    strokes = (2 * deep <= _THICK * size) & (rim <= _ALONG * size) & (touched < 2)
     strokes[0] = False
     return float(np.bincount(own, hat[mask], count)[strokes].sum())
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 Float = NDArray[np.float32]
 
 _ROWS = 32  # rows in which a path is searched
-_EVERY = 0.14  # of the height: between two places where a path is searched
+_EVERY = 0.1  # of the height: between two places where a path is searched
 _REACH = 0.13  # of the height: how far a path may go to the side
-_ASIDE = 0.08  # what a step to the side costs, in full ink
+_ASIDE = 0.05  # what a step to the side costs, in full ink
 _MARGIN = 0.1  # of the height: nothing narrower is cut off
 _THICK = 0.5  # of the height: a cut through more ink is none
 
