@@ -76,6 +76,16 @@ def test_photographs_of_one_digit_are_read(model: Recognizer, digits: page_maker
     assert score.other <= 3
 
 
+def test_the_measuring_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--pages", "1", "--singles", "2", "--write", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["pages.py", *options])
+    measure.main()
+    assert "| 1 pages |" in capsys.readouterr().out
+    assert len(list(tmp_path.glob("*.png"))) == 3
+
+
 @pytest.mark.parametrize("degrees", [-10, -4, 4, 10])
 def test_tilted_pages(degrees: int, model: Recognizer, page: Pixels) -> None:
     turn = cv2.getRotationMatrix2D((450, 150), degrees, 1.0)

@@ -55,15 +55,16 @@ def command(
     fail_fast: _options.FailFast = False,
     require_certificate: _options.RequireCertificate = False,
 ) -> None:
-    """Recognize handwritten digits: MNIST's squares, photographs of one, pages of many.
+    """Recognize handwritten digits: MNIST's squares, photographs, pages.
 
-    Images of 28 x 28 go to the network as they are. In others digits are found: dark or bright,
-    in any light, tilted by up to 10 degrees, touching. The table has a row a digit, with its
-    line, its place in it and its box; or with .jsonl an object an image.
+    Images of 28 x 28 go to the network as they are. In others digits are found:
+    dark or bright, in any light, tilted by up to 10 degrees, touching. The table
+    has a row a digit, with its line, its place in it and its box; or, where OUT
+    ends in .jsonl, an object an image.
 
-    Arrays of many images are taken too: .npy and .npz (N, 28, 28) and MNIST's IDX files, at memory
-    speed. A second run goes on where the first stopped, and redoes what changed:
-    OUT.manifest.jsonl says what was done.
+    Arrays of many images are taken too: .npy and .npz (N, 28, 28) and MNIST's
+    IDX files, at memory speed. A second run goes on where the first stopped,
+    and redoes what changed: OUT.manifest.jsonl says what was done.
     """
     from rich.console import Console
 
