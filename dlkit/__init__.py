@@ -3,6 +3,7 @@
     >>> import dlkit
     >>> digits = dlkit.load("digits")          # a bundle's folder, or one that ships with dlkit
     >>> digits.recognize([image])              # [Prediction(label='7', probability=0.9997)]
+    >>> digits.read(page).text                 # '98 915114\\n02794', with boxes in .lines
     >>> scans = dlkit.load("mmwave")
     >>> cleaned = scans.denoise([scan])        # same sizes, dtypes and channels as came in
 

@@ -59,14 +59,22 @@ def read_bytes(path: Path | str) -> tuple[bytes, os.stat_result]:
     return data, status
 
 
-def decode(data: bytes, path: Path | str) -> Image:
-    """What ``read`` does, from bytes; ``path`` is for messages."""
+def decode(data: bytes, path: Path | str, upright: bool = False) -> Image:
+    """What ``read`` does, from bytes.
+
+    Args:
+        path: for messages.
+        upright: turn photographs as their EXIF orientation says.
+    """
     if not data:
         raise InputError(f"{path}: is empty")
     if data.startswith(b"\x89PNG") and data.rfind(b"IEND") < 0:
         raise InputError(f"{path}: is truncated (a PNG without its end)")
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        # OpenCV turns an image only where it may drop alpha, which JPEG does not have.
+        turn = upright and data.startswith(b"\xff\xd8")
+        flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if turn else cv2.IMREAD_UNCHANGED
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except (cv2.error, MemoryError) as error:
         raise InputError(f"{path}: cannot be decoded ({_first_line(error)})") from error
     if image is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import threading
 import time
@@ -43,6 +44,7 @@ class Job:
     Attributes:
         sources: lists the inputs, anew each time.
         manifest: its file.
+        setting: what else the answers depend on; others of the manifest do not count.
         there: whether a source's output still exists.
         line: what the manifest keeps of an answer.
         table: opens what takes a row for every file of one pass, done before or now.
@@ -57,6 +59,12 @@ class Job:
     line: Callable[[Result], Line]
     table: Callable[[], AbstractContextManager[Table | None]] = nullcontext
     more: Callable[[Tally, Table | None], Iterator[object]] = lambda *_: iter(())
+    setting: str = ""
+
+    @property
+    def key(self) -> str:
+        """Of what computes the answers, for the manifest."""
+        return hashlib.sha256(f"{self.loaded.sha256} {self.setting}".encode()).hexdigest()
 
 
 def execute(job: Job, flags: Flags, console: Console) -> int:
@@ -76,7 +84,7 @@ def _once(job: Job, flags: Flags, failed: set[int] | None, console: Console) -> 
     from dlkit.runtime.journal import Journal
 
     tally = Tally()
-    journal = Journal(job.manifest, job.loaded.sha256, flags.overwrite)
+    journal = Journal(job.manifest, job.key, flags.overwrite)
     try:
         with job.table() as table:
 
@@ -188,7 +196,7 @@ def _dry_run(job: Job, flags: Flags, console: Console) -> int:
     def skip(_: Line) -> None:
         done[0] += 1
 
-    journal = Journal(job.manifest, job.loaded.sha256, flags.overwrite, read_only=True)
+    journal = Journal(job.manifest, job.key, flags.overwrite, read_only=True)
     try:
         todo = sum(1 for _ in Todo(journal, skip, job.there).of(job.sources()))
     finally:

@@ -47,12 +47,14 @@ def load_model(
     sources: Iterable[Source],
     all_processors: bool,
     console: Console,
+    chunk: int | None = None,
 ) -> Loaded:
     """Load the bundle; say what was chosen and what was not, and whether it was verified.
 
     Args:
         sources: of the inputs; the first ones are counted.
         all_processors: there is enough work for all, whatever ``sources`` holds.
+        chunk: files that a worker takes at once; by default some batches, which suits small ones.
 
     Raises:
         BundleError: a certificate is required, and the file that would run has none.
@@ -64,9 +66,9 @@ def load_model(
     batches = TASKS.load(task).BATCH
     threads = workers or cpu_count()
     # A handful of files is not worth a thread each: the session then gets all processors.
-    chunk = _chunk(batch or batches["cpu"])
-    few = sum(1 for _ in itertools.islice(sources, threads * chunk))
-    callers = threads if all_processors else max(1, min(threads, -(-few // chunk)))
+    at_once = chunk or _chunk(batch or batches["cpu"])
+    few = sum(1 for _ in itertools.islice(sources, threads * at_once))
+    callers = threads if all_processors else max(1, min(threads, -(-few // at_once)))
     model = load(bundle, backend=backend, device=device, task=task, callers=callers)
     session, spec = model.opened.session, model.bundle.spec
     console.print(
@@ -85,7 +87,7 @@ def load_model(
             raise BundleError(reason)
         console.print(f"warning: {escape(reason)}", style="yellow", highlight=False, soft_wrap=True)
     together = batch or batches[session.device]
-    return Loaded(model, together, _chunk(together), threads)
+    return Loaded(model, together, chunk or _chunk(together), threads)
 
 
 def _chunk(batch: int) -> int:

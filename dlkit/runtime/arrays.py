@@ -95,7 +95,7 @@ class ArrayWork:
     """Recognizes a part; called in worker threads.
 
     Args:
-        shape: height and width that the session takes; other images are scaled to fit.
+        shape: height and width that the session takes; others are prepared as images are.
     """
 
     def __init__(self, runner: Runner, shape: tuple[int, int]) -> None:
@@ -107,7 +107,7 @@ class ArrayWork:
         for part in chunk:
             pixels = np.ascontiguousarray(part.pixels)
             if pixels.shape[1:] != self.shape:
-                pixels = np.stack([images.fit(image, *self.shape) for image in pixels])
+                pixels = np.stack([self.runner.task.prepare(image)[0] for image in pixels])
             count = self.runner.batch
             output = np.concatenate(
                 [self.runner.call(pixels[at : at + count]) for at in range(0, len(pixels), count)]

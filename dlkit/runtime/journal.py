@@ -71,7 +71,7 @@ class Journal:
         line: dict[str, Any] = json.loads(self._lines.readline())
         return line if line["file"] == name else None
 
-    def add(self, results: Sequence[Result], answers: Iterable[Mapping[str, str | float]]) -> None:
+    def add(self, results: Sequence[Result], answers: Iterable[Mapping[str, Any]]) -> None:
         """Append a line for each result; ``answers`` are further fields of each line.
 
         Where that fails (a full disk), the manifest keeps its whole lines, ``broken`` says why,
@@ -134,9 +134,11 @@ class Journal:
         return whole
 
 
-def _json(value: str | float) -> str:
-    """A string or a finite number as JSON."""
-    return encode_basestring_ascii(value) if isinstance(value, str) else repr(value)
+def _json(value: Any) -> str:
+    """A string, a finite number or a list as JSON."""
+    if isinstance(value, str):
+        return encode_basestring_ascii(value)
+    return json.dumps(value) if isinstance(value, list) else repr(value)
 
 
 def _key(name: str, size: int, modified: int, model: str) -> int:

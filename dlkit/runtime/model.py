@@ -33,6 +33,14 @@ class Model(ABC, Generic[Note, Answer]):
         self.bundle = bundle
         self.opened = opened
 
+    def decode(self, data: bytes, path: str) -> images.Image:
+        """An image from the bytes of its file; ``path`` is for messages.
+
+        Raises:
+            InputError: it is none, or too large.
+        """
+        return images.decode(data, path)
+
     @abstractmethod
     def prepare(self, image: images.Image) -> tuple[images.Pixels, Note]:
         """An image as the session takes it, (H, W) uint8, and what ``finish`` must know of it."""
@@ -97,7 +105,7 @@ def load(
 
     Returns:
         a ``Denoiser`` (with ``.denoise(images)``) or a ``Recognizer`` (with
-        ``.recognize(images)``), by the bundle's task.
+        ``.recognize(images)`` and ``.read(image)``), by the bundle's task.
 
     Raises:
         BundleError: missing, damaged or for another task.

@@ -37,6 +37,10 @@ STAGES = ("reading", "inference", "saving")
 class Task(Protocol):
     """What a model does before and after its session; see ``dlkit.runtime.model.Model``."""
 
+    def decode(self, data: bytes, path: str) -> images.Image:
+        """An image from the bytes of its file."""
+        ...
+
     def prepare(self, image: images.Image) -> tuple[images.Pixels, Any]:
         """An image as the session takes it, and what the answer must know of it."""
         ...
@@ -47,6 +51,16 @@ class Task(Protocol):
 
     def finish_all(self, outputs: NDArray[Any], notes: Sequence[Any]) -> Sequence[Any]:
         """An answer, or the ``DlkitError`` in its place, for each row of an output."""
+        ...
+
+
+class Whole(Protocol):
+    """An image in which several things are to be answered for; see ``pages.reading.Reading``."""
+
+    squares: list[images.Pixels]
+
+    def page(self, answers: Sequence[Any]) -> Any:
+        """The answer for the image, from one for each square."""
         ...
 
 
@@ -146,27 +160,51 @@ class Runner:
 
 
 class FileWork:
-    """Takes a chunk of files through all stages; called in worker threads."""
+    """Takes a chunk of files through all stages; called in worker threads.
 
-    def __init__(self, runner: Runner, save: Callable[[Source, Any], None] | None = None) -> None:
-        self.runner, self.save = runner, save
+    Args:
+        save: writes what is made of an answer.
+        keep: the answers are wanted after they were saved.
+        whole: what is to be answered for in an image; None where it is the image itself.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        save: Callable[[Source, Any], None] | None = None,
+        keep: bool = False,
+        whole: Callable[[images.Image], Whole | None] = lambda image: None,
+    ) -> None:
+        self.runner, self.save, self.keep, self.whole = runner, save, keep, whole
         self.seconds = Seconds()
 
     def __call__(self, chunk: Sequence[Source]) -> list[Result]:
         """Read, run and save; a result for each source, in order."""
         begun = time.perf_counter()
         results = [Result(source) for source in chunk]
-        loaded = []
+        loaded: list[tuple[Result, images.Pixels, Any]] = []
+        wholes: list[tuple[Result, Whole, list[Result]]] = []
+        task = self.runner.task
         for result in results:
             path = result.source.path
             try:
                 data, status = images.read_bytes(path)
                 result.size, result.modified = status.st_size, status.st_mtime_ns
-                loaded.append((result, *self.runner.task.prepare(images.decode(data, path))))
+                image = task.decode(data, path)
+                if (whole := self.whole(image)) is None:
+                    loaded.append((result, *task.prepare(image)))
+                else:
+                    parts = [Result(result.source) for _ in whole.squares]
+                    loaded += zip(parts, whole.squares, itertools.repeat(None), strict=False)
+                    wholes.append((result, whole, parts))
             except DlkitError as error:
                 result.error = error
         read = time.perf_counter()
         self.runner.answer(loaded)
+        for result, whole, parts in wholes:
+            result.error = next((part.error for part in parts if part.error is not None), None)
+            if result.error is None:
+                result.answer = whole.page([part.answer for part in parts])
         ran = time.perf_counter()
         if self.save is not None:
             for result in results:
@@ -175,7 +213,8 @@ class FileWork:
                         self.save(result.source, result.answer)
                     except DlkitError as error:
                         result.error = error
-                result.answer = None  # the image is on disk; do not hold it in memory
+                if not self.keep:
+                    result.answer = None  # the image is on disk; do not hold it in memory
         self.seconds.add(read - begun, ran - read, time.perf_counter() - ran)
         return results
 

@@ -1,0 +1,300 @@
+"""Photographs and pages: digits are found, put in order and read; what is no page is no error."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import page_maker
+import pages as measure
+import pytest
+from typer.testing import CliRunner
+
+import dlkit
+from dlkit import images
+from dlkit.cli import app
+from dlkit.errors import UsageError
+from dlkit.runtime.tasks.recognize import Recognizer
+
+Pixels = page_maker.Pixels
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def model() -> Recognizer:
+    loaded = dlkit.load("digits")
+    assert isinstance(loaded, Recognizer)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def digits() -> page_maker.Digits:
+    return page_maker.load(measure.MINI)
+
+
+@pytest.fixture(scope="module")
+def page(digits: page_maker.Digits) -> Pixels:
+    """Two lines on white: 01234 56789 and 98765, 40 pixels high."""
+    canvas = np.full((300, 900), 255, np.uint8)
+    for line, (text, top) in enumerate((("01234 56789", 40), ("98765", 180))):
+        for place, letter in enumerate(text):
+            if letter != " ":
+                index = np.flatnonzero(digits.labels == int(letter))[3 + line]
+                square = cv2.resize(digits.images[index], (56, 56), interpolation=cv2.INTER_CUBIC)
+                canvas[top : top + 56, 60 + 64 * place : 116 + 64 * place] = 255 - square
+    return canvas
+
+
+LINES = ["01234 56789", "98765"]
+
+
+def texts(model: Recognizer, image: images.Image, mode: str = "auto") -> list[str]:
+    return [line.text for line in model.read(image, mode).lines]
+
+
+def test_pages_are_read(model: Recognizer, digits: page_maker.Digits) -> None:
+    score = measure.pages(model, digits, count=8, seed=3, touching=0.06)
+    assert score.touching >= 15
+    assert score.share >= 95
+
+
+def test_photographs_of_one_digit_are_read(model: Recognizer, digits: page_maker.Digits) -> None:
+    score = measure.singles(model, digits, count=60, seed=4)
+    assert score.share >= 96
+    assert score.other <= 3
+
+
+def test_the_measuring_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--pages", "1", "--singles", "2", "--write", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["pages.py", *options])
+    measure.main()
+    assert "| 1 pages |" in capsys.readouterr().out
+    assert len(list(tmp_path.glob("*.png"))) == 3
+
+
+@pytest.mark.parametrize("degrees", [-10, -4, 4, 10])
+def test_tilted_pages(degrees: int, model: Recognizer, page: Pixels) -> None:
+    turn = cv2.getRotationMatrix2D((450, 150), degrees, 1.0)
+    turn[1, 2] += 100
+    tilted = cv2.warpAffine(page, turn, (900, 500), borderValue=255.0)
+    assert texts(model, np.asarray(tilted, np.uint8)) == LINES
+
+
+def test_any_kind_of_image(model: Recognizer, page: Pixels) -> None:
+    """Polarity, depth, colour, alpha, light and size do not matter."""
+    light = np.linspace(0.35, 1, page.shape[1])
+    blank = np.zeros_like(page)
+    red_on_green = np.dstack([blank, (page * 0.6).astype(np.uint8), ((255 - page) * 1.0) * 0.85])
+    kinds: dict[str, images.Image] = {
+        "as it is": page,
+        "bright on dark": 255 - page,
+        "16 bit": page.astype(np.uint16) * 257,
+        "faint": (page // 5 + 150).astype(np.uint8),
+        "lit from one side": (page * light).astype(np.uint8),
+        "yellow paper": np.dstack([page // 3, page, page]),
+        "red on green": red_on_green.astype(np.uint8),
+        "black, drawn by alpha": np.dstack([blank, blank, blank, 255 - page]),
+        "white, drawn by alpha": np.dstack([blank + 255, blank + 255, blank + 255, 255 - page]),
+        "large": cv2.resize(page, None, fx=5, fy=5, interpolation=cv2.INTER_CUBIC),
+        "small": cv2.resize(page, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
+    }
+    assert {name: texts(model, kind) for name, kind in kinds.items()} == dict.fromkeys(kinds, LINES)
+
+
+def test_boxes_are_in_the_pixels_of_the_image(model: Recognizer, page: Pixels) -> None:
+    for scale in (1, 3):
+        large = cv2.resize(page, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+        found = model.read(np.asarray(large, np.uint8))
+        for line in found.lines:
+            for digit in line.digits:
+                x, y, width, height = digit.box
+                inside = large[y : y + height, x : x + width]
+                around = large[max(y - 6, 0) : y + height + 6, max(x - 6, 0) : x + width + 6]
+                assert (inside < 128).sum() == (around < 128).sum() > 0
+                assert (inside[[0, -1]] < 220).any()
+        assert [digit.label for digit in found.digits] == [*"012345678998765"]
+
+
+def test_a_broken_stroke_is_joined(model: Recognizer, page: Pixels) -> None:
+    broken = page.copy()
+    five = next(digit for digit in model.read(page).digits if digit.label == "5")
+    x, y, width, height = five.box
+    row = y + height // 4
+    broken[row : row + 2, x : x + width] = 255
+    assert texts(model, broken) == LINES
+
+
+@pytest.mark.parametrize("mode", ["auto", "page"])
+def test_no_digits_are_an_honest_answer(mode: str, model: Recognizer) -> None:
+    random = np.random.default_rng(0)
+    for image in (
+        np.full((500, 400), 255, np.uint8),
+        np.zeros((500, 400, 3), np.uint8),
+        random.integers(0, 256, (300, 500), dtype=np.uint8),
+        (200 + random.normal(0, 8, (600, 800))).astype(np.uint8),
+        np.tile(np.linspace(0, 255, 700).astype(np.uint8), (300, 1)),
+    ):
+        assert model.read(image, mode).lines == ()
+        assert len(model.recognize([image])) == 1  # asked for one digit it says one
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 900), (2, 3), (7, 5), (12, 12), (900, 2)])
+def test_tiny_images(shape: tuple[int, int], model: Recognizer) -> None:
+    image = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    for mode in ("auto", "single", "page"):
+        for digit in model.read(image, mode).digits:
+            x, y, width, height = digit.box
+            assert min(x, y) >= 0
+            assert min(width, height) >= 1
+            assert y + height <= shape[0]
+            assert x + width <= shape[1]
+
+
+def test_a_huge_page_is_read_at_a_reduced_scale(
+    model: Recognizer, page: Pixels, tmp_path: Path
+) -> None:
+    huge = np.full((9000, 12000), 255, np.uint8)
+    large = cv2.resize(page, None, fx=12, fy=12, interpolation=cv2.INTER_LINEAR)
+    huge[2000:5600, 400:11200] = large
+    assert huge.size > images.MAX_PIXELS
+    found = model.read(huge)
+    assert [line.text for line in found.lines] == LINES
+    first = found.digits[0].box
+    assert 400 < first.x < 1800
+    assert 2000 < first.y < 3600
+
+
+def test_squares_of_the_network_go_in_untouched(
+    model: Recognizer, digits: page_maker.Digits
+) -> None:
+    for image in digits.images[:20]:
+        assert model.prepare(image)[0] is image
+
+
+def test_no_such_mode(model: Recognizer, page: Pixels, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected auto, single, page"):
+        model.read(page, "book")
+    cv2.imwrite(str(tmp_path / "page.png"), page)
+    done = run("recognize", tmp_path / "page.png", "--mode", "book", "--out", tmp_path / "o.csv")
+    assert isinstance(done.exception, UsageError)
+
+
+@pytest.fixture
+def mixed(tmp_path: Path, page: Pixels, digits: page_maker.Digits) -> Path:
+    """A page, a photograph, an MNIST square, a blank page and a damaged file."""
+    folder = tmp_path / "mixed"
+    (folder / "sub").mkdir(parents=True)
+    cv2.imwrite(str(folder / "page.png"), page)
+    cv2.imwrite(str(folder / "square.png"), digits.images[0])
+    cv2.imwrite(str(folder / "blank.png"), np.full((300, 400), 240, np.uint8))
+    photograph = page_maker.make_single(digits.images[1], np.random.default_rng(0))
+    cv2.imwrite(str(folder / "sub" / "photograph.jpg"), photograph)
+    (folder / "damaged.png").write_bytes(b"\x89PNG and no more")
+    return folder
+
+
+def test_the_table_of_a_mixed_folder(
+    mixed: Path, tmp_path: Path, digits: page_maker.Digits
+) -> None:
+    out = tmp_path / "o.csv"
+    done = run("recognize", mixed, "--out", out)
+    assert done.exit_code == 1
+    assert "4 done, 1 failed" in done.output
+    found: dict[str, list[dict[str, str]]] = {}
+    for row in rows(out):
+        found.setdefault(row["file"], []).append(row)
+    assert "".join(row["digit"] for row in found["page.png"]) == "012345678998765"
+    assert [(row["line"], row["place"]) for row in found["page.png"]][9:12] == [
+        ("1", "10"), ("2", "1"), ("2", "2"),
+    ]  # fmt: skip
+    assert {row["text"] for row in found["page.png"]} == set(LINES)
+    assert all(int(row["width"]) > 3 and int(row["x"]) > 50 for row in found["page.png"])
+    assert found["square.png"][0]["digit"] == str(digits.labels[0])
+    assert found["square.png"][0]["x"] == ""
+    (photograph,) = found["sub/photograph.jpg"]
+    assert photograph["digit"] == str(digits.labels[1])
+    assert int(photograph["width"]) > 3
+    assert found["blank.png"][0]["digit"] == found["blank.png"][0]["error"] == ""
+    assert found["damaged.png"][0]["error"]
+    before = out.read_text()
+    again = run("recognize", mixed, "--out", out)
+    assert "4 done before, 0 done, 1 failed" in again.output
+    assert sorted(out.read_text().splitlines()) == sorted(before.splitlines())
+    other = run("recognize", mixed, "--out", out, "--mode", "single")
+    assert "\n4 done, 1 failed" in other.output  # answers of another mode do not count
+    assert list(rows(out)[0]) == ["file", "digit", "probability", "error"]
+    assert len(rows(out)) == 5
+
+
+def test_json_lines_of_a_mixed_folder(mixed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o.jsonl"
+    assert run("recognize", mixed, "--out", out, "--reject", 1).exit_code == 1
+    found = {line["file"]: line for line in map(json.loads, out.read_text().splitlines())}
+    assert [line["text"] for line in found["page.png"]["lines"]] == LINES
+    first = found["page.png"]["lines"][0]["digits"][0]
+    assert set(first) == {"digit", "probability", "x", "y", "width", "height", "unsure"}
+    assert set(found["square.png"]) - {"unsure"} == {"file", "digit", "probability"}
+    assert found["blank.png"] == {"file": "blank.png", "lines": []}
+    assert set(found["damaged.png"]) == {"file", "error"}
+
+
+def test_reject_marks_and_counts(mixed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o.csv"
+    for limit in (0.0, 0.99, 1.0):  # a second run marks anew what was done before
+        done = run("recognize", mixed, "--out", out, "--reject", limit)
+        table = [row for row in rows(out) if row["digit"]]
+        below = [row for row in table if float(row["probability"]) < limit]
+        assert [row for row in table if row["unsure"] == "yes"] == below
+        assert f"{len(below)} of {len(table)} digits unsure" in done.output
+    np.save(tmp_path / "noise.npy", np.full((5, 28, 28), 90, np.uint8))
+    done = run("recognize", tmp_path / "noise.npy", "--out", out, "--reject", 1, "--mode", "single")
+    assert "of 5 digits unsure" in done.output
+    assert list(rows(out)[0]) == ["file", "digit", "probability", "error", "unsure"]
+
+
+def test_annotated_pictures(mixed: Path, tmp_path: Path) -> None:
+    seen, out = tmp_path / "seen", tmp_path / "o.csv"
+    arguments = ("recognize", mixed, "--out", out, "--annotate", seen, "--reject", 0.9)
+    assert run(*arguments).exit_code == 1
+    pictures = {path.relative_to(seen).as_posix() for path in seen.rglob("*.*")}
+    assert pictures == {"page.png", "square.png", "blank.png", "sub/photograph.jpg"}
+    drawn = images.read(seen / "page.png")
+    assert drawn.shape == (300, 900, 3)
+    coloured = (drawn.max(axis=2).astype(int) - drawn.min(axis=2)) > 100
+    for row in rows(out):
+        if row["file"] == "page.png":
+            assert coloured[int(row["y"]), int(row["x"]) : int(row["x"]) + int(row["width"])].all()
+    assert "4 done before, 0 done" in run(*arguments).output
+    (seen / "page.png").unlink()
+    assert "3 done before, 1 done" in run(*arguments).output
+    assert (seen / "page.png").is_file()
+    done = run("recognize", mixed, "--out", out, "--annotate", mixed)
+    assert "choose another" in str(done.exception)
+
+
+def test_photographs_are_turned_as_their_exif_says(
+    page: Pixels, model: Recognizer, tmp_path: Path
+) -> None:
+    jpeg = cv2.imencode(".jpg", np.rot90(page))[1].tobytes()  # the camera was turned
+    # One entry of the TIFF header in APP1: orientation (0x0112), short, 6: turn it clockwise.
+    tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    segment = b"\xff\xe1" + (len(tiff) + 8).to_bytes(2, "big") + b"Exif\0\0" + tiff
+    (tmp_path / "photograph.jpg").write_bytes(jpeg[:2] + segment + jpeg[2:])
+    out = tmp_path / "o.jsonl"
+    assert run("recognize", tmp_path / "photograph.jpg", "--out", out).exit_code == 0
+    (found,) = map(json.loads, out.read_text().splitlines())
+    assert [line["text"] for line in found["lines"]] == LINES
