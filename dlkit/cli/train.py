@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 EXAMPLE = (
     "Example:  dlkit train lenet_relu --data mnist --set epochs=3 --set seed=1\n\n"
     "On your own pairs, from the shipped weights:  "
-    "dlkit train denoiser --data pairs/ --init default"
+    "dlkit train denoiser --data pairs/ --init default\n\n"
+    "On two GPUs:  dlkit train resnet --devices 2, or "
+    "torchrun --nproc-per-node 2 -m dlkit train resnet"
 )
 
 
@@ -35,6 +37,22 @@ def command(
         typer.Option("--set", metavar="KEY=VALUE", help="Change a field of the recipe; repeat."),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    devices: Annotated[
+        int,
+        typer.Option(help="Processes here that share each batch: one a GPU. Not with torchrun."),
+    ] = 1,
+    nodes: Annotated[
+        int, typer.Option(help="Machines; start the command on each, or use torchrun.")
+    ] = 1,
+    precision: Annotated[
+        str, typer.Option(help="fp32, bf16, fp16 (mixed), or auto: the recipe's.")
+    ] = "auto",
+    accumulate: Annotated[
+        int, typer.Option(help="Parts that a batch is computed in: less memory, the same step.")
+    ] = 1,
+    compile_: Annotated[
+        bool, typer.Option("--compile", help="torch.compile the network: long runs gain.")
+    ] = False,
     init: Annotated[
         str | None,
         typer.Option(
@@ -57,9 +75,12 @@ def command(
     )
 
     from dlkit.cli._extras import training_installed
+    from dlkit.cli._rank import is_first
 
-    console = Console(stderr=True)
+    first = is_first()
+    console = Console(stderr=True, quiet=not first)
     with training_installed("train"):
+        from dlkit.training.compute import Hardware
         from dlkit.training.recipe import load_recipe
         from dlkit.training.start import train
     base = load_recipe(recipe)
@@ -98,14 +119,16 @@ def command(
                 console.print(f"epoch {now.epoch:3d}  {line}", highlight=False)
 
         with training_installed("train"):
-            finished = train(chosen, target, data, device, resume, overwrite, weights, watch)
+            hardware = Hardware(device, devices, nodes, precision, accumulate, compile_)
+            finished = train(chosen, target, data, hardware, resume, overwrite, weights, watch)
     if not finished:
         console.print(
             f"stopped and saved; go on with: dlkit train {recipe} --resume (same options)"
         )
-        raise typer.Exit(130)
+        raise typer.Exit(130 if first else 0)  # a launcher kills all when a part of it fails
     console.print(f"next: dlkit export {target}", style="dim")
-    typer.echo(target)
+    if first:
+        typer.echo(target)
 
 
 def _numbers(values: object) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -97,9 +98,23 @@ def network_in(bundle: Bundle) -> tuple[Recipe, torch.nn.Module] | None:
     return recipe, network
 
 
-def torch_reference(recipe: Recipe, network: torch.nn.Module) -> Reference:
-    """Runs batches through the network with its pixel wrapper, in float32."""
-    model = wrap(recipe.task, network.eval(), recipe.network).eval()
+def pixels_of(bundle: Bundle) -> Mapping[str, Any]:
+    """What ``wrap`` takes beside the network so that it computes what the bundle does."""
+    if bundle.spec.task != "recognize":
+        return {}
+    found = bundle.origin.get("pixels", {"polarity": False})  # exported before there was more
+    return {name: found[name] for name in ("temperature", "polarity") if name in found}
+
+
+def torch_reference(
+    recipe: Recipe, network: torch.nn.Module, pixels: Mapping[str, Any]
+) -> Reference:
+    """Runs batches through the network with its pixel wrapper, in float32.
+
+    Args:
+        pixels: as ``pixels_of`` gives it.
+    """
+    model = wrap(recipe.task, network.eval(), recipe.network, **pixels).eval()
 
     def run(batches: list[Batch]) -> Outputs:
         with torch.inference_mode():
