@@ -16,6 +16,9 @@ from torch.nn import functional as F
 from dlkit.errors import UsageError
 from dlkit.training.data.augment import NORMALS, UNIFORMS, Warp
 from dlkit.training.data.digits import Digits
+from dlkit.training.data.distort import UNIFORMS as DISTORT_UNIFORMS
+from dlkit.training.data.distort import Distort
+from dlkit.training.data.outliers import outliers
 
 if TYPE_CHECKING:
     from dlkit.training.trainers.classify import ClassifyRecipe
@@ -34,8 +37,9 @@ class Batches:
     """
 
     def __init__(self, recipe: ClassifyRecipe, digits: Digits) -> None:
-        if not 0 <= recipe.validation < 1:
-            raise UsageError(f"validation is {recipe.validation}, expected 0 or more, below 1")
+        for name in ("validation", "distortions", "outliers"):
+            if not 0 <= getattr(recipe, name) < 1:
+                raise UsageError(f"{name} is {getattr(recipe, name)}, expected 0 or more, below 1")
         self.recipe = recipe
         self.warp = Warp(recipe.rotate, recipe.scale, recipe.shear, recipe.shift, recipe.elastic)
         self.classes = recipe.network.classes
@@ -47,6 +51,9 @@ class Batches:
         self.images, self.labels = digits.train_images[kept], digits.train_labels[kept]
         self.validation_images = digits.train_images[out]
         self.validation_labels = digits.train_labels[out]
+        if recipe.outliers:
+            self._add_outliers()
+        self.distort = Distort(recipe.distortions, self.images.device)
         self.count = -(-len(self.images) // recipe.batch_size)
         self._order = (-1, torch.empty(0, dtype=torch.long))
 
@@ -55,6 +62,19 @@ class Batches:
         size = self.recipe.batch_size
         chosen = self._epoch_order(epoch)[index * size : (index + 1) * size]
         return Batch(self, chosen, self.recipe.seed * 1_000_003 + epoch * self.count + index)
+
+    def _add_outliers(self) -> None:
+        """They are further training pictures with the label -1."""
+        share = self.recipe.outliers
+        more = round(len(self.images) * share / (1 - share))
+        drawn = outliers(more, self.recipe.seed, self.images.cpu().numpy())
+        self.images = torch.cat([self.images, torch.from_numpy(drawn).to(self.images.device)])
+        self.labels = torch.cat([self.labels, torch.full_like(self.labels[:1], -1).expand(more)])
+
+    def targets(self, labels: Tensor) -> Tensor:
+        """int64 (n,) as float32 (n, classes): 1 for its class; equal shares for an outlier."""
+        one_hot = F.one_hot(labels.clamp(min=0), self.classes).float()
+        return torch.where(labels[:, None] < 0, 1 / self.classes, one_hot)
 
     def _epoch_order(self, epoch: int) -> Tensor:
         if self._order[0] != epoch:
@@ -73,11 +93,13 @@ class Batch:
         self._normal = torch.empty(0)
         recipe, count, device = source.recipe, len(chosen), chosen.device
         generator = torch.Generator().manual_seed(seed)
-        self._mix = torch.ones(count, device=device)
+        self._mix = self._distort = torch.empty(0)
         if source.warp:
             self._rows = torch.rand(count, UNIFORMS, generator=generator).to(device)
             if source.warp.elastic:
                 self._normal = torch.randn(count, NORMALS, generator=generator).to(device)
+        if recipe.distortions:
+            self._distort = torch.rand(count, DISTORT_UNIFORMS, generator=generator).to(device)
         if recipe.mixup:
             share = np.random.default_rng(seed).beta(recipe.mixup, recipe.mixup, count)
             self._mix = torch.from_numpy(share.astype(np.float32)).to(device)
@@ -91,13 +113,12 @@ class Batch:
         rows = torch.arange(len(self), device=self._chosen.device)
         pixels, labels = self._pixels(rows[part]), source.labels[self._chosen[part]]
         if not recipe.mixup:
-            return pixels, labels
+            return pixels, source.targets(labels) if recipe.outliers else labels
         partner = rows.flip(0)[part]
         mix = self._mix[part]
         other = self._pixels(partner)
         pixels = pixels * mix[:, None, None] + other * (1 - mix[:, None, None])
-        one, two = (F.one_hot(source.labels[self._chosen[which]], source.classes).float()
-                    for which in (rows[part], partner))  # fmt: skip
+        one, two = source.targets(labels), source.targets(source.labels[self._chosen[partner]])
         return pixels, one * mix[:, None] + two * (1 - mix[:, None])
 
     def _pixels(self, rows: Tensor) -> Tensor:
@@ -106,4 +127,6 @@ class Batch:
         if source.warp:
             normal = self._normal[rows] if source.warp.elastic else self._normal
             images = source.warp(images, self._rows[rows], normal)
+        if source.recipe.distortions:
+            images = source.distort(images.float(), self._distort[rows])
         return images
