@@ -20,7 +20,10 @@ EXAMPLE = (
 
 
 def command(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name; 'dlkit models' lists them.")],
+    recipe: Annotated[
+        str | None, typer.Argument(help="A recipe's name.", show_default=False)
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the recipes.")] = False,
     data: Annotated[
         str | None,
         typer.Option(
@@ -63,6 +66,12 @@ def command(
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the run's last checkpoint.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace a run that is there.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Shapes, parameters, time and memory by a few real steps; no run."
+        ),
+    ] = False,
 ) -> None:
     """Train a recipe. Ctrl-C saves; --resume goes on to the same result."""
     from rich.console import Console
@@ -76,6 +85,8 @@ def command(
 
     from dlkit.cli._extras import training_installed
     from dlkit.cli._rank import is_first
+    from dlkit.cli._recipes import show_recipes, show_rehearsal
+    from dlkit.errors import UsageError
 
     first = is_first()
     console = Console(stderr=True, quiet=not first)
@@ -83,6 +94,11 @@ def command(
         from dlkit.training.compute import Hardware
         from dlkit.training.recipe import load_recipe
         from dlkit.training.start import train
+    if list_:
+        show_recipes()
+        return
+    if recipe is None:
+        raise UsageError("which recipe? dlkit train --list shows them, e.g. dlkit train lenet")
     base = load_recipe(recipe)
     weights = None
     if init is not None:
@@ -91,6 +107,11 @@ def command(
         weights = load_weights(init, base.task)
         base = base.fine_tuning()
     chosen = base.with_settings(settings or [])
+    hardware = Hardware(device, devices, nodes, precision, accumulate, compile_)
+    if dry_run:
+        with training_installed("train"):
+            show_rehearsal(chosen, data, hardware)
+        return
     target = out or Path("runs") / recipe
     start = f" from {init}" if init else ""
     console.print(f"{recipe}{start} on {data or chosen.data}, into {target}", highlight=False)
@@ -119,7 +140,6 @@ def command(
                 console.print(f"epoch {now.epoch:3d}  {line}", highlight=False)
 
         with training_installed("train"):
-            hardware = Hardware(device, devices, nodes, precision, accumulate, compile_)
             finished = train(chosen, target, data, hardware, resume, overwrite, weights, watch)
     if not finished:
         console.print(

@@ -16,7 +16,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlkit.atomic import write_bytes
 from dlkit.errors import TrainingError
 from dlkit.training.compute import Compute
-from dlkit.training.curve import draw_curve
 from dlkit.training.recipe import Recipe
+from dlkit.training.record import Record
 from dlkit.training.run import Run
-
-_SECONDS_BETWEEN_PICTURES = 15.0
 
 
 class Trainer(ABC):
@@ -131,38 +128,19 @@ def run_training(
     """
     steps = trainer.epochs * trainer.steps_per_epoch
     state = _State()
-    pictures = _Pictures(run)
     if resume:
         _restore(trainer, run, compute, state)
     else:
-        state.entries.append(
-            {
-                "event": "start",
-                "recipe": recipe.to_json(),
-                "device": str(compute.device.type),
-                "processes": compute.world,
-                "precision": compute.precision,
-                "torch": torch.__version__,
-                "python": platform.python_version(),
-            }
-        )
-        before = compute.on_first(lambda: dict(trainer.evaluate()))
-        state.entries.append({"event": "epoch", "epoch": 0, "step": 0, **before})
-        watch(Progress(0, steps, 0, {}, before))
-    if compute.first:
-        _write_log(run, state.entries)
-
-    with _interrupt() as interrupted:
+        _begin(trainer, recipe, compute, state)
+        watch(Progress(0, steps, 0, {}, _metrics(state.entries[-1])))
+    record = Record(run, state.entries, state.done) if compute.first else None
+    if record:
+        record.write()
+    with _interrupt() as interrupted, closing(record) if record else nullcontext():
         begun = time.monotonic()
         while not state.finished:
             epoch, index = divmod(state.done, trainer.steps_per_epoch)
-            trainer.network.train()
-            stop = torch.tensor(float(interrupted.is_set()), device=compute.device)
-            losses = compute.mean({**trainer.step(epoch, index), "stop": stop})
-            stopped = bool(losses.pop("stop"))  # Ctrl-C in any process stops all
-            for name, loss in losses.items():
-                state.totals[name] = state.totals.get(name, 0.0) + loss
-            state.done += 1
+            stopped = _step(trainer, compute, state, epoch, index, interrupted)
             last = index + 1 == trainer.steps_per_epoch
             means = {name: float(total) / (index + 1) for name, total in state.totals.items()}
             if bad := [name for name, mean in means.items() if not math.isfinite(mean)]:
@@ -174,30 +152,65 @@ def run_training(
             if last:
                 metrics = compute.on_first(lambda: dict(trainer.evaluate()))
                 assert metrics is not None
-                seconds = round(time.monotonic() - begun, 3)
+                where = {"epoch": epoch + 1, "step": state.done}
+                seconds = {"seconds": round(time.monotonic() - begun, 3)}
                 begun, state.totals = time.monotonic(), {}
-                where = {"epoch": epoch + 1, "step": state.done, "seconds": seconds}
-                state.entries.append({"event": "epoch", **where, **means, **metrics})
+                state.entries.append({"event": "epoch", **where, **seconds, **means, **metrics})
                 early = _keep_best(trainer, state, metrics, epoch + 1)
                 state.finished = early or state.done == steps
                 if state.finished:
                     _finish(trainer, state, run, compute, early)
-            saved = last or stopped or interrupted.is_set()
-            if compute.world > 1:
-                saved = last or stopped
+            alone = compute.world == 1  # else all must stop at the same step
+            saved = last or stopped or (alone and interrupted.is_set())
             if saved:
                 _save(trainer, run, compute, state)
             watch(Progress(state.done, steps, epoch + 1, means, metrics))
-            if last and compute.first:
-                _write_log(run, state.entries)
-                pictures.draw(state.entries, state.finished)
-            if compute.world == 1:
+            if last and record:
+                record.write(state.finished)
+            if alone:
                 stopped = interrupted.is_set()
             if stopped and not state.finished:
                 if not saved:  # Ctrl-C came after the line above
                     _save(trainer, run, compute, state)
                 return False
     return True
+
+
+def _begin(trainer: Trainer, recipe: Recipe, compute: Compute, state: _State) -> None:
+    start = {
+        "event": "start",
+        "recipe": recipe.to_json(),
+        "device": compute.device.type,
+        "processes": compute.world,
+        "precision": compute.precision,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+    before = compute.on_first(lambda: dict(trainer.evaluate()))
+    state.entries += [start, {"event": "epoch", "epoch": 0, "step": 0, **before}]
+
+
+def _metrics(entry: Mapping[str, Any]) -> dict[str, float]:
+    return {name: entry[name] for name in entry if name not in ("event", "epoch", "step")}
+
+
+def _step(
+    trainer: Trainer,
+    compute: Compute,
+    state: _State,
+    epoch: int,
+    index: int,
+    interrupted: threading.Event,
+) -> bool:
+    """One step of the trainer; True when Ctrl-C came to any of the processes."""
+    trainer.network.train()
+    stop = torch.tensor(float(interrupted.is_set()), device=compute.device)
+    losses = compute.mean({**trainer.step(epoch, index), "stop": stop})
+    stopped = bool(losses.pop("stop"))
+    for name, loss in losses.items():
+        state.totals[name] = state.totals.get(name, 0.0) + loss
+    state.done += 1
+    return stopped
 
 
 def _keep_best(trainer: Trainer, state: _State, metrics: Mapping[str, float], epoch: int) -> bool:
@@ -278,24 +291,6 @@ def _restore(trainer: Trainer, run: Run, compute: Compute, state: _State) -> Non
     trainer.temperature = saved["temperature"]
     state.done, state.totals = saved["step"], dict(saved["totals"])
     state.entries = json.loads(saved["log"])
-
-
-def _write_log(run: Run, entries: list[dict[str, Any]]) -> None:
-    write_bytes(run.log, "".join(json.dumps(entry) + "\n" for entry in entries).encode())
-
-
-class _Pictures:
-    """Draws curve.png, but not so often that it costs time."""
-
-    def __init__(self, run: Run) -> None:
-        self._path = run.path / "curve.png"
-        self._drawn = -math.inf
-
-    def draw(self, entries: list[dict[str, Any]], finished: bool) -> None:
-        """After an epoch."""
-        if finished or time.monotonic() - self._drawn > _SECONDS_BETWEEN_PICTURES:
-            draw_curve(entries, self._path)
-            self._drawn = time.monotonic()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ RUN/
   checkpoint.pt    weights, optimisers, random state and position; the last good one
   log.jsonl        one JSON line per event: start, epoch, end
   curve.png        loss and metric over the epochs
+  tensorboard/     the same for TensorBoard, where that is installed
   confusion.png    which test digit was taken for which, at the end; classifiers
 """
 
