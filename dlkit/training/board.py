@@ -27,7 +27,7 @@ class Board:
 
     def add(self, entry: Mapping[str, Any]) -> None:
         """An entry of the log: its numbers over the steps."""
-        if self._writer is None:
+        if self._writer is None or "step" not in entry:
             return
         for name, value in entry.items():
             if name not in _NOT_CURVES and isinstance(value, int | float):
