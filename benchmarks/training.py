@@ -4,9 +4,9 @@
 
 The article's (Dive into Deep Learning, 7.6, `train_ch6`): a DataLoader over torchvision's MNIST
 with ToTensor, four workers as its `get_dataloader_workers` says, and loss and accuracy summed after
-each batch. The same network, optimiser and batch size for all, in one process, turns taken. Counted are
-digits a second of an epoch's steps, without its first ones and without evaluation. The row with no
-workers is the article's loop at its best where processors are few.
+each batch. The same network, optimiser and batch size for all, in one process, turns taken. Counted
+are digits a second of an epoch's steps, without its first ones and without evaluation. The row with
+no workers is the article's loop at its best where processors are few.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 from torch.nn import functional as F
 
@@ -24,9 +25,13 @@ from dlkit.training.confidence import expected_calibration_error, fit_temperatur
 from dlkit.training.data.augment import NORMALS, UNIFORMS, Warp
 from dlkit.training.data.batches import Batches
 from dlkit.training.data.digits import load_digits
+from dlkit.training.data.distort import UNIFORMS as DISTORT_UNIFORMS
+from dlkit.training.data.distort import Distort
+from dlkit.training.data.outliers import outliers
 from dlkit.training.loop import Progress
 from dlkit.training.pixels import PixelClassifier
-from dlkit.training.recipe import load_recipe
+from dlkit.training.recipe import RECIPES, load_recipe
+from dlkit.training.rehearsal import rehearse
 from dlkit.training.run import Run
 from dlkit.training.start import train
 from dlkit.training.trainers.classify import ClassifyRecipe, ClassifyTrainer
@@ -253,3 +258,85 @@ def test_a_dark_digit_on_white_is_as_good_as_mnist() -> None:
     assert torch.allclose(one, other, atol=1e-5)
     assert torch.allclose(one, raw)
     assert np.allclose(one.sum(1), 1, atol=1e-5)
+
+
+def test_outliers_are_trained_towards_equal_probabilities(few: str) -> None:
+    recipe = modern(outliers=0.2, mixup=0.0)
+    batches = Batches(recipe, load_digits(few))
+    images, labels = batches.images, batches.labels
+    assert len(images) == round(550 / 0.8)
+    assert int((labels == -1).sum()) == len(images) - 550
+    batch = batches.batch(0, 0)
+    targets = batch(slice(0, len(batch)))[1]
+    even = (targets == 0.1).all(1)
+    assert 5 <= int(even.sum()) <= 25
+    assert torch.equal(targets[~even].sum(1), torch.ones(int((~even).sum())))
+    again = outliers(40, 3, load_digits(few).train_images.numpy())
+    assert (again == outliers(40, 3, load_digits(few).train_images.numpy())).all()
+    assert len({picture.tobytes() for picture in again}) > 35
+
+
+def test_distortions_change_their_share_and_leave_the_rest() -> None:
+    images = load_digits("mnist-mini").train_images[:1000].float()
+    uniform = torch.rand(1000, DISTORT_UNIFORMS, generator=torch.Generator().manual_seed(0))
+    distorted = Distort(0.5, images.device)(images, uniform)
+    assert float(distorted.min()) >= 0
+    assert float(distorted.max()) <= 255
+    same = (distorted == images).flatten(1).all(1)
+    assert torch.equal(same | (uniform[:, 0] < 0.5), torch.ones(1000, dtype=torch.bool))
+    assert 480 < int((~same).sum()) < 540
+
+
+def test_any_part_of_a_batch_is_that_part_of_the_whole(few: str) -> None:
+    """What several processes rely on."""
+    batches = Batches(modern(distortions=0.5, outliers=0.1), load_digits(few))
+    batch = batches.batch(2, 1)
+    pixels, targets = batch(slice(0, len(batch)))
+    part_pixels, part_targets = batches.batch(2, 1)(slice(10, 25))
+    assert torch.allclose(part_pixels, pixels[10:25], atol=1e-3)
+    assert torch.equal(part_targets, targets[10:25])
+
+
+def test_tensorboard_gets_the_curves(few: str, tmp_path: Path) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.step == 13:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    recipe = modern(network=load_recipe("lenet_relu").network)
+    train(recipe, tmp_path / "run", data=few, watch=interrupt)
+    train(recipe, tmp_path / "run", data=few, resume=True)
+    found = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert {"loss", "val_loss", "val_accuracy", "test_accuracy"} <= set(found.Tags()["scalars"])
+    assert [event.step for event in found.Scalars("val_loss")] == [0, 9, 18]
+
+
+def test_dry_run_tells_and_leaves_nothing(few: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "dlkit", "train", "lenet", "--dry-run", "--data", few],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    for said in ("6 x 28 x 28", "61,706 parameters", "30 steps of", "MB of memory"):
+        assert said in done.stdout, done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_rehearsal_counts_as_papers_do() -> None:
+    found = rehearse(replace(load_recipe("lenet"), epochs=1), "mnist-mini", Hardware("cpu"))  # type: ignore[call-arg]
+    assert found.parameters == sum(layer.parameters for layer in found.layers) == 61_706
+    assert found.mmacs == pytest.approx(0.4165, abs=0.001)  # LeNet-5's well-known 416,520
+    assert found.seconds >= found.steps * found.seconds_a_step > 0
+
+
+def test_recipes_are_listed() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "dlkit", "train", "--list"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in RECIPES.names())
