@@ -254,8 +254,10 @@ def test_a_dark_digit_on_white_is_as_good_as_mnist() -> None:
     digits = load_digits("mnist-mini").test_images[:50]
     with torch.inference_mode():
         one, other = model(digits), model(255 - digits)
+        grey = model((digits.float() * 0.4 + 140).round().byte())
         raw = F.softmax(model.logits(digits) / 2, 1)
     assert torch.allclose(one, other, atol=1e-5)
+    assert torch.allclose(one, grey, atol=0.01)
     assert torch.allclose(one, raw)
     assert np.allclose(one.sum(1), 1, atol=1e-5)
 

@@ -61,7 +61,7 @@ def export_run(
     recipe = run.load_recipe()
     name = path.resolve().name
     checkpoint = run.load_checkpoint()
-    pixels = {"temperature": run.load_temperature(), "polarity": True}
+    pixels = {"temperature": run.load_temperature(), "levels": True}
     graph, spec = trace(recipe, run.load_network(), name, precision, pixels)
     origin: dict[str, Any] = {
         "run": name,
@@ -100,7 +100,7 @@ def trace(
 
     Args:
         precision: that ``lower`` will give it: it decides the opset.
-        pixels: what ``wrap`` takes beside the network: a classifier's temperature and polarity.
+        pixels: what ``wrap`` takes beside the network: a classifier's temperature and levels.
     """
     task = recipe.task
     model = wrap(task, network.eval(), recipe.network, **pixels).eval()

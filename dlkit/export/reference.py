@@ -102,8 +102,8 @@ def pixels_of(bundle: Bundle) -> Mapping[str, Any]:
     """What ``wrap`` takes beside the network so that it computes what the bundle does."""
     if bundle.spec.task != "recognize":
         return {}
-    found = bundle.origin.get("pixels", {"polarity": False})  # exported before there was more
-    return {name: found[name] for name in ("temperature", "polarity") if name in found}
+    found = bundle.origin.get("pixels", {"levels": False})  # exported before there was more
+    return {name: found[name] for name in ("temperature", "levels") if name in found}
 
 
 def torch_reference(

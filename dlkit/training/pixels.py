@@ -16,21 +16,22 @@ from torch.nn import functional as F
 MNIST_MEAN = 0.1307
 MNIST_STD = 0.3081
 DIGIT_SIZE = 28
+_LEAST_RANGE = 1 / 16  # between darkest and brightest: below it there is nothing but noise
 _BRIGHT = 0.5  # no MNIST digit has a mean above 0.41
 
 
 class PixelClassifier(nn.Module):
     """uint8 digits in, class probabilities out.
 
-    Polarity does not matter: a picture that is bright on average is inverted, so that a dark digit
-    on white is a bright one on black.
+    Light and polarity do not matter: a picture's levels are stretched to the full range, and one
+    that is bright on average is inverted, so that a dark digit on grey is a bright one on black.
 
     Args:
         network: gives logits.
         image_size: height and width that it takes, in pixels.
         temperature: what its logits are divided by before the softmax (Guo et al., arXiv
             1706.04599): above 1 where it is too sure. Fitted at the end of training.
-        polarity: off for bundles of the first dlkit, which took bright digits on black alone.
+        levels: off for bundles of the first dlkit, which took bright digits on black alone.
     """
 
     temperature: Tensor
@@ -40,12 +41,12 @@ class PixelClassifier(nn.Module):
         network: nn.Module,
         image_size: int,
         temperature: float = 1.0,
-        polarity: bool = True,
+        levels: bool = True,
     ) -> None:
         super().__init__()
         self.network = network
         self.image_size = image_size
-        self.polarity = polarity
+        self.levels = levels
         self.register_buffer("temperature", torch.tensor(temperature))
 
     def logits(self, pixels: Tensor) -> Tensor:
@@ -59,7 +60,9 @@ class PixelClassifier(nn.Module):
             float32 (N, 1, image_size, image_size).
         """
         x = pixels.to(torch.float32) / 255
-        if self.polarity:
+        if self.levels:
+            darkest, brightest = x.amin((1, 2), keepdim=True), x.amax((1, 2), keepdim=True)
+            x = (x - darkest) / (brightest - darkest).clamp(min=_LEAST_RANGE)
             flip = (x.mean((1, 2), keepdim=True) > _BRIGHT).to(torch.float32)
             x = x + flip * (1 - 2 * x)
         x = ((x - MNIST_MEAN) / MNIST_STD).unsqueeze(1)
@@ -90,9 +93,9 @@ def wrap(
     network: nn.Module,
     config: Any,
     temperature: float = 1.0,
-    polarity: bool = True,
+    levels: bool = True,
 ) -> PixelClassifier | PixelDenoiser:
     """The wrapper of a task around a network with the architecture's config."""
     if task == "recognize":
-        return PixelClassifier(network, config.image_size, temperature, polarity)
+        return PixelClassifier(network, config.image_size, temperature, levels)
     return PixelDenoiser(network)

@@ -99,18 +99,18 @@ def _impulse_noise(images: Tensor, amounts: _Amounts) -> Tensor:
 
 
 def _shot_noise(images: Tensor, amounts: _Amounts) -> Tensor:
-    return images + (images + 20).sqrt() * amounts.between(0, 1, 7) * amounts.field("white")
+    return images + (images + 20).sqrt() * amounts.between(0, 1, 9) * amounts.field("white")
 
 
 def _blur(images: Tensor, amounts: _Amounts) -> Tensor:
     narrow = _smoothed(images, 0.8)
-    wide = _smoothed(images, 1.8)
+    wide = _smoothed(images, 2.4)
     return torch.lerp(narrow, wide, amounts[0])
 
 
 def _motion_blur(images: Tensor, amounts: _Amounts) -> Tensor:
     reach = torch.linspace(-1, 1, 7, device=images.device)
-    angle, far = amounts[0] * math.pi, amounts.between(1, 1, 4) * (2 / _SIDE)
+    angle, far = amounts[0] * math.pi, amounts.between(1, 1, 6) * (2 / _SIDE)
     moved = torch.zeros_like(images)
     grid = F.affine_grid(
         torch.eye(2, 3, device=images.device).expand(len(images), 2, 3),
@@ -124,7 +124,7 @@ def _motion_blur(images: Tensor, amounts: _Amounts) -> Tensor:
 
 
 def _contrast(images: Tensor, amounts: _Amounts) -> Tensor:
-    share = amounts.between(0, 0.2, 1.0)
+    share = amounts.between(0, 0.1, 1.0)
     return images * share + 255 * (1 - share) * amounts[1]
 
 
@@ -151,7 +151,7 @@ def _inverted_band(images: Tensor, amounts: _Amounts) -> Tensor:
     line = torch.arange(_SIDE, device=images.device)
     line = torch.where(amounts[0] < 0.5, line[:, None], line)
     first = amounts.between(1, -6, 24)
-    hit = (line >= first) & (line < first + amounts.between(2, 3, 12))
+    hit = (line >= first) & (line < first + amounts.between(2, 3, 16))
     return torch.where(hit, 255 - images, images)
 
 

@@ -12,5 +12,5 @@ RECIPE = replace(
     **MODERN,
     about="LeNet with ReLU and batch normalisation on deformed digits; two minutes on two cores",
     network=replace(FULL.network, activation="relu", pooling="max", batch_norm=True, width=2.0),
-    epochs=30,
+    epochs=20,
 )
