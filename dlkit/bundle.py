@@ -108,19 +108,23 @@ class Bundle:
         bundle._write_json()
         return bundle
 
-    def uncertified(self, sha256: str) -> str | None:
+    def uncertified(self, sha256: str, backend: str | None = None) -> str | None:
         """Why a file of the bundle counts as not verified, with the mend; None when it is.
 
         Args:
             sha256: hash of model.onnx, or of the engine that is run.
+            backend: one that computes in other types than the file has: it needs a row of its own.
         """
         mend = f"Measure it: dlkit verify {self.path}"
         if not self.certificate:
             return f"{self.path} has no certificate: nobody measured that it computes right. {mend}"
-        measured = self.certificate.get("measured", [])
-        hashes = {row.get("sha256") for row in measured if isinstance(row, dict)}
+        measured = [row for row in self.certificate.get("measured", []) if isinstance(row, dict)]
+        hashes = {row.get("sha256") for row in measured}
         if self.certificate.get("onnx_sha256") != self.sha256 or sha256 not in hashes:
             return f"{self.path}: the certificate is for other files than the one that runs. {mend}"
+        rows = [row for row in measured if row.get("backend") == backend and row.get("within")]
+        if backend is not None and not any(row.get("sha256") == sha256 for row in rows):
+            return f"{self.path}: its certificate does not cover {backend}. {mend}"
         return None
 
     def _write_json(self) -> None:

@@ -18,7 +18,7 @@ Pixels: TypeAlias = NDArray[np.uint8]
 Image: TypeAlias = NDArray[Any]  # uint8 or uint16
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm"})
-MAX_PIXELS = 64 * 1024 * 1024  # 8192 x 8192: about 4 GiB of activations in the shipped denoiser
+MAX_PIXELS = 256 * 1024 * 1024  # 16384 x 16384: 768 MiB in colour, before anything is computed
 
 # A uint16 value v stands for the same brightness as the uint8 value v / 257 (65535 = 255 * 257).
 _UINT16_PER_UINT8 = 257

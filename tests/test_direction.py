@@ -16,6 +16,7 @@ INFERENCE = {"onnxruntime", "openvino"}
 TRAINING = {
     "torch",
     "torchvision",
+    "torchmetrics",
     "lightning_fabric",
     "skimage",
     "matplotlib",

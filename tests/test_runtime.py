@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,11 +22,14 @@ import dlkit
 from dlkit import images
 from dlkit.bundle import Bundle, shipped
 from dlkit.errors import BackendError, BundleError, InputError, UsageError
+from dlkit.export.verify import TOLERANCES
+from dlkit.runtime import strips
+from dlkit.runtime.backends import openvino
 from dlkit.runtime.backends.onnxruntime import OnnxRuntimeSession
 from dlkit.runtime.device import no_cuda
 from dlkit.runtime.model import TASKS
 from dlkit.runtime.pipeline import Result, Runner
-from dlkit.runtime.session import BACKENDS, Opened, Session, open_session
+from dlkit.runtime.session import Opened, Session, open_session, own_arithmetic, runnable
 from dlkit.runtime.tasks.recognize import Recognizer
 
 
@@ -161,18 +165,48 @@ def test_onnxruntime_that_falls_back_in_silence_is_refused(
     assert capfd.readouterr().out == ""
 
 
-@pytest.mark.parametrize(
-    "backend", [name for name in BACKENDS.names() if "cpu" in BACKENDS.load(name).DEVICES]
-)
 @pytest.mark.parametrize("name", shipped())
-def test_every_backend_gives_the_same(name: str, backend: str) -> None:
+def test_every_backend_gives_the_same(name: str) -> None:
     bundle = Bundle.open(name)
     pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64), dtype=np.uint8)
     if bundle.spec.task == "recognize":
         pixels = pixels[:, :28, :28].copy()
-    one = open_session(bundle, backend, "cpu").session(pixels)
-    other = open_session(bundle, "onnxruntime", "cpu").session(pixels)
-    assert np.abs(one.astype(float) - other.astype(float)).max() <= 1
+    expected = open_session(bundle, "onnxruntime", "cpu").session(pixels).astype(float)
+    for backend, device in runnable(bundle):
+        got = open_session(bundle, backend, device).session(pixels)
+        tolerance = TOLERANCES[bundle.spec.task, own_arithmetic(backend) or bundle.spec.precision]
+        assert np.abs(got - expected).max() <= max(1, tolerance.largest), backend
+        assert np.abs(got - expected).mean() <= tolerance.mean, backend
+
+
+def test_bfloat16_is_taken_where_the_processor_has_it_and_the_certificate_says_it_is_fine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(Bundle.open("mmwave").path, tmp_path / "copy")
+    bundle = Bundle.open(tmp_path / "copy")
+    measured = [row for row in bundle.certificate["measured"] if row["backend"] == "openvino"]
+    bf16 = {**measured[0], "backend": "openvino_bf16", "precision": "bf16"}
+
+    def chosen(row: dict[str, object]) -> str:
+        certificate = {**bundle.certificate, "measured": [*measured, row]}
+        return open_session(bundle.with_certificate(certificate), device="cpu").session.backend
+
+    monkeypatch.setattr(openvino, "capabilities", lambda: ["FP32", "BF16"])
+    assert chosen(bf16) == "openvino_bf16"
+    assert chosen({**bf16, "within": False}) == "onnxruntime"
+    assert chosen(measured[0]) == "onnxruntime"
+    assert "does not cover openvino_bf16" in str(
+        bundle.with_certificate({**bundle.certificate, "measured": measured}).uncertified(
+            bundle.sha256, "openvino_bf16"
+        )
+    )
+    certificate = {**bundle.certificate, "measured": [*measured, bf16]}
+    monkeypatch.setattr(openvino, "capabilities", lambda: ["FP32"])
+    opened = open_session(bundle.with_certificate(certificate), device="cpu")
+    assert opened.session.backend == "onnxruntime"
+    assert "no bfloat16" in opened.passed_over["openvino_bf16 on cpu"]
+    with pytest.raises(BackendError, match="no bfloat16"):
+        open_session(bundle, "openvino_bf16", "cpu")
 
 
 def test_shapes_that_repeat_change_nothing() -> None:
@@ -277,6 +311,37 @@ def test_a_batch_too_large_for_the_memory_is_halved_and_stays_so() -> None:
     assert all(result.error is None for result in results)
     assert runner.batch <= 3
     assert max(fails.sizes) <= 3
+
+
+@pytest.mark.parametrize("width", [1024, 1040, 2000, 4096])
+def test_strips_cover_every_column_once_and_stay_small(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strips, "MOST_PIXELS", 64 * 1024)
+    batch = np.random.default_rng(0).integers(0, 256, (1, 64, width), np.uint8)
+    seen = []
+
+    def call(part: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> object:
+        seen.append(part.shape)
+        return 255 - part
+
+    got = strips.in_strips(call, batch, 16)  # type: ignore[arg-type]
+    assert np.array_equal(got, 255 - batch)
+    assert all(shape[:2] == (1, 64) and shape[2] % 16 == 0 for shape in seen)
+    assert max(shape[2] for shape in seen) <= 1024
+    assert len(seen) == (1 if width == 1024 else -(-(width - 256) // 768))
+
+
+def test_a_wide_scan_in_strips_is_nearly_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dlkit.training.data.mmwave import simulate
+
+    scan = np.hstack([simulate(seed, (336, 480)).noisy for seed in range(3)])
+    model = dlkit.load("mmwave", backend="onnxruntime")
+    whole = model.denoise([scan])[0].astype(int)
+    monkeypatch.setattr(strips, "MOST_PIXELS", 336 * 512)
+    in_strips = model.denoise([scan])[0].astype(int)
+    assert in_strips.shape == scan.shape
+    assert 0 < np.abs(in_strips - whole).mean() < 4
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

@@ -59,7 +59,7 @@ def load_model(
     """
     from dlkit.errors import BundleError
     from dlkit.runtime.model import TASKS, load
-    from dlkit.runtime.session import cpu_count
+    from dlkit.runtime.session import cpu_count, own_arithmetic
 
     batches = TASKS.load(task).BATCH
     threads = workers or cpu_count()
@@ -79,7 +79,8 @@ def load_model(
     for reason, names in reasons.items():
         line = f"  not {', '.join(names)}: {escape(reason)}"
         console.print(line, style="dim", highlight=False, soft_wrap=True)
-    if reason := model.bundle.uncertified(session.sha256):
+    other = session.backend if own_arithmetic(session.backend) else None
+    if reason := model.bundle.uncertified(session.sha256, other):
         if require_certificate:
             raise BundleError(reason)
         console.print(f"warning: {escape(reason)}", style="yellow", highlight=False, soft_wrap=True)

@@ -13,7 +13,7 @@ Inputs = Annotated[
 ]
 Backend = Annotated[
     str,
-    typer.Option(help="onnxruntime, openvino, or auto: the first that runs here."),
+    typer.Option(help="A backend; auto is the fastest that runs here. dlkit doctor lists them."),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto.")]
 Workers = Annotated[

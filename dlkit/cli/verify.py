@@ -78,7 +78,9 @@ def command(
     _show(opened, result, console)
     certify(opened, result)
     if not result.within:
-        bad = ", ".join(way.backend for way in result.ways if not way.within)
+        own = opened.spec.precision
+        wrong = [way.backend for way in result.ways if not way.within and way.precision == own]
+        bad = ", ".join(wrong)
         half = opened.spec.precision in ("fp16", "bf16")
         mend = f"dlkit verify {opened.path} --bisect" if half else "dlkit export --precision fp32"
         raise VerifyError(
@@ -91,18 +93,20 @@ def _show(bundle: Bundle, result: Verification, console: Console) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    agreement = "agreement" if bundle.spec.task == "recognize" else "dB to it"
+    agreement = "same" if bundle.spec.task == "recognize" else "dB to it"
     table = Table(
-        "backend", "device", "largest", "mean", agreement, *result.reference_metrics, "verdict",
+        "backend", "on", "in", "largest", "mean", agreement,
+        *result.reference_metrics, "verdict",
         box=SIMPLE_HEAD, padding=(0, 1, 0, 0),
     )  # fmt: skip
     table.add_row(
-        "reference", "cpu", "", "", "", *map(_number, result.reference_metrics.values()), ""
+        "reference", "cpu", "", "", "", "", *map(_number, result.reference_metrics.values()), ""
     )
     for way in result.ways:
         table.add_row(
             way.backend,
             way.device,
+            way.precision,
             f"{way.largest:.3g}",
             f"{way.mean:.3g}",
             _number(way.agreement),
@@ -115,14 +119,14 @@ def _show(bundle: Bundle, result: Verification, console: Console) -> None:
         highlight=False,
     )
     console.print(table)
-    allowed = result.tolerance
     unit = "grey levels" if bundle.spec.task == "denoise" else "probability"
-    ssim = "" if allowed.ssim is None else f", ssim by {allowed.ssim:g}"
-    console.print(
-        f"allowed: {allowed.largest:g} largest and {allowed.mean:g} mean difference ({unit}), "
-        f"metrics lower by {allowed.loss:g}{ssim}",
-        highlight=False,
-    )
+    for precision, allowed in result.tolerances.items():
+        ssim = "" if allowed.ssim is None else f", ssim by {allowed.ssim:g}"
+        console.print(
+            f"allowed in {precision}: {allowed.largest:g} largest and {allowed.mean:g} mean "
+            f"difference ({unit}), metrics lower by {allowed.loss:g}{ssim}",
+            highlight=False,
+        )
 
 
 def _bisect(

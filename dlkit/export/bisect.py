@@ -215,7 +215,8 @@ class _Search:
         """Run a graph and compare."""
         self.tests += 1
         outputs = self.runner(graph, self.images.batches)
-        return compare(self.images, self.tolerance, self.expected, outputs, "rounded", "cpu", "")
+        way = ("rounded", "cpu", "", self.precision)
+        return compare(self.images, self.tolerance, self.expected, outputs, *way)
 
     def passes(self, keep: Collection[str]) -> bool:
         """Whether it is then within tolerance. A weight that float16 cannot hold is not."""

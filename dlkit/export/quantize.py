@@ -180,7 +180,7 @@ class _Search:
         graph = self.qdq.quantised([name for name in self.layers if name not in left])
         validation = replace(self.images.validation, score=self._score)
         ways = [
-            compare(validation, self.tolerance, self.expected, outputs, backend, "cpu", "")
+            compare(validation, self.tolerance, self.expected, outputs, backend, "cpu", "", "int8")
             for backend, outputs in self._outputs(graph, validation.batches).items()
         ]
         return Tried(left, graph, ways, all(map(self._accepts, ways)))

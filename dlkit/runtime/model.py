@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from numpy.typing import NDArray
@@ -36,6 +36,12 @@ class Model(ABC, Generic[Note, Answer]):
     @abstractmethod
     def prepare(self, image: images.Image) -> tuple[images.Pixels, Note]:
         """An image as the session takes it, (H, W) uint8, and what ``finish`` must know of it."""
+
+    def infer(
+        self, call: Callable[[NDArray[Any]], NDArray[Any]], batch: NDArray[Any]
+    ) -> NDArray[Any]:
+        """The session's output for a batch, by ``call``."""
+        return call(batch)
 
     @abstractmethod
     def finish(self, output: NDArray[Any], note: Note) -> Answer:

@@ -41,6 +41,10 @@ class Task(Protocol):
         """An image as the session takes it, and what the answer must know of it."""
         ...
 
+    def infer(self, call: Callable[[NDArray[Any]], NDArray[Any]], batch: NDArray[Any]) -> Any:
+        """The output for a batch, by ``call`` of the session."""
+        ...
+
     def finish_all(self, outputs: NDArray[Any], notes: Sequence[Any]) -> Sequence[Any]:
         """An answer, or the ``DlkitError`` in its place, for each row of an output."""
         ...
@@ -107,7 +111,7 @@ class Runner:
 
     def _run(self, group: list[tuple[Result, images.Pixels, Any]]) -> None:
         try:
-            outputs = self.call(np.stack([pixels for _, pixels, _ in group]))
+            outputs = self.task.infer(self.call, np.stack([pixels for _, pixels, _ in group]))
             answers = self.task.finish_all(outputs, [note for _, _, note in group])
         except Exception as error:  # each backend has its own; none may cost the whole run
             if len(group) == 1:

@@ -22,9 +22,6 @@ class Session(Protocol):
     """A loaded model.
 
     It may have ``submit(batch)`` too, which begins to run a batch and gives something whose
-    ``result()`` is the output; the pipeline then keeps more than one batch on its way.
-
-    It may have ``submit(batch)`` too, which begins to run a batch and gives something whose
     ``result()`` is the output, so that the next batch can be given before the last one is done.
 
     Attributes:
@@ -51,7 +48,12 @@ class Backend(Protocol):
     """What a file in ``backends/`` provides, as module-level names."""
 
     DEVICES: tuple[str, ...]
-    """Kinds of device that it has code for."""
+    """Kinds of device that it has code for.
+
+    It may have ``ARITHMETIC`` too, one of ``PRECISIONS``: the type that it computes in when that is
+    not the graph's. Its answers are then verified by the tolerance of that type, in a row of their
+    own, and ``auto`` must ask the certificate for it.
+    """
 
     def preference(self, bundle: Bundle) -> int:
         """Its place in the order in which ``auto`` tries backends, lowest first, as measured."""
@@ -68,6 +70,11 @@ class Backend(Protocol):
             BackendError: the backend refuses.
         """
         ...
+
+
+def own_arithmetic(backend: str) -> str | None:
+    """The type that a backend computes in whatever the graph says; None: the graph's."""
+    return getattr(BACKENDS.load(backend), "ARITHMETIC", None)
 
 
 @dataclass(frozen=True)

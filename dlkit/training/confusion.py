@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from dlkit.atomic import atomic_path
 
 
-def confusion_matrix(answers: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """int64 (classes, classes): how often row was taken for column."""
-    return torch.bincount(labels * classes + answers, minlength=classes**2).view(classes, classes)
+def draw_confusion(counts: NDArray[np.int64], path: Path) -> None:
+    """A matrix as ``classification.confusion`` gives it, as PNG.
 
-
-def draw_confusion(matrix: Tensor, path: Path) -> None:
-    """Counts as PNG; only mistakes are coloured, or the right ones would outshine them."""
+    Only mistakes are coloured, or the right answers would outshine them.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MultipleLocator
 
-    counts = matrix.cpu().numpy()
     wrong = counts.astype(float)
     wrong[range(len(wrong)), range(len(wrong))] = 0
     figure = Figure(figsize=(5.2, 5.0), layout="constrained")

@@ -1,11 +1,11 @@
-"""OpenVINO, on the CPU."""
+"""OpenVINO, on the CPU, in the graph's own types."""
 
 from __future__ import annotations
 
 import importlib.util
 import threading
 from collections import Counter
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,13 @@ def unavailable(bundle: Bundle, device: str) -> str | None:
     return None
 
 
+def capabilities() -> list[str]:
+    """Types that OpenVINO computes fast in on this processor, e.g. ``BF16``."""
+    import openvino
+
+    return list(openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+
+
 class OpenVinoSession:
     """A model in OpenVINO.
 
@@ -43,6 +50,8 @@ class OpenVinoSession:
 
     backend = "openvino"
     concurrent = True  # each thread has its own infer requests
+    # The graph's types are the truth; OpenVINO would else pick bfloat16 by itself.
+    arithmetic: ClassVar[dict[str, str]] = {"EXECUTION_MODE_HINT": "ACCURACY"}
 
     def __init__(self, bundle: Bundle, device: str, threads: int, callers: int) -> None:
         import openvino
@@ -52,8 +61,7 @@ class OpenVinoSession:
         self._config = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": min(callers, threads),
-            # The graph's types are the truth; OpenVINO would else pick bfloat16 by itself.
-            "EXECUTION_MODE_HINT": "ACCURACY",
+            **self.arithmetic,
         }
         try:
             self._core = openvino.Core()

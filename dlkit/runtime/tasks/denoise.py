@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dlkit import images
 from dlkit.errors import InputError
+from dlkit.runtime import strips
 from dlkit.runtime.model import Model
 
 DEFAULT_BUNDLE = "mmwave"
@@ -39,6 +40,12 @@ class Denoiser(Model[images.Image, images.Image]):
     def prepare(self, image: images.Image) -> tuple[images.Pixels, images.Image]:
         """Grey, padded to the sizes that the network takes."""
         return images.pad(images.grey(image), self.bundle.spec.multiple_of), image
+
+    def infer(self, call: strips.Call, batch: NDArray[Any]) -> NDArray[Any]:
+        """A large scan in strips, where the network takes any width."""
+        if not isinstance(self.bundle.spec.input.shape[2], str):
+            return call(batch)
+        return strips.in_strips(call, batch, self.bundle.spec.multiple_of)
 
     def finish(self, output: NDArray[Any], note: images.Image) -> images.Image:
         """Cropped back, in the depth and channels that came."""

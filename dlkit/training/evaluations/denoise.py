@@ -43,6 +43,17 @@ SETTINGS = {
 
 # Pictures have so many columns, each so wide.
 _SHOWN, _COLUMN = 6, 150
+_COUNT, _SEED = 200, 10_000  # simulated pairs, and the first one's seed among held-out ones
+
+
+def method(model: Any) -> Callable[[Pixels], Pixels]:
+    """The answer of a loaded denoiser for one scan."""
+
+    def clean(scan: Pixels) -> Pixels:
+        (answer,) = model.answers([scan], 1)
+        return np.asarray(answer, np.uint8)
+
+    return clean
 
 
 def evaluate(methods: Mapping[str, Callable[[Pixels], Pixels]], request: Request) -> Report:
@@ -58,17 +69,18 @@ def evaluate(methods: Mapping[str, Callable[[Pixels], Pixels]], request: Request
     pairs = _pairs(request)
     rows: dict[str, tuple[Callable[[Pixels], Pixels], int]] = {}
     total = len(pairs.noisy)
-    for name, method in classical.FAST.items():
-        rows[name] = (method, total)
-    for name, method in classical.SLOW.items():
+    for name, run in classical.FAST.items():
+        rows[name] = (run, total)
+    for name, run in classical.SLOW.items():
         if request.slow:
-            rows[name] = (method, min(total, request.slow))
-    for name, method in methods.items():
-        rows[name] = (method, total)
+            rows[name] = (run, min(total, request.slow))
+    for name, run in methods.items():
+        rows[name] = (run, total)
     table, every = [], []
     shown: list[list[Pixels]] = [pairs.noisy[:_SHOWN]]
-    for name, (method, count) in rows.items():
-        cleaned = [method(noisy) for noisy in pairs.noisy[:count]]
+    for place, (name, (run, count)) in enumerate(rows.items()):
+        request.progress(place, len(rows), name)
+        cleaned = [run(noisy) for noisy in pairs.noisy[:count]]
         with ThreadPoolExecutor() as pool:
             found = list(pool.map(partial(_measure, pairs), range(count), cleaned))
         every += [{"method": name, **one} for one in found]
@@ -105,8 +117,9 @@ def sheet(rows: list[list[Pixels]], names: list[str]) -> Pixels:
 
 def _pairs(request: Request) -> Pairs:
     if request.data == SIMULATED:
-        first = HELD_OUT_SEED + request.seed
-        return simulate_pairs(range(first, first + request.count), REFERENCE_SIZE, bodies=True)
+        first = HELD_OUT_SEED + (_SEED if request.seed is None else request.seed)
+        seeds = range(first, first + (request.count or _COUNT))
+        return simulate_pairs(seeds, REFERENCE_SIZE, bodies=True)
     folder = Path(request.data)
     if not folder.is_dir():
         raise InputError(f"there is no folder '{folder}': give --data {SIMULATED} or a folder")

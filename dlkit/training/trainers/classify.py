@@ -14,14 +14,19 @@ from torch.nn import functional as F
 from dlkit.errors import UsageError
 from dlkit.plugins import unknown
 from dlkit.training.average import Average
+from dlkit.training.classification import (
+    confusion,
+    expected_calibration_error,
+    reliability,
+)
 from dlkit.training.compute import Compute
-from dlkit.training.confidence import expected_calibration_error, fit_temperature
-from dlkit.training.confusion import confusion_matrix, draw_confusion
+from dlkit.training.confusion import draw_confusion
 from dlkit.training.data.batches import Batches
 from dlkit.training.data.digits import load_digits
 from dlkit.training.loop import Trainer
 from dlkit.training.pixels import PixelClassifier
 from dlkit.training.recipe import ARCHITECTURES, Recipe
+from dlkit.training.temperature import fit_temperature
 
 _EVALUATION_BATCH = 500
 
@@ -161,12 +166,14 @@ class ClassifyTrainer(Trainer):
         held_out = self._logits(self.batches.validation_images)
         self.temperature = fit_temperature(held_out, self.batches.validation_labels)
         logits, labels = self._logits(self.digits.test_images), self.digits.test_labels
-        matrix = confusion_matrix(logits.argmax(1), labels, logits.shape[1])
+        answers = logits.argmax(1)
+        matrix = confusion(labels.cpu().numpy(), answers.cpu().numpy(), logits.shape[1])
         draw_confusion(matrix, folder / "confusion.png")
-        errors = [
-            expected_calibration_error(F.softmax(logits / temperature, dim=1), labels)
-            for temperature in (self.temperature, 1.0)
-        ]
+        right = (answers == labels).cpu().numpy()
+        errors = []
+        for temperature in (self.temperature, 1.0):
+            sure = F.softmax(logits / temperature, dim=1).amax(1).cpu().numpy()
+            errors.append(expected_calibration_error(reliability(sure, right)))
         return {
             "test_accuracy": _accuracy(logits, labels),
             "test_ece": errors[0],

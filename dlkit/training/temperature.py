@@ -1,4 +1,4 @@
-"""Probabilities that can be believed: a temperature, and how far they are off."""
+"""A temperature, so that probabilities can be believed (Guo et al., arXiv 1706.04599)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-BINS = 15  # Guo et al., arXiv 1706.04599
 _RANGE = (0.05, 20.0)  # beyond it the logits say nothing
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """The number to divide logits by so that their softmax is most likely (Guo et al.).
+    """The number to divide logits by so that their softmax is most likely.
 
     Args:
         logits: (N, classes), of data that was not trained on.
@@ -35,21 +34,3 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     with torch.enable_grad():
         optimizer.step(closure)
     return float(log_temperature.detach().exp().clamp(*_RANGE))
-
-
-def expected_calibration_error(probabilities: Tensor, labels: Tensor) -> float:
-    """Mean distance of confidence and accuracy over 15 bins of equal width, weighted by their size.
-
-    Args:
-        probabilities: (N, classes).
-        labels: int64 (N,).
-
-    Returns:
-        0 to 1.
-    """
-    confidence, answer = probabilities.max(1)
-    right = (answer == labels).to(torch.float64)
-    bins = (confidence * BINS).long().clamp(max=BINS - 1)
-    sums = torch.zeros(BINS, dtype=torch.float64, device=labels.device)
-    gap = sums.index_add(0, bins, right - confidence.to(torch.float64))
-    return float(gap.abs().sum() / len(labels))
