@@ -23,8 +23,8 @@ from dlkit.training.recipe import load_recipe
 from dlkit.training.summary import summarise
 
 RECIPES = (
-    "mlp", "lenet", "mlp_plus", "lenet_plus", "lenet_relu", "vgg_small", "resnet_small",
-    "alexnet_small", "googlenet_small", "digits", "best",
+    "fast", "mlp", "lenet", "lenet_relu", "mlp_plus", "lenet_plus", "vgg_small", "resnet_small",
+    "digits", "alexnet_small", "googlenet_small", "best",
 )  # fmt: skip
 
 
