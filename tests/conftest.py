@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from dlkit.bundle import Bundle
 from dlkit.export.onnx import export_run
@@ -42,6 +43,11 @@ def untrained_run(folder: Path, recipe_name: str, seed: int = 7) -> Path:
     recipe = replace(load_recipe(recipe_name), seed=seed)
     torch.manual_seed(recipe.seed)
     network = ARCHITECTURES.load(recipe.architecture).build(recipe.network)
+    for module in network.modules():  # fresh ones would do nothing
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.running_mean, module.running_var = (
+                0.1 * torch.randn(module.num_features), 0.5 + torch.rand(module.num_features)
+            )  # fmt: skip
     run = Run(folder / recipe_name)
     run.save_recipe(recipe)
     run.save_checkpoint({"network": network.state_dict()})
