@@ -109,10 +109,11 @@ def test_seed_decides_everything(few: str, tmp_path: Path) -> None:
 def test_two_processes_give_the_curve_of_one(few: str, tmp_path: Path) -> None:
     """By --devices and by torchrun; batches of 63 and a last one that is smaller do not halve."""
     settings = ["epochs=2", "batch_size=63", "elastic=1", "rotate=10", "mixup=0.2"]
+    assert train(load_recipe("lenet_relu").with_settings(settings), tmp_path / "one", data=few)
     command = ["dlkit", "train", "lenet_relu", "--data", few]
     command += [part for setting in settings for part in ("--set", setting)]
     torchrun = ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29713", "-m"]
-    ways = {"one": command, "devices": [*command, "--devices", "2"], "torchrun": torchrun + command}
+    ways = {"devices": [*command, "--devices", "2"], "torchrun": torchrun + command}
     for name, arguments in ways.items():
         done = subprocess.run(
             [sys.executable, "-m", *arguments, "--out", str(tmp_path / name)],
@@ -123,7 +124,8 @@ def test_two_processes_give_the_curve_of_one(few: str, tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout.count(str(tmp_path / name)) == 1  # one of them speaks
-    logs = {name: log(tmp_path / name) for name in ways}
+        assert done.stderr.count("test accuracy") == 1
+    logs = {name: log(tmp_path / name) for name in ("one", *ways)}
     assert logs["one"][0]["processes"] == 1
     assert logs["devices"][0]["processes"] == logs["torchrun"][0]["processes"] == 2
     for name in ("devices", "torchrun"):

@@ -146,9 +146,25 @@ def command(
             f"stopped and saved; go on with: dlkit train {recipe} --resume (same options)"
         )
         raise typer.Exit(130 if first else 0)  # a launcher kills all when a part of it fails
+    if first and (line := _end(target)):
+        console.print(line, highlight=False, soft_wrap=True)
     console.print(f"next: dlkit export {target}", style="dim")
     if first:
         typer.echo(target)
+
+
+def _end(run: Path) -> str:
+    """What the last line of the log says of the test data."""
+    import json
+
+    end = json.loads((run / "log.jsonl").read_text().splitlines()[-1])
+    if "test_accuracy" not in end:
+        return ""
+    epoch = f", of epoch {end['best_epoch']}" if "best_epoch" in end else ""
+    return (
+        f"test accuracy {end['test_accuracy']:.2%}{epoch}; expected calibration error "
+        f"{end['test_ece']:.2%} at temperature {end['temperature']:.2f}"
+    )
 
 
 def _numbers(values: object) -> str:

@@ -1,5 +1,7 @@
-"""ResNet-18 for two cores: 28 pixels, a stem that halves once, a quarter of the channels,
-``_modern``."""
+"""ResNet-18 for two cores: 28 pixels, a stem that halves once, a quarter of the channels.
+
+And all of ``_modern``.
+"""
 
 from __future__ import annotations
 
