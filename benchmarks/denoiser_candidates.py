@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from dlkit.training.architectures import denoiser, wgan
+from dlkit.training.compute import Hardware, open_compute
 from dlkit.training.data.pairs import HELD_OUT_SEED, load_pairs, simulate_pairs
 from dlkit.training.evaluation import evaluate_denoiser
 from dlkit.training.loop import Progress, run_training
@@ -31,6 +32,7 @@ from dlkit.training.trainers.paired import PairedRecipe, PairedTrainer
 
 SCAN = (1, 1, 688, 384)  # a scan, padded to a multiple of 16
 CPU = torch.device("cpu")
+COMPUTE = open_compute(Hardware("cpu"), bfloat16=True)
 
 
 class PlainUNet(denoiser.Denoiser):
@@ -155,7 +157,7 @@ def main() -> None:
             network = ARCHITECTURES.load(chosen.architecture).build(make)
         row = {"name": name, "parameters": sum(p.numel() for p in network.parameters()),
                "gflop": round(gflop(network), 2)}  # fmt: skip
-        trainer = PairedTrainer(chosen, "simulated", CPU, network)
+        trainer = PairedTrainer(chosen, "simulated", COMPUTE, network)
         run = Run(folder)
         run.save_recipe(chosen)
         started = time.monotonic()
@@ -164,7 +166,7 @@ def main() -> None:
             if now.metrics:
                 print(name, now.step, dict(now.losses), dict(now.metrics), flush=True)
 
-        if not run_training(trainer, chosen, run, CPU, run.checkpoint.exists(), say):
+        if not run_training(trainer, chosen, run, COMPUTE, run.checkpoint.exists(), say):
             raise SystemExit("stopped; the same command goes on")
         row["minutes"] = round((time.monotonic() - started) / 60, 1)
         row["simulated"] = evaluate_denoiser(trainer.model, held_out, 16, CPU)

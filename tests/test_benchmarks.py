@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ QUICK = ("--rounds", "1", "--only", "dlkit|plain|Async|alone")
         (("digits.py", "--count", "40", *QUICK), 4, "% right"),
         (("denoise.py", "--count", "3", *QUICK), 3, "Processor time an image"),
         (("inference.py", "mmwave", "--count", "2", "--rounds", "1"), 2, "+0.000"),
+        (("training.py", "--rounds", "1"), 3, "the article's loop"),
         (("memory.py", "--counts", "10,20", "--rounds", "1"), 2, "peak MB"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else None,
@@ -36,3 +38,20 @@ def test_a_table_with_every_contestant(arguments: tuple[str, ...], rows: int, se
     assert all(line.count("|") == table[0].count("|") for line in table)
     assert seen in done.stdout
     assert "processors" in done.stdout  # the machine is named below the table
+
+
+def test_accuracy_over_seeds_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        str(ROOT / "benchmarks" / "digit_accuracy.py"),
+        "--data",
+        "mnist-mini",
+    ]
+    command += ["--out", str(tmp_path), "--recipes", "mlp", "--set", "epochs=1", "--seeds"]
+    for seeds, trained in ((["0"], 1), (["0", "1"], 1)):
+        done = subprocess.run([*command, *seeds], capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("minutes\n") == trained  # a finished run is not trained again
+    found = json.loads((tmp_path / "accuracy.json").read_text())["recipes"]["mlp"]
+    assert set(found["seeds"]) == {"0", "1"}
+    assert found["test_accuracy"]["lowest"] <= found["test_accuracy"]["mean"]

@@ -17,6 +17,7 @@ from dlkit import images
 from dlkit.errors import BundleError, TrainingError, UsageError
 from dlkit.export.onnx import export_run
 from dlkit.export.weights import load_weights
+from dlkit.training.compute import Hardware, open_compute
 from dlkit.training.data.mmwave.folder import write_pairs
 from dlkit.training.loop import Progress
 from dlkit.training.recipe import load_recipe
@@ -26,7 +27,7 @@ from dlkit.training.start import train
 from dlkit.training.trainers.paired import PairedRecipe, PairedTrainer
 from dlkit.training.trainers.wgan import WganRecipe, WganTrainer
 
-CPU = torch.device("cpu")
+CPU = open_compute(Hardware("cpu"))
 
 
 def tiny(**changes: object) -> PairedRecipe:

@@ -13,7 +13,16 @@ ROOT = Path(__file__).parent.parent / "dlkit"
 BASE = {"errors", "plugins", "spec", "bundle", "engine", "atomic"}
 # part -> (parts of dlkit, other packages) that it may import; the standard library is free
 INFERENCE = {"onnxruntime", "openvino"}
-TRAINING = {"torch", "torchvision", "torchmetrics", "skimage", "matplotlib", "platformdirs", "bm3d"}
+TRAINING = {
+    "torch",
+    "torchvision",
+    "torchmetrics",
+    "lightning_fabric",
+    "skimage",
+    "matplotlib",
+    "platformdirs",
+    "bm3d",
+}
 ALLOWED = {
     "images": (BASE, {"numpy", "cv2"}),
     "idx": (BASE, {"numpy"}),

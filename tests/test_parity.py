@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from dlkit.bundle import Bundle, shipped
+from dlkit.export.reference import network_in
 from dlkit.export.verify import TOLERANCES
 from dlkit.runtime.session import open_session, runnable
 from dlkit.spec import PRECISIONS
+from dlkit.training.data.digits import load_digits
 from dlkit.training.pixels import wrap
 from dlkit.training.recipe import ARCHITECTURES, load_recipe
 from dlkit.training.run import Run
@@ -64,3 +66,18 @@ def test_files_name_no_path_of_this_machine(bundle_of: Callable[[str, str], Bund
         data = bundle.onnx.read_bytes()
         assert b".py" not in data
         assert b"name_scopes" in data
+
+
+@pytest.mark.parametrize("name", ["digits", "mlp_plus"])
+def test_a_bundle_alone_gives_its_network_back_though_the_exporter_folded_normalisations(
+    name: str, bundle_of: Callable[[str, str], Bundle]
+) -> None:
+    bundle = bundle_of(name, "fp32")
+    found = network_in(bundle)
+    assert found is not None
+    recipe, network = found
+    trained = Run(bundle.path.parent).load_network()
+    pixels = load_digits("mnist-mini").test_images[:20]
+    with torch.inference_mode():
+        one, other = (wrap("recognize", it, recipe.network)(pixels) for it in (network, trained))
+    assert torch.allclose(one, other, atol=1e-5)

@@ -21,7 +21,7 @@ from dlkit.errors import ExportError, UsageError, VerifyError
 from dlkit.export.held_out import Batch, HeldOut, Outputs, held_out
 from dlkit.export.onnx import lower, trace
 from dlkit.export.precision import lowered, module_of
-from dlkit.export.reference import find_network, torch_reference
+from dlkit.export.reference import find_network, pixels_of, torch_reference
 from dlkit.export.rounding import run_rounded
 from dlkit.export.verify import TOLERANCES, Difference, compare
 from dlkit.spec import ModelSpec
@@ -101,10 +101,11 @@ def bisect(
             "float32 weights: give --run RUN"
         )
     recipe, network, _ = found
-    graph, spec = trace(recipe, network, bundle.spec.name, precision)
+    pixels = pixels_of(bundle)
+    graph, spec = trace(recipe, network, bundle.spec.name, precision, pixels)
     full = bytes(ir.to_proto(graph).SerializeToString())
     images = held_out(spec, data, limit or IMAGES[spec.task])
-    expected = torch_reference(recipe, network)(images.batches)
+    expected = torch_reference(recipe, network, pixels)(images.batches)
     search = _Search(full, spec, images, expected, runner, progress)
     before = search.measure(bundle.onnx.read_bytes())
     if before.within:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 import logging
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import onnx
@@ -59,13 +60,15 @@ def export_run(
     run = Run(path)
     recipe = run.load_recipe()
     name = path.resolve().name
-    graph, spec = trace(recipe, run.load_network(), name, precision)
     checkpoint = run.load_checkpoint()
+    pixels = {"temperature": run.load_temperature(), "levels": True}
+    graph, spec = trace(recipe, run.load_network(), name, precision, pixels)
     origin: dict[str, Any] = {
         "run": name,
         "checkpoint_sha256": sha256(run.checkpoint),
         "recipe": recipe.to_json(),
         "dataset": checkpoint.get("dataset"),
+        **({"pixels": pixels} if recipe.task == "recognize" else {}),
         "kept_fp32": sorted(keep),
         "torch": torch.__version__,
         "onnx": onnx.__version__,
@@ -87,15 +90,20 @@ def default_bundle(run: Path, precision: str) -> Path:
 
 
 def trace(
-    recipe: Recipe, network: torch.nn.Module, name: str, precision: str
+    recipe: Recipe,
+    network: torch.nn.Module,
+    name: str,
+    precision: str,
+    pixels: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[ir.Model, ModelSpec]:
     """A network, with its pixel wrapper, as a float32 graph, and the spec that it will have.
 
     Args:
         precision: that ``lower`` will give it: it decides the opset.
+        pixels: what ``wrap`` takes beside the network: a classifier's temperature and levels.
     """
     task = recipe.task
-    model = wrap(task, network.eval(), recipe.network).eval()
+    model = wrap(task, network.eval(), recipe.network, **pixels).eval()
     batch = torch.export.Dim("n", min=1, max=_MAX_BATCH)
     multiple_of = 1
     labels: tuple[str, ...] = ()
@@ -103,14 +111,14 @@ def trace(
     dims: dict[int, Any] = {0: batch}
     if isinstance(model, PixelClassifier):
         # A batch of 2: with 1 the exporter may take the batch for a constant.
-        pixels = torch.zeros(2, DIGIT_SIZE, DIGIT_SIZE, dtype=torch.uint8)
+        example = torch.zeros(2, DIGIT_SIZE, DIGIT_SIZE, dtype=torch.uint8)
         shape = ("n", DIGIT_SIZE, DIGIT_SIZE)
         labels = tuple(str(label) for label in range(recipe.network.classes))
         output_shape: tuple[int | str, ...] = ("n", recipe.network.classes)
         output_dtype = "float32"
     else:
         multiple_of = int(ARCHITECTURES.load(recipe.architecture).MULTIPLE_OF)
-        pixels = torch.zeros(2, 6 * multiple_of, 8 * multiple_of, dtype=torch.uint8)
+        example = torch.zeros(2, 6 * multiple_of, 8 * multiple_of, dtype=torch.uint8)
         least, most = -(-_SMALLEST // multiple_of), _LARGEST // multiple_of
         for axis, letter in ((1, "h"), (2, "w")):
             dims[axis] = multiple_of * torch.export.Dim(letter, min=max(2, least), max=most)
@@ -126,7 +134,7 @@ def trace(
         labels=labels,
     )
     opset = OPSET_BFLOAT16 if precision == "bf16" else OPSET
-    return _trace(model, pixels, dims, spec, opset), spec
+    return _trace(model, example, dims, spec, opset), spec
 
 
 def lower(graph: ir.Model, name: str, precision: str, keep: Collection[str] = ()) -> bytes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -79,8 +80,8 @@ def _same_weights(one: Bundle, other: Bundle) -> bool:
 def network_in(bundle: Bundle) -> tuple[Recipe, torch.nn.Module] | None:
     """Recipe and network of a float32 bundle, from the weights that its graph holds by name.
 
-    None where it does not hold them all: in half precision, or where the exporter folded them
-    (batch normalisation into convolutions).
+    Batch normalisation that the exporter folded into the layer before it does nothing any more in
+    the network that is given back. None where weights are missing: in half precision.
     """
     if bundle.spec.precision != "fp32" or "recipe" not in bundle.origin:
         return None
@@ -89,7 +90,7 @@ def network_in(bundle: Bundle) -> tuple[Recipe, torch.nn.Module] | None:
         network = ARCHITECTURES.load(recipe.architecture).build(recipe.network).eval()
     except DlkitError:
         return None  # made by a dlkit that had other recipes
-    weights = weights_in(bundle)
+    weights = {**_folded(network), **weights_in(bundle)}
     wanted = network.state_dict()
     if any(name not in weights or weights[name].shape != wanted[name].shape for name in wanted):
         return None
@@ -97,9 +98,35 @@ def network_in(bundle: Bundle) -> tuple[Recipe, torch.nn.Module] | None:
     return recipe, network
 
 
-def torch_reference(recipe: Recipe, network: torch.nn.Module) -> Reference:
-    """Runs batches through the network with its pixel wrapper, in float32."""
-    model = wrap(recipe.task, network.eval(), recipe.network).eval()
+def _folded(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """State of every batch normalisation that passes on what it gets."""
+    state: dict[str, torch.Tensor] = {}
+    for name, module in network.named_modules():
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            one, zero = torch.ones(module.num_features), torch.zeros(module.num_features)
+            state[f"{name}.weight"], state[f"{name}.bias"] = (1 + module.eps) ** 0.5 * one, zero
+            state[f"{name}.running_mean"], state[f"{name}.running_var"] = zero, one
+            state[f"{name}.num_batches_tracked"] = torch.tensor(0)
+    return state
+
+
+def pixels_of(bundle: Bundle) -> Mapping[str, Any]:
+    """What ``wrap`` takes beside the network so that it computes what the bundle does."""
+    if bundle.spec.task != "recognize":
+        return {}
+    found = bundle.origin.get("pixels", {"levels": False})  # exported before there was more
+    return {name: found[name] for name in ("temperature", "levels") if name in found}
+
+
+def torch_reference(
+    recipe: Recipe, network: torch.nn.Module, pixels: Mapping[str, Any]
+) -> Reference:
+    """Runs batches through the network with its pixel wrapper, in float32.
+
+    Args:
+        pixels: as ``pixels_of`` gives it.
+    """
+    model = wrap(recipe.task, network.eval(), recipe.network, **pixels).eval()
 
     def run(batches: list[Batch]) -> Outputs:
         with torch.inference_mode():

@@ -15,7 +15,7 @@ import numpy as np
 from dlkit.bundle import Bundle
 from dlkit.errors import BackendError
 from dlkit.export.held_out import HeldOut, Outputs, held_out
-from dlkit.export.reference import find_network, torch_reference
+from dlkit.export.reference import find_network, pixels_of, torch_reference
 from dlkit.export.rounding import run_rounded
 from dlkit.runtime.device import gpu_name
 from dlkit.runtime.session import cpu_count, open_session, own_arithmetic, runnable
@@ -173,7 +173,7 @@ def verify(
     if found is not None:
         recipe, network, name = found
         say(name)
-        expected = torch_reference(recipe, network)(images.batches)
+        expected = torch_reference(recipe, network, pixels_of(bundle))(images.batches)
     else:
         name = " on ".join(ways[0])
         say(name)

@@ -1,8 +1,9 @@
 """The training loop: the same for every trainer.
 
-It counts steps, logs, saves checkpoints whole, stops cleanly on Ctrl-C and goes on from there to
-the same weights: everything that changes during training is in the checkpoint, and the order of
-the data depends on the seed and the epoch alone.
+It counts steps, logs, keeps the best weights, saves checkpoints whole, stops cleanly on Ctrl-C and
+goes on from there to the same weights: everything that changes during training is in the
+checkpoint, and the order of the data depends on the seed and the epoch alone. With several
+processes all compute and the first one writes.
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dlkit.atomic import write_bytes
 from dlkit.errors import TrainingError
-from dlkit.training.curve import draw_curve
+from dlkit.training.compute import Compute
 from dlkit.training.recipe import Recipe
+from dlkit.training.record import Record
 from dlkit.training.run import Run
 
 
@@ -37,6 +39,10 @@ class Trainer(ABC):
         epochs, steps_per_epoch: how long it takes.
         dataset: name of the data, for people.
         fingerprint: hash of the data, so that a run is resumed on what it began with.
+        monitor: metric of ``evaluate`` whose highest value marks the weights that are kept; None
+            keeps the last ones.
+        patience: epochs without a better ``monitor`` after which training ends; 0 never does.
+        temperature: of the exported graph's softmax.
     """
 
     network: nn.Module
@@ -44,14 +50,32 @@ class Trainer(ABC):
     steps_per_epoch: int
     dataset: str
     fingerprint: str
+    monitor: str | None = None
+    patience: int = 0
+    temperature: float = 1.0
 
     @abstractmethod
     def step(self, epoch: int, index: int) -> Mapping[str, Tensor]:
-        """Train on batch ``index`` of an epoch, both from 0; gives scalar losses, detached."""
+        """Train on batch ``index`` of an epoch, both from 0.
+
+        Returns:
+            Scalar losses, detached. Their means over the processes are those of the whole batch.
+        """
 
     @abstractmethod
     def evaluate(self) -> Mapping[str, float]:
-        """Metrics on data that is not trained on."""
+        """Metrics on data that is not trained on. Called in the first process alone."""
+
+    def finish(self, folder: Path) -> Mapping[str, float]:
+        """Called once, when ``network`` has its final weights, in the first process alone.
+
+        Args:
+            folder: for pictures.
+
+        Returns:
+            What the end of the log says.
+        """
+        return {}
 
     def start_from(self, weights: Mapping[str, Tensor]) -> None:
         """Begin with these weights of the network instead of fresh ones."""
@@ -80,8 +104,19 @@ class Progress:
 Watch = Callable[[Progress], None]
 
 
+@dataclass
+class _State:
+    """Where training is; all of it is in the checkpoint."""
+
+    done: int = 0
+    finished: bool = False
+    totals: dict[str, Any] = field(default_factory=dict)
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Any] | None = None  # value, epoch, first epoch with that value, network
+
+
 def run_training(
-    trainer: Trainer, recipe: Recipe, run: Run, device: torch.device, resume: bool, watch: Watch
+    trainer: Trainer, recipe: Recipe, run: Run, compute: Compute, resume: bool, watch: Watch
 ) -> bool:
     """Train from the start, or from the run's checkpoint, to the end of the recipe.
 
@@ -92,90 +127,146 @@ def run_training(
         TrainingError: a loss is NaN or infinite, the checkpoint does not fit, or the disk is full.
     """
     steps = trainer.epochs * trainer.steps_per_epoch
-    done = 0
-    totals: dict[str, Any] = {}
-    entries: list[dict[str, Any]] = []
+    state = _State()
     if resume:
-        done, totals, entries = _restore(trainer, run)
+        _restore(trainer, run, compute, state)
     else:
-        entries.append(
-            {
-                "event": "start",
-                "recipe": recipe.to_json(),
-                "device": str(device),
-                "torch": torch.__version__,
-                "python": platform.python_version(),
-            }
-        )
-        before = dict(trainer.evaluate())
-        entries.append({"event": "epoch", "epoch": 0, "step": 0, **before})
-        watch(Progress(0, steps, 0, {}, before))
-    _write_log(run, entries)
-
-    with _interrupt() as interrupted:
+        _begin(trainer, recipe, compute, state)
+        watch(Progress(0, steps, 0, {}, _metrics(state.entries[-1])))
+    record = Record(run, state.entries, state.done) if compute.first else None
+    if record:
+        record.write()
+    with _interrupt() as interrupted, closing(record) if record else nullcontext():
         begun = time.monotonic()
-        while done < steps:
-            epoch, index = divmod(done, trainer.steps_per_epoch)
-            trainer.network.train()
-            losses = trainer.step(epoch, index)
-            for name, loss in losses.items():
-                totals[name] = totals.get(name, 0.0) + loss.double().cpu()
-            done += 1
+        while not state.finished:
+            epoch, index = divmod(state.done, trainer.steps_per_epoch)
+            stopped = _step(trainer, compute, state, epoch, index, interrupted)
             last = index + 1 == trainer.steps_per_epoch
-            means = {name: float(total) / (index + 1) for name, total in totals.items()}
+            means = {name: float(total) / (index + 1) for name, total in state.totals.items()}
             if bad := [name for name, mean in means.items() if not math.isfinite(mean)]:
                 raise TrainingError(
-                    f"{bad[0]} became {means[bad[0]]} at step {done}: lower learning_rate, e.g. "
-                    "--set learning_rate=...; the last checkpoint is kept"
+                    f"{bad[0]} became {means[bad[0]]} at step {state.done}: lower learning_rate, "
+                    "e.g. --set learning_rate=...; the last checkpoint is kept"
                 )
             metrics: dict[str, float] | None = None
             if last:
-                metrics = dict(trainer.evaluate())
-                seconds = round(time.monotonic() - begun, 3)
-                begun, totals = time.monotonic(), {}
-                entries.append(
-                    {
-                        "event": "epoch",
-                        "epoch": epoch + 1,
-                        "step": done,
-                        "seconds": seconds,
-                        **means,
-                        **metrics,
-                    }
-                )
-                if done == steps:
-                    entries.append({"event": "end", "step": done})
-            saved = last or interrupted.is_set()
+                metrics = compute.on_first(lambda: dict(trainer.evaluate()))
+                assert metrics is not None
+                where = {"epoch": epoch + 1, "step": state.done}
+                seconds = {"seconds": round(time.monotonic() - begun, 3)}
+                begun, state.totals = time.monotonic(), {}
+                state.entries.append({"event": "epoch", **where, **seconds, **means, **metrics})
+                early = _keep_best(trainer, state, metrics, epoch + 1)
+                state.finished = early or state.done == steps
+                if state.finished:
+                    _finish(trainer, state, run, compute, early)
+            alone = compute.world == 1  # else all must stop at the same step
+            saved = last or stopped or (alone and interrupted.is_set())
             if saved:
-                run.save_checkpoint(_snapshot(trainer, done, totals, entries))
-            watch(Progress(done, steps, epoch + 1, means, metrics))
-            if last:
-                _write_log(run, entries)
-                draw_curve(entries, run.path / "curve.png")
-            if interrupted.is_set() and done < steps:
+                _save(trainer, run, compute, state)
+            watch(Progress(state.done, steps, epoch + 1, means, metrics))
+            if last and record:
+                record.write(state.finished)
+            if alone:
+                stopped = interrupted.is_set()
+            if stopped and not state.finished:
                 if not saved:  # Ctrl-C came after the line above
-                    run.save_checkpoint(_snapshot(trainer, done, totals, entries))
+                    _save(trainer, run, compute, state)
                 return False
     return True
 
 
-def _snapshot(
-    trainer: Trainer, done: int, totals: Mapping[str, Any], entries: list[dict[str, Any]]
-) -> dict[str, Any]:
-    return {
-        "network": trainer.network.state_dict(),
-        "trainer": trainer.state(),
-        "step": done,
-        "totals": {name: float(total) for name, total in totals.items()},
-        "log": json.dumps(entries),
-        "fingerprint": trainer.fingerprint,
-        "dataset": trainer.dataset,
-        "rng": torch.get_rng_state(),
-        "rng_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+def _begin(trainer: Trainer, recipe: Recipe, compute: Compute, state: _State) -> None:
+    start = {
+        "event": "start",
+        "recipe": recipe.to_json(),
+        "device": compute.device.type,
+        "processes": compute.world,
+        "precision": compute.precision,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
     }
+    before = compute.on_first(lambda: dict(trainer.evaluate()))
+    state.entries += [start, {"event": "epoch", "epoch": 0, "step": 0, **before}]
 
 
-def _restore(trainer: Trainer, run: Run) -> tuple[int, dict[str, Any], list[dict[str, Any]]]:
+def _metrics(entry: Mapping[str, Any]) -> dict[str, float]:
+    return {name: entry[name] for name in entry if name not in ("event", "epoch", "step")}
+
+
+def _step(
+    trainer: Trainer,
+    compute: Compute,
+    state: _State,
+    epoch: int,
+    index: int,
+    interrupted: threading.Event,
+) -> bool:
+    """One step of the trainer; True when Ctrl-C came to any of the processes."""
+    trainer.network.train()
+    stop = torch.tensor(float(interrupted.is_set()), device=compute.device)
+    losses = compute.mean({**trainer.step(epoch, index), "stop": stop})
+    stopped = bool(losses.pop("stop"))
+    for name, loss in losses.items():
+        state.totals[name] = state.totals.get(name, 0.0) + loss
+    state.done += 1
+    return stopped
+
+
+def _keep_best(trainer: Trainer, state: _State, metrics: Mapping[str, float], epoch: int) -> bool:
+    """Remember the weights if they are the best; True when it is time to stop early."""
+    if trainer.monitor is None:
+        return False
+    value, best = metrics[trainer.monitor], state.best
+    if best is None or value >= best["value"]:  # of equals the later one: it was trained longer
+        weights = {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
+        better = best is None or value > best["value"]
+        since = epoch if better or best is None else best["since"]
+        best = {"value": value, "epoch": epoch, "since": since, "network": weights}
+        state.best = best
+    return 0 < trainer.patience <= epoch - int(best["since"])
+
+
+def _finish(trainer: Trainer, state: _State, run: Run, compute: Compute, early: bool) -> None:
+    """Take the best weights, and let the trainer say how good they are."""
+    end: dict[str, Any] = {"event": "end", "step": state.done}
+    if state.best is not None:
+        trainer.network.load_state_dict(state.best["network"])
+        end["best_epoch"] = state.best["epoch"]
+        state.best = None
+    if early:
+        end["stopped_early"] = True
+    end.update(compute.on_first(lambda: dict(trainer.finish(run.path))))
+    state.entries.append(end)
+
+
+def _save(trainer: Trainer, run: Run, compute: Compute, state: _State) -> None:
+    cuda = compute.device.type == "cuda"
+    random_states = {
+        "rng": compute.gathered(torch.get_rng_state().to(compute.device)),
+        "rng_cuda": compute.gathered(torch.cuda.get_rng_state().to(compute.device)) if cuda else [],
+    }
+    if not compute.first:
+        return
+    run.save_checkpoint(
+        {
+            "network": trainer.network.state_dict(),
+            "temperature": trainer.temperature,
+            "trainer": trainer.state(),
+            "best": state.best,
+            "step": state.done,
+            "finished": state.finished,
+            "totals": {name: float(total) for name, total in state.totals.items()},
+            "log": json.dumps(state.entries),
+            "fingerprint": trainer.fingerprint,
+            "dataset": trainer.dataset,
+            "precision": compute.fabric.strategy.precision.state_dict(),
+            **random_states,
+        }
+    )
+
+
+def _restore(trainer: Trainer, run: Run, compute: Compute, state: _State) -> None:
     saved = run.load_checkpoint()
     if saved["fingerprint"] != trainer.fingerprint:
         raise TrainingError(
@@ -185,16 +276,21 @@ def _restore(trainer: Trainer, run: Run) -> tuple[int, dict[str, Any], list[dict
     try:
         trainer.network.load_state_dict(saved["network"])
         trainer.load_state(saved["trainer"])
+        state.best, state.finished = saved["best"], saved["finished"]
+        rank = compute.fabric.global_rank
+        if len(saved["rng"]) == compute.world:  # else each goes on with its fresh random state
+            torch.set_rng_state(saved["rng"][rank])
+        if compute.device.type == "cuda" and len(saved["rng_cuda"]) == compute.world:
+            torch.cuda.set_rng_state(saved["rng_cuda"][rank])
+        if saved["precision"]:
+            compute.fabric.strategy.precision.load_state_dict(saved["precision"])
     except (RuntimeError, KeyError, ValueError) as error:
-        raise TrainingError(f"{run.checkpoint} does not fit its recipe: train anew") from error
-    torch.set_rng_state(saved["rng"])
-    if torch.cuda.is_available() and len(saved["rng_cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(saved["rng_cuda"])
-    return saved["step"], dict(saved["totals"]), json.loads(saved["log"])
-
-
-def _write_log(run: Run, entries: list[dict[str, Any]]) -> None:
-    write_bytes(run.log, "".join(json.dumps(entry) + "\n" for entry in entries).encode())
+        raise TrainingError(
+            f"{run.checkpoint} does not fit its recipe or this dlkit: train anew"
+        ) from error
+    trainer.temperature = saved["temperature"]
+    state.done, state.totals = saved["step"], dict(saved["totals"])
+    state.entries = json.loads(saved["log"])
 
 
 @contextmanager

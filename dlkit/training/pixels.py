@@ -16,31 +16,63 @@ from torch.nn import functional as F
 MNIST_MEAN = 0.1307
 MNIST_STD = 0.3081
 DIGIT_SIZE = 28
+_LEAST_RANGE = 1 / 16  # between darkest and brightest: below it there is nothing but noise
+_BRIGHT = 0.5  # no MNIST digit has a mean above 0.41
 
 
 class PixelClassifier(nn.Module):
-    """uint8 digits in, class probabilities out."""
+    """uint8 digits in, class probabilities out.
 
-    def __init__(self, network: nn.Module, image_size: int) -> None:
+    Light and polarity do not matter: a picture's levels are stretched to the full range, and one
+    that is bright on average is inverted, so that a dark digit on grey is a bright one on black.
+
+    Args:
+        network: gives logits.
+        image_size: height and width that it takes, in pixels.
+        temperature: what its logits are divided by before the softmax (Guo et al., arXiv
+            1706.04599): above 1 where it is too sure. Fitted at the end of training.
+        levels: off for bundles of the first dlkit, which took bright digits on black alone.
+    """
+
+    temperature: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        image_size: int,
+        temperature: float = 1.0,
+        levels: bool = True,
+    ) -> None:
         super().__init__()
         self.network = network
         self.image_size = image_size
+        self.levels = levels
+        self.register_buffer("temperature", torch.tensor(temperature))
 
     def logits(self, pixels: Tensor) -> Tensor:
-        """uint8 (N, 28, 28) to float32 logits (N, classes)."""
+        """uint8 or float32 (N, 28, 28), 0 to 255, to float32 logits (N, classes)."""
         return self.network(self.normalise(pixels))  # type: ignore[no-any-return]
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """uint8 (N, 28, 28) to float32 (N, 1, image_size, image_size), as the network takes it."""
-        x = (pixels.to(torch.float32) / 255 - MNIST_MEAN) / MNIST_STD
-        x = x.unsqueeze(1)
+        """uint8 or float32 (N, 28, 28), 0 to 255, to what the network takes.
+
+        Returns:
+            float32 (N, 1, image_size, image_size).
+        """
+        x = pixels.to(torch.float32) / 255
+        if self.levels:
+            darkest, brightest = x.amin((1, 2), keepdim=True), x.amax((1, 2), keepdim=True)
+            x = (x - darkest) / (brightest - darkest).clamp(min=_LEAST_RANGE)
+            flip = (x.mean((1, 2), keepdim=True) > _BRIGHT).to(torch.float32)
+            x = x + flip * (1 - 2 * x)
+        x = ((x - MNIST_MEAN) / MNIST_STD).unsqueeze(1)
         if self.image_size != DIGIT_SIZE:
             x = F.interpolate(x, size=(self.image_size, self.image_size), mode="bilinear")
         return x
 
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 (N, 28, 28) to float32 probabilities (N, classes)."""
-        return F.softmax(self.logits(pixels).to(torch.float32), dim=1)
+        return F.softmax(self.logits(pixels).to(torch.float32) / self.temperature, dim=1)
 
 
 class PixelDenoiser(nn.Module):
@@ -56,8 +88,14 @@ class PixelDenoiser(nn.Module):
         return (y.to(torch.float32).clamp(0, 1) * 255).round().to(torch.uint8)
 
 
-def wrap(task: str, network: nn.Module, config: Any) -> PixelClassifier | PixelDenoiser:
+def wrap(
+    task: str,
+    network: nn.Module,
+    config: Any,
+    temperature: float = 1.0,
+    levels: bool = True,
+) -> PixelClassifier | PixelDenoiser:
     """The wrapper of a task around a network with the architecture's config."""
     if task == "recognize":
-        return PixelClassifier(network, config.image_size)
+        return PixelClassifier(network, config.image_size, temperature, levels)
     return PixelDenoiser(network)

@@ -31,6 +31,7 @@ class Recipe:
         network: the ``Config`` of an architecture.
         data: default of ``--data``.
         seed: of weights, order and augmentation.
+        bfloat16: compute forward and backward in bfloat16 where that is safe (torch's autocast).
     """
 
     trainer: ClassVar[str]  # file in trainers/ that it is for
@@ -39,6 +40,7 @@ class Recipe:
     network: Any
     data: str
     seed: int = 0
+    bfloat16: bool = False
 
     @property
     def architecture(self) -> str:

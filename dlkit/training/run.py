@@ -5,6 +5,8 @@ RUN/
   checkpoint.pt    weights, optimisers, random state and position; the last good one
   log.jsonl        one JSON line per event: start, epoch, end
   curve.png        loss and metric over the epochs
+  tensorboard/     the same for TensorBoard, where that is installed
+  confusion.png    which test digit was taken for which, at the end; classifiers
 """
 
 from __future__ import annotations
@@ -97,14 +99,19 @@ class Run:
         return state
 
     def load_network(self) -> nn.Module:
-        """The trained network, in eval mode, on the CPU."""
+        """The trained network, in eval mode, on the CPU: the best weights so far."""
         recipe = self.load_recipe()
         network: nn.Module = ARCHITECTURES.load(recipe.architecture).build(recipe.network)
-        weights = self.load_checkpoint()["network"]
+        checkpoint = self.load_checkpoint()
+        best = checkpoint.get("best")  # of a run that was stopped; a finished one has only them
         try:
-            network.load_state_dict(weights)
+            network.load_state_dict(best["network"] if best else checkpoint["network"])
         except RuntimeError as error:
             raise TrainingError(
                 f"{self.checkpoint} does not fit {recipe.architecture}: train again"
             ) from error
         return network.eval()
+
+    def load_temperature(self) -> float:
+        """What the softmax of a classifier is divided by; 1 before the end of its training."""
+        return float(self.load_checkpoint().get("temperature", 1.0))

@@ -9,32 +9,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dlkit.errors import TrainingError, UsageError
+from dlkit.errors import TrainingError
+from dlkit.training.compute import Hardware, open_compute
 from dlkit.training.loop import Watch, run_training
 from dlkit.training.recipe import TRAINERS, Recipe
 from dlkit.training.run import Run
-
-
-def choose_device(name: str) -> torch.device:
-    """``auto`` is CUDA where torch sees a GPU, else the CPU.
-
-    Raises:
-        UsageError: unknown, or not there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name not in ("cpu", "cuda"):
-        raise UsageError(f"unknown device '{name}'. There are: auto, cpu, cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: torch sees no GPU here; use --device cpu")
-    return torch.device(name)
 
 
 def train(
     recipe: Recipe,
     out: Path,
     data: str | None = None,
-    device: str = "auto",
+    hardware: Hardware = Hardware(),  # noqa: B008  # frozen
     resume: bool = False,
     overwrite: bool = False,
     init: Mapping[str, Tensor] | None = None,
@@ -44,6 +30,8 @@ def train(
 
     Args:
         data: a dataset's name or folder; the recipe's default when None.
+        hardware: device, processes, precision. More than one process starts this program again,
+            once a process: call it from a script, or use ``dlkit train`` or ``torchrun``.
         resume: go on from the checkpoint in ``out``; the recipe must be the one it began with.
         overwrite: replace a run that is there.
         init: weights of the network to begin with, e.g. another run's; fresh ones when None.
@@ -58,6 +46,7 @@ def train(
         InputError: the data cannot be used.
     """
     run = Run(out)
+    compute = open_compute(hardware, recipe.bfloat16)
     if resume:
         stored = run.load_recipe()
         if stored != recipe:
@@ -80,9 +69,8 @@ def train(
         )
     elif out.exists() and not (out / "recipe.json").exists() and any(_entries(out)):
         raise TrainingError(f"{out} exists and is no run: choose another --out")
-    torch_device = choose_device(device)
     torch.manual_seed(recipe.seed)
-    trainer = TRAINERS.load(recipe.trainer).TRAINER(recipe, data or recipe.data, torch_device)
+    trainer = TRAINERS.load(recipe.trainer).TRAINER(recipe, data or recipe.data, compute)
     if init is not None and not resume:
         try:
             trainer.start_from(init)
@@ -91,11 +79,12 @@ def train(
                 f"the weights to begin with do not fit {recipe.architecture} as the recipe has it: "
                 "give --init a run or bundle of the same network, with the same --set"
             ) from error
-    if not resume:
+    compute.barrier()  # all have looked at the folder
+    if not resume and compute.first:
         if out.exists():
             shutil.rmtree(out)
         run.save_recipe(recipe)
-    return run_training(trainer, recipe, run, torch_device, resume, watch)
+    return run_training(trainer, recipe, run, compute, resume, watch)
 
 
 def _entries(path: Path) -> list[Path]:

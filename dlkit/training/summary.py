@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dlkit.training.pixels import wrap
-from dlkit.training.recipe import ARCHITECTURES, RECIPES, load_recipe
+from dlkit.training.recipe import ARCHITECTURES, RECIPES, Recipe, load_recipe
 
 # A scan of the article, padded to a multiple of 16.
 _SCAN = (688, 384)
@@ -38,17 +39,29 @@ def summarise(name: str) -> Summary:
     recipe = load_recipe(name)
     with torch.device("meta"):
         network = ARCHITECTURES.load(recipe.architecture).build(recipe.network).eval()
-        if recipe.task == "recognize":
-            side = recipe.network.image_size
-            size, pixels = (side, side), torch.zeros(1, 28, 28, dtype=torch.uint8)
-        else:
-            size, pixels = _SCAN, torch.zeros(1, *_SCAN, dtype=torch.uint8)
-        model = wrap(recipe.task, network, recipe.network).eval()
-        with FlopCounterMode(display=False) as counter, torch.inference_mode():
-            model(pixels)
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    gflop = counter.get_total_flops() / 1e9
+    parameters, gflop, size = measured(recipe, network)
     return Summary(name, recipe.task, recipe.architecture, parameters, gflop, size, recipe.about)
+
+
+def measured(recipe: Recipe, network: nn.Module) -> tuple[int, float, tuple[int, int]]:
+    """Parameters, GFLOP and size of a recipe's network that lies on the meta device."""
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        size = example(recipe, network)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return parameters, counter.get_total_flops() / 1e9, size
+
+
+def example(recipe: Recipe, network: nn.Module) -> tuple[int, int]:
+    """Run one picture through a network on the meta device; gives the size it computes on."""
+    if recipe.task == "recognize":
+        side = recipe.network.image_size
+        size, shape = (side, side), (1, 28, 28)
+    else:
+        size, shape = _SCAN, (1, *_SCAN)
+    with torch.device("meta"):
+        model = wrap(recipe.task, network, recipe.network).eval()
+        model(torch.zeros(shape, dtype=torch.uint8))
+    return size
 
 
 def summaries() -> list[Summary]:

@@ -19,6 +19,7 @@ class Config(ClassifierConfig):
         stem_kernel, stem_stride, stem_padding: of the first convolution; images smaller than
             224 x 224 want smaller ones.
         dropout: probability in the two fully connected layers.
+        batch_norm: normalise after each convolution, in place of the paper's local response.
     """
 
     image_size: int = 224
@@ -26,6 +27,7 @@ class Config(ClassifierConfig):
     stem_stride: int = 4
     stem_padding: int = 1
     dropout: float = 0.5
+    batch_norm: bool = False
 
 
 def build(config: Config) -> nn.Module:
@@ -36,15 +38,16 @@ def build(config: Config) -> nn.Module:
     for _ in range(3):
         size = conv_size(size, 3, stride=2)
 
+    def after(channels: int) -> list[nn.Module]:
+        normal = [nn.BatchNorm2d(channels)] if config.batch_norm else []
+        return [*normal, activation(config.activation)]
+
     def convolution(channels: int, out: int, kernel: int) -> list[nn.Module]:
-        return [
-            nn.Conv2d(channels, out, kernel, padding=kernel // 2),
-            activation(config.activation),
-        ]
+        return [nn.Conv2d(channels, out, kernel, padding=kernel // 2), *after(out)]
 
     return nn.Sequential(
         nn.Conv2d(1, c1, config.stem_kernel, config.stem_stride, config.stem_padding),
-        activation(config.activation),
+        *after(c1),
         nn.MaxPool2d(kernel_size=3, stride=2),
         *convolution(c1, c2, 5),
         nn.MaxPool2d(kernel_size=3, stride=2),

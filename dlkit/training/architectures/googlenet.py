@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from dlkit.errors import UsageError
+from dlkit.plugins import unknown
 from dlkit.training.architectures._common import ClassifierConfig, activation, scaled
 
 TASK = "recognize"
@@ -21,6 +23,8 @@ _STAGE_4 = (
     (256, (160, 320), (32, 128), 128),
 )
 _STAGE_5 = ((256, (160, 320), (32, 128), 128), (384, (192, 384), (48, 128), 128))
+# (kernel, stride) of the first convolution.
+_STEMS = {"imagenet": (7, 2), "small": (5, 1)}
 _Paths = tuple[int, tuple[int, int], tuple[int, int], int]
 
 
@@ -30,10 +34,13 @@ class Config(ClassifierConfig):
 
     Attributes:
         batch_norm: normalise after each convolution, as in Inception v2.
+        stem: ``imagenet`` halves twice before the first 3 x 3; ``small`` halves once, for images
+            of about 28 pixels.
     """
 
     image_size: int = 96
     batch_norm: bool = False
+    stem: str = "imagenet"
 
 
 class Inception(nn.Module):
@@ -42,16 +49,17 @@ class Inception(nn.Module):
     def __init__(self, channels: int, paths: _Paths, config: Config) -> None:
         super().__init__()
         one, (three_in, three), (five_in, five), pool = paths
-        self.one = _convolution(channels, one, 1, config)
+        self.one = _convolution(channels, one, 1, 1, config)
         self.three = nn.Sequential(
-            _convolution(channels, three_in, 1, config), _convolution(three_in, three, 3, config)
+            _convolution(channels, three_in, 1, 1, config),
+            _convolution(three_in, three, 3, 1, config),
         )
         self.five = nn.Sequential(
-            _convolution(channels, five_in, 1, config), _convolution(five_in, five, 5, config)
+            _convolution(channels, five_in, 1, 1, config), _convolution(five_in, five, 5, 1, config)
         )
         self.pool = nn.Sequential(
             nn.MaxPool2d(kernel_size=3, stride=1, padding=1),
-            _convolution(channels, pool, 1, config),
+            _convolution(channels, pool, 1, 1, config),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,12 +69,14 @@ class Inception(nn.Module):
 
 def build(config: Config) -> nn.Module:
     """Stem, nine Inception blocks in three stages, global average pooling, logits."""
+    if config.stem not in _STEMS:
+        raise UsageError(unknown("stem", config.stem, list(_STEMS)))
     c1, c2 = scaled(64, config.width), scaled(192, config.width)
     modules: list[nn.Module] = [
-        _convolution(1, c1, 7, config, stride=2),
+        _convolution(1, c1, *_STEMS[config.stem], config),
         nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
-        _convolution(c1, c1, 1, config),
-        _convolution(c1, c2, 3, config),
+        _convolution(c1, c1, 1, 1, config),
+        _convolution(c1, c2, 3, 1, config),
     ]
     channels = c2
     for stage in (_STAGE_3, _STAGE_4, _STAGE_5):
@@ -92,7 +102,7 @@ def _scale(paths: _Paths, width: float) -> _Paths:
 
 
 def _convolution(
-    channels: int, out: int, kernel: int, config: Config, stride: int = 1
+    channels: int, out: int, kernel: int, stride: int, config: Config
 ) -> nn.Sequential:
     modules: list[nn.Module] = [
         nn.Conv2d(channels, out, kernel, stride=stride, padding=kernel // 2)

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
+from dlkit.errors import UsageError
+from dlkit.plugins import unknown
 from dlkit.training.architectures._common import ClassifierConfig, activation, conv_size, scaled
 
 TASK = "recognize"
 
+_POOLINGS: dict[str, Any] = {"average": nn.AvgPool2d, "max": nn.MaxPool2d}
+
 
 @dataclass(frozen=True)
 class Config(ClassifierConfig):
-    """See ``ClassifierConfig``."""
+    """See ``ClassifierConfig``.
+
+    Attributes:
+        pooling: ``average`` or ``max``.
+        batch_norm: normalise before each activation.
+    """
 
     activation: str = "sigmoid"
+    pooling: str = "average"
+    batch_norm: bool = False
 
 
 def build(config: Config) -> nn.Module:
@@ -24,17 +36,25 @@ def build(config: Config) -> nn.Module:
     f1, f2 = scaled(120, config.width), scaled(84, config.width)
     size = conv_size(config.image_size, 5, padding=2) // 2
     size = conv_size(size, 5) // 2
+    if config.pooling not in _POOLINGS:
+        raise UsageError(unknown("pooling", config.pooling, list(_POOLINGS)))
+    pooling = _POOLINGS[config.pooling]
+
+    def after(features: int, norm: type[nn.Module]) -> list[nn.Module]:
+        normal = [norm(features)] if config.batch_norm else []
+        return [*normal, activation(config.activation)]
+
     return nn.Sequential(
         nn.Conv2d(1, c1, kernel_size=5, padding=2),
-        activation(config.activation),
-        nn.AvgPool2d(kernel_size=2, stride=2),
+        *after(c1, nn.BatchNorm2d),
+        pooling(kernel_size=2, stride=2),
         nn.Conv2d(c1, c2, kernel_size=5),
-        activation(config.activation),
-        nn.AvgPool2d(kernel_size=2, stride=2),
+        *after(c2, nn.BatchNorm2d),
+        pooling(kernel_size=2, stride=2),
         nn.Flatten(),
         nn.Linear(c2 * size * size, f1),
-        activation(config.activation),
+        *after(f1, nn.BatchNorm1d),
         nn.Linear(f1, f2),
-        activation(config.activation),
+        *after(f2, nn.BatchNorm1d),
         nn.Linear(f2, config.classes),
     )

@@ -18,11 +18,13 @@ class Config(ClassifierConfig):
     Attributes:
         hidden: units of each hidden layer, times ``width``.
         layers: hidden layers.
+        batch_norm: normalise before each activation.
         dropout: probability after each hidden layer.
     """
 
     hidden: int = 256
     layers: int = 1
+    batch_norm: bool = False
     dropout: float = 0.0
 
 
@@ -32,7 +34,10 @@ def build(config: Config) -> nn.Module:
     features = config.image_size**2
     hidden = scaled(config.hidden, config.width)
     for _ in range(config.layers):
-        modules += [nn.Linear(features, hidden), activation(config.activation)]
+        modules.append(nn.Linear(features, hidden))
+        if config.batch_norm:
+            modules.append(nn.BatchNorm1d(hidden))
+        modules.append(activation(config.activation))
         if config.dropout:
             modules.append(nn.Dropout(config.dropout))
         features = hidden

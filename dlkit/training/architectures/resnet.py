@@ -13,6 +13,8 @@ TASK = "recognize"
 # (channels, stride of the first block) of the four stages, two blocks each.
 _STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))
 _BLOCKS_PER_STAGE = 2
+# (kernel, stride) of stems that are a single convolution.
+_STEMS = {"small": (3, 1), "half": (5, 2)}
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Config(ClassifierConfig):
 
     Attributes:
         stem: ``imagenet`` halves twice (7 x 7 stride 2, then pooling); ``small`` keeps the size
-            (3 x 3 stride 1), for images of about 32 pixels.
+            (3 x 3 stride 1), for images of about 32 pixels; ``half`` halves once (5 x 5 stride 2).
     """
 
     image_size: int = 96
@@ -59,16 +61,17 @@ def build(config: Config) -> nn.Module:
             activation(config.activation),
             nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
         ]
-    elif config.stem == "small":
+    elif config.stem in _STEMS:
+        kernel, stride = _STEMS[config.stem]
         modules = [
-            nn.Conv2d(1, channels, kernel_size=3, padding=1),
+            nn.Conv2d(1, channels, kernel, stride, padding=kernel // 2),
             nn.BatchNorm2d(channels),
             activation(config.activation),
         ]
     else:
         from dlkit.errors import UsageError
 
-        raise UsageError(f"stem is '{config.stem}', expected imagenet or small")
+        raise UsageError(f"stem is '{config.stem}', expected imagenet, small or half")
     for wide, first_stride in _STAGES:
         out = scaled(wide, config.width)
         for block in range(_BLOCKS_PER_STAGE):

@@ -35,6 +35,11 @@ class Digits:
     test_images: Tensor
     test_labels: Tensor
 
+    def to(self, device: torch.device) -> Digits:
+        """The same on a device."""
+        tensors = (self.train_images, self.train_labels, self.test_images, self.test_labels)
+        return Digits(self.name, *(tensor.to(device) for tensor in tensors))
+
     def fingerprint(self) -> str:
         """Hash of everything in it."""
         digest = hashlib.sha256()

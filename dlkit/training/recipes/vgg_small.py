@@ -1,20 +1,16 @@
-"""VGG-11 for two cores: 32 pixels, a quarter of the channels, batch normalisation."""
+"""VGG-11 for two cores: 32 pixels, a quarter of the channels, batch normalisation, ``_modern``."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from dlkit.training.recipes._modern import MODERN
 from dlkit.training.recipes.vgg import RECIPE as FULL
 
 RECIPE = replace(
     FULL,
+    **MODERN,
     about="VGG-11 at 32 pixels, a quarter as wide; minutes on two cores",
-    network=replace(FULL.network, image_size=32, width=0.25, batch_norm=True),
-    epochs=5,
-    batch_size=64,
-    optimizer="adam",
-    learning_rate=0.002,
-    schedule="one_cycle",
-    init="default",
-    shift=2,
+    network=replace(FULL.network, image_size=32, width=0.25, batch_norm=True, dropout=0.2),
+    epochs=16,
 )

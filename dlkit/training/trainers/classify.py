@@ -1,9 +1,10 @@
-"""Train a classifier with cross entropy."""
+"""Train a classifier of digits with cross entropy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -12,10 +13,20 @@ from torch.nn import functional as F
 
 from dlkit.errors import UsageError
 from dlkit.plugins import unknown
+from dlkit.training.average import Average
+from dlkit.training.classification import (
+    confusion,
+    expected_calibration_error,
+    reliability,
+)
+from dlkit.training.compute import Compute
+from dlkit.training.confusion import draw_confusion
+from dlkit.training.data.batches import Batches
 from dlkit.training.data.digits import load_digits
 from dlkit.training.loop import Trainer
 from dlkit.training.pixels import PixelClassifier
 from dlkit.training.recipe import ARCHITECTURES, Recipe
+from dlkit.training.temperature import fit_temperature
 
 _EVALUATION_BATCH = 500
 
@@ -27,14 +38,30 @@ class ClassifyRecipe(Recipe):
     Attributes:
         epochs: passes over the training digits.
         batch_size: digits a step.
-        optimizer: sgd or adam.
+        optimizer: sgd (Nesterov's with momentum) or adam (AdamW).
         learning_rate: its first (``constant``) or highest (``one_cycle``) value.
         momentum: of sgd.
-        weight_decay: of the optimizer.
+        weight_decay: of the optimizer; not of biases and normalisations.
         schedule: constant, or one_cycle (up and down again; Smith, arXiv 1708.07120).
+        warmup: share of one_cycle that goes up.
         init: ``default`` is torch's; ``xavier`` draws weights from Xavier's uniform distribution,
             which networks with sigmoids need.
-        shift: random shift of each training digit, up to so many pixels each way.
+        rotate, scale, shear, shift, elastic: how far digits are deformed; see ``Warp``.
+        distortions: share of the digits that get noise, blur, stripes and the like; see
+            ``distort``.
+        outliers: share of each batch that is no digit, trained towards equal probabilities; see
+            ``outliers``.
+        label_smoothing: share of the target that is spread over all classes.
+        mixup: alpha of mix-up (Zhang et al., arXiv 1710.09412): pictures and targets of two digits
+            are mixed; 0 does not.
+        ema_decay: the kept network is a moving average of the trained one, per step; 0 keeps the
+            trained one.
+        clip_norm: gradients longer than this are shortened; 0 does not.
+        channels_last: memory order that convolutions prefer on most hardware.
+        validation: share of the training digits that is kept out to choose weights and fit the
+            temperature; at most 5,000.
+        keep_best: export the weights of the epoch that was best on these, else the last ones.
+        patience: epochs without a better one after which training ends; 0 never does.
     """
 
     trainer: ClassVar[str] = "classify"
@@ -47,116 +74,178 @@ class ClassifyRecipe(Recipe):
     momentum: float = 0.0
     weight_decay: float = 0.0
     schedule: str = "constant"
+    warmup: float = 0.3
     init: str = "default"
-    shift: int = 0
+    rotate: float = 0.0
+    scale: float = 0.0
+    shear: float = 0.0
+    shift: float = 0.0
+    elastic: float = 0.0
+    distortions: float = 0.0
+    outliers: float = 0.0
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    ema_decay: float = 0.0
+    clip_norm: float = 0.0
+    channels_last: bool = False
+    validation: float = 1 / 12
+    keep_best: bool = True
+    patience: int = 0
 
 
 class ClassifyTrainer(Trainer):
     """The whole dataset lies in memory as uint8; a batch is an index into it."""
 
-    def __init__(self, recipe: ClassifyRecipe, data: str, device: torch.device) -> None:
+    def __init__(self, recipe: ClassifyRecipe, data: str, compute: Compute) -> None:
         if recipe.epochs < 1 or recipe.batch_size < 1:
             raise UsageError("epochs and batch_size must be 1 or more")
         digits = load_digits(data)
-        self.recipe = recipe
+        self.recipe, self.compute = recipe, compute
         self.dataset = digits.name
         self.fingerprint = digits.fingerprint()
-        self.images = digits.train_images.to(device)
-        self.labels = digits.train_labels.to(device)
-        self.test_images = digits.test_images.to(device)
-        self.test_labels = digits.test_labels.to(device)
-        self.network = ARCHITECTURES.load(recipe.architecture).build(recipe.network).to(device)
+        self.digits = digits.to(compute.device)
+        self.batches = Batches(recipe, self.digits)
+        self.epochs, self.steps_per_epoch = recipe.epochs, self.batches.count
+        self.patience = recipe.patience
+        if recipe.keep_best and len(self.batches.validation_images):
+            self.monitor = "val_accuracy"
+        trained = ARCHITECTURES.load(recipe.architecture).build(recipe.network)
         if recipe.init == "xavier":
-            self.network.apply(_xavier)
+            trained.apply(_xavier)
         elif recipe.init != "default":
             raise UsageError(unknown("init", recipe.init, ["default", "xavier"]))
-        self.model = PixelClassifier(self.network, recipe.network.image_size)
-        self.epochs = recipe.epochs
-        self.steps_per_epoch = -(-len(self.images) // recipe.batch_size)
-        self.optimizer = self._optimizer()
-        self.schedule = self._schedule()
-        self._order = (-1, torch.empty(0, dtype=torch.long))
+        memory = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        self.trained: nn.Module = trained.to(compute.device, memory_format=memory)
+        self.average = Average(self.trained, recipe.ema_decay) if recipe.ema_decay else None
+        self.network = self.average.network if self.average else self.trained
+        self.model = PixelClassifier(self.network, recipe.network.image_size).to(compute.device)
+        optimizer = _optimizer(recipe, self.trained, compute.precision)
+        self.schedule = _schedule(recipe, optimizer, self.epochs * self.steps_per_epoch)
+        self.forward, self.optimizer = compute.setup(self.trained, optimizer)
+        if compute.world > 1:  # dropout differs between processes
+            torch.manual_seed(recipe.seed * 1009 + compute.fabric.global_rank)
 
     def step(self, epoch: int, index: int) -> Mapping[str, Tensor]:
         """One batch of cross entropy; a smaller last batch is kept."""
-        size = self.recipe.batch_size
-        chosen = self._epoch_order(epoch)[index * size : (index + 1) * size]
-        images = self.images[chosen]
-        if self.recipe.shift:
-            images = _shifted(images, self.recipe.shift)
-        self.model.train()
-        loss = F.cross_entropy(self.model.logits(images), self.labels[chosen])
+        batch = self.batches.batch(epoch, index)
+        self.trained.train()
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+
+        def loss_of(part: slice) -> Tensor:
+            pixels, targets = batch(part)
+            logits = self.forward(self.model.normalise(pixels))
+            return F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
+
+        loss = self.compute.backward(self.forward, len(batch), loss_of)
+        if self.recipe.clip_norm:
+            self.compute.clip(self.forward, self.optimizer, self.recipe.clip_norm)
         self.optimizer.step()
         self.schedule.step()
-        return {"loss": loss.detach()}
+        if self.average:
+            self.average.follow(self.trained)
+        return {"loss": loss}
 
-    @torch.inference_mode()
     def evaluate(self) -> Mapping[str, float]:
-        """Accuracy on the test digits, 0 to 1."""
-        self.model.eval()
-        right = torch.zeros((), dtype=torch.long, device=self.images.device)
-        for start in range(0, len(self.test_images), _EVALUATION_BATCH):
-            probabilities = self.model(self.test_images[start : start + _EVALUATION_BATCH])
-            labels = self.test_labels[start : start + _EVALUATION_BATCH]
-            right += (probabilities.argmax(1) == labels).sum()
-        return {"accuracy": float(right) / len(self.test_images)}
+        """Loss and accuracy, 0 to 1, on the validation digits."""
+        labels = self.batches.validation_labels
+        if not len(labels):
+            return {}
+        logits = self._logits(self.batches.validation_images)
+        return {
+            "val_loss": float(F.cross_entropy(logits, labels)),
+            "val_accuracy": _accuracy(logits, labels),
+        }
+
+    def finish(self, folder: Path) -> Mapping[str, float]:
+        """Fit the temperature on the validation digits, then look at the test digits, once.
+
+        Returns:
+            test_accuracy; test_ece, the expected calibration error with the temperature;
+            test_ece_raw, without it; temperature.
+        """
+        held_out = self._logits(self.batches.validation_images)
+        self.temperature = fit_temperature(held_out, self.batches.validation_labels)
+        logits, labels = self._logits(self.digits.test_images), self.digits.test_labels
+        answers = logits.argmax(1)
+        matrix = confusion(labels.cpu().numpy(), answers.cpu().numpy(), logits.shape[1])
+        draw_confusion(matrix, folder / "confusion.png")
+        right = (answers == labels).cpu().numpy()
+        errors = []
+        for temperature in (self.temperature, 1.0):
+            sure = F.softmax(logits / temperature, dim=1).amax(1).cpu().numpy()
+            errors.append(expected_calibration_error(reliability(sure, right)))
+        return {
+            "test_accuracy": _accuracy(logits, labels),
+            "test_ece": errors[0],
+            "test_ece_raw": errors[1],
+            "temperature": self.temperature,
+        }
+
+    def start_from(self, weights: Mapping[str, Tensor]) -> None:
+        """Begin with these weights instead of fresh ones."""
+        self.trained.load_state_dict(weights)
+        self.network.load_state_dict(weights)
 
     def state(self) -> dict[str, Any]:
-        """Optimizer and schedule."""
-        return {"optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
+        """Optimizer and schedule; the weights as trained where the average is the network."""
+        state = {"optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
+        if self.average:
+            state["trained"] = self.trained.state_dict()
+            state["averaged"] = self.average.updates
+        return state
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take back what ``state`` gave."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
+        if self.average:
+            self.trained.load_state_dict(state["trained"])
+            self.average.updates = state["averaged"]
 
-    def _epoch_order(self, epoch: int) -> Tensor:
-        """The order of an epoch depends on seed and epoch alone, so that a resumed one is equal."""
-        if self._order[0] != epoch:
-            generator = torch.Generator().manual_seed(self.recipe.seed * 100_003 + epoch)
-            order = torch.randperm(len(self.images), generator=generator)
-            self._order = (epoch, order.to(self.images.device))
-        return self._order[1]
+    @torch.inference_mode()
+    def _logits(self, images: Tensor) -> Tensor:
+        """float32 (N, classes), in float32 throughout, as exported."""
+        self.model.eval()
+        parts = [self.model.logits(part) for part in images.split(_EVALUATION_BATCH)]
+        return torch.cat(parts) if parts else torch.empty(0, 1, device=images.device)
 
-    def _optimizer(self) -> torch.optim.Optimizer:
-        recipe, parameters = self.recipe, self.network.parameters()
-        if recipe.optimizer == "sgd":
-            return torch.optim.SGD(
-                parameters, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
-            )
-        if recipe.optimizer == "adam":
-            return torch.optim.AdamW(
-                parameters, recipe.learning_rate, weight_decay=recipe.weight_decay
-            )
-        raise UsageError(unknown("optimizer", recipe.optimizer, ["sgd", "adam"]))
 
-    def _schedule(self) -> torch.optim.lr_scheduler.LRScheduler:
-        recipe, steps = self.recipe, self.epochs * self.steps_per_epoch
-        if recipe.schedule == "constant":
-            return torch.optim.lr_scheduler.ConstantLR(self.optimizer, factor=1.0)
-        if recipe.schedule == "one_cycle":
-            return torch.optim.lr_scheduler.OneCycleLR(
-                self.optimizer, recipe.learning_rate, total_steps=steps + 1
-            )
-        raise UsageError(unknown("schedule", recipe.schedule, ["constant", "one_cycle"]))
+def _accuracy(logits: Tensor, labels: Tensor) -> float:
+    return float((logits.argmax(1) == labels).double().mean())
+
+
+def _optimizer(recipe: ClassifyRecipe, network: nn.Module, precision: str) -> torch.optim.Optimizer:
+    weights = [one for one in network.parameters() if one.ndim > 1]
+    others = [one for one in network.parameters() if one.ndim <= 1]
+    groups = [
+        {"params": weights, "weight_decay": recipe.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    fused = precision != "fp16"  # a fused step would unscale by itself, after the clipping
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.momentum > 0, fused=fused
+        )
+    if recipe.optimizer == "adam":
+        return torch.optim.AdamW(groups, recipe.learning_rate, fused=fused)
+    raise UsageError(unknown("optimizer", recipe.optimizer, ["sgd", "adam"]))
+
+
+def _schedule(
+    recipe: ClassifyRecipe, optimizer: torch.optim.Optimizer, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    if recipe.schedule == "constant":
+        return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    if recipe.schedule == "one_cycle":
+        return torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, recipe.learning_rate, total_steps=steps + 1, pct_start=recipe.warmup
+        )
+    raise UsageError(unknown("schedule", recipe.schedule, ["constant", "one_cycle"]))
 
 
 def _xavier(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.xavier_uniform_(module.weight)
-
-
-def _shifted(images: Tensor, most: int) -> Tensor:
-    """Each image shifted by its own random offset, zeros coming in. uint8 (N, H, W)."""
-    count, height, width = images.shape
-    padded = F.pad(images, (most,) * 4)
-    offsets = torch.randint(0, 2 * most + 1, (2, count, 1), device=images.device)
-    rows = offsets[0] + torch.arange(height, device=images.device)
-    columns = offsets[1] + torch.arange(width, device=images.device)
-    sample = torch.arange(count, device=images.device)[:, None, None]
-    return padded[sample, rows[:, :, None], columns[:, None, :]]
 
 
 RECIPE = ClassifyRecipe

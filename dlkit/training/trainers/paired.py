@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
 from dlkit.errors import UsageError
+from dlkit.training.compute import Compute
 from dlkit.training.data.pairs import SIMULATED, Pairs, simulate_pairs
 from dlkit.training.evaluation import evaluate_denoiser, training_pairs
 from dlkit.training.loop import Trainer
@@ -52,7 +53,6 @@ class PairedRecipe(Recipe):
             not make the network forget what it learnt from many simulated ones.
         height, width: of simulated scans, in pixels.
         crop_height, crop_width: of training crops; 0 takes the whole height or width.
-        bfloat16: compute forward and backward in bfloat16 where that is safe.
         held_out: pairs kept for evaluation, as for ``wgan``; 0 trains on all of a folder and
             evaluates on nothing.
     """
@@ -100,7 +100,7 @@ class PairedTrainer(Trainer):
         self,
         recipe: PairedRecipe,
         data: str,
-        device: torch.device,
+        compute: Compute,
         network: nn.Module | None = None,
     ) -> None:
         least = {"steps": 1, "epochs": 1, "batch_size": 1, "held_out": int(data == SIMULATED)}
@@ -108,7 +108,8 @@ class PairedTrainer(Trainer):
             if (got := getattr(recipe, name)) < bound:
                 raise UsageError(f"{name} is {got}, expected {bound} or more")
         self.recipe = recipe
-        self.device = device
+        self.compute = compute
+        self.device = device = compute.device
         self.dataset = data if data == SIMULATED else Path(data).resolve().name
         module = ARCHITECTURES.load(recipe.architecture)
         self.multiple_of: int = module.MULTIPLE_OF
@@ -127,19 +128,20 @@ class PairedTrainer(Trainer):
         self.average = AveragedModel(self.trained, avg_fn=self._averaged, use_buffers=True)
         self.network = self.average.module
         self.model = PixelDenoiser(self.network)
-        self.optimizer = torch.optim.AdamW(
+        optimizer = torch.optim.AdamW(
             self.trained.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
         )
         self.steps_per_epoch = max(1, recipe.steps // recipe.epochs)
         self.epochs = -(-recipe.steps // self.steps_per_epoch)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer,
+            optimizer,
             recipe.learning_rate,
             total_steps=self.epochs * self.steps_per_epoch + 1,
             pct_start=0.15,
             div_factor=20,
             final_div_factor=100,
         )
+        self.forward, self.optimizer = compute.setup(self.trained, optimizer)
 
     def start_from(self, weights: Mapping[str, Tensor]) -> None:
         """Begin with these weights instead of fresh ones."""
@@ -150,22 +152,27 @@ class PairedTrainer(Trainer):
         """One optimizer step, one step of the average."""
         noisy, clean, weight = self._batch()
         self.trained.train()
-        # bfloat16 halves the time of a step on processors and GPUs that have it
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bfloat16):
-            restored = self.trained(self._padded(noisy))
-        restored = restored.float()[..., : noisy.shape[-2], : noisy.shape[-1]]
-        square = (restored - clean) ** 2
-        error = torch.sqrt(square + _CHARBONNIER_EPSILON**2)
-        loss = ((error + self.recipe.mse_weight * square) * weight).mean()
-        if self.recipe.ssim_weight:
-            loss = loss + self.recipe.ssim_weight * (1 - similarity(restored, clean))
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.trained.parameters(), _CLIP_NORM)
+
+        def loss_of(part: slice) -> Tensor:
+            return self._loss(noisy[part], clean[part], weight[part])
+
+        loss = self.compute.backward(self.forward, len(noisy), loss_of)
+        self.compute.clip(self.forward, self.optimizer, _CLIP_NORM)
         self.optimizer.step()
         self.schedule.step()
         self.average.update_parameters(self.trained)
-        return {"loss": loss.detach()}
+        return {"loss": loss}
+
+    def _loss(self, noisy: Tensor, clean: Tensor, weight: Tensor) -> Tensor:
+        restored: Tensor = self.forward(self._padded(noisy))  # float32, whatever it was computed in
+        restored = restored[..., : noisy.shape[-2], : noisy.shape[-1]]
+        square = (restored - clean) ** 2
+        error = torch.sqrt(square + _CHARBONNIER_EPSILON**2)
+        loss: Tensor = ((error + self.recipe.mse_weight * square) * weight).mean()
+        if self.recipe.ssim_weight:
+            loss = loss + self.recipe.ssim_weight * (1 - similarity(restored, clean))
+        return loss
 
     def evaluate(self) -> Mapping[str, float]:
         """PSNR in dB and SSIM on the held-out pairs, of the averaged weights."""

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from dlkit import images
 from dlkit.errors import InputError, UsageError
 from dlkit.plugins import unknown
+from dlkit.training.compute import Compute
 from dlkit.training.data.pairs import SIMULATED
 from dlkit.training.evaluation import evaluate_denoiser, training_pairs
 from dlkit.training.loop import Trainer
@@ -80,14 +81,20 @@ ADVERSARIES = ("wasserstein", "cross_entropy")
 class WganTrainer(Trainer):
     """One step is ``critic_steps`` steps of the critic and one of the generator."""
 
-    def __init__(self, recipe: WganRecipe, data: str, device: torch.device) -> None:
+    def __init__(self, recipe: WganRecipe, data: str, compute: Compute) -> None:
         for name in ("iterations", "critic_steps", "batch_size", "checkpoint_every", "held_out"):
             if getattr(recipe, name) < 1:
                 raise UsageError(f"{name} is {getattr(recipe, name)}, expected 1 or more")
         if recipe.adversary not in ADVERSARIES:
             raise UsageError(unknown("adversary", recipe.adversary, list(ADVERSARIES)))
+        if compute.world > 1 or compute.accumulate > 1:
+            raise UsageError(
+                "a generator and its critic train in one process on whole batches: the gradient "
+                "penalty needs it. Leave out --devices, --nodes and --accumulate"
+            )
         self.recipe = recipe
-        self.device = device
+        self.fabric = compute.fabric
+        self.device = device = compute.device
         self.dataset = data if data == SIMULATED else Path(data).resolve().name
         module = ARCHITECTURES.load(recipe.architecture)
         self.multiple_of: int = module.MULTIPLE_OF
@@ -103,8 +110,10 @@ class WganTrainer(Trainer):
         self.critic: nn.Module = module.build_critic(recipe.network).to(device)
         self.model = PixelDenoiser(self.network)
         betas = (recipe.beta1, recipe.beta2)
-        self.generator_optimizer, self.critic_optimizer = (
-            torch.optim.Adam(net.parameters(), recipe.learning_rate, betas=betas)
+        (self.generate, self.generator_optimizer), (self.score, self.critic_optimizer) = (
+            compute.setup(
+                net, torch.optim.Adam(net.parameters(), recipe.learning_rate, betas=betas)
+            )
             for net in (self.trained, self.critic)
         )
         self.steps_per_epoch = min(recipe.checkpoint_every, recipe.iterations)
@@ -119,18 +128,18 @@ class WganTrainer(Trainer):
     def critic_step(self, noisy: Tensor, clean: Tensor) -> Mapping[str, Tensor]:
         """Make the critic tell clean from generated. float32 (N, 1, H, W), 0 to 1."""
         with torch.no_grad():  # the critic's step must not build the generator's graph
-            fake = self.trained(noisy)
-        real, made = self.critic(clean), self.critic(fake)
+            fake = self.generate(noisy)
+        real, made = self.score(clean), self.score(fake)
         real_score, fake_score = real.mean(), made.mean()
         if self.recipe.adversary == "cross_entropy":
             loss = F.softplus(-real).mean() + F.softplus(made).mean()
         else:
             loss = fake_score - real_score
             if self.recipe.gradient_penalty:
-                penalty = gradient_penalty(self.critic, clean, fake)
+                penalty = gradient_penalty(self.score, clean, fake)
                 loss = loss + self.recipe.gradient_penalty * penalty
         self.critic_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        self.fabric.backward(loss)
         self.critic_optimizer.step()
         if bound := self.recipe.weight_clip:
             with torch.no_grad():
@@ -144,16 +153,16 @@ class WganTrainer(Trainer):
     def generator_step(self, noisy: Tensor, clean: Tensor) -> Mapping[str, Tensor]:
         """Make the critic take generated for clean, and stay close to the clean image."""
         self.critic.requires_grad_(False)
-        fake = self.trained(noisy)
+        fake = self.generate(noisy)
         content = F.l1_loss(fake, clean)
-        scores = self.critic(fake)
+        scores = self.score(fake)
         if self.recipe.adversary == "cross_entropy":
             convinced = F.softplus(-scores).mean()
         else:
             convinced = -scores.mean()
         loss = self.recipe.content_weight * content + convinced
         self.generator_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        self.fabric.backward(loss)
         self.generator_optimizer.step()
         self.critic.requires_grad_(True)
         self._follow()

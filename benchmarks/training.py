@@ -1,0 +1,144 @@
+"""How fast LeNet trains: dlkit beside the article's own loop.
+
+    python benchmarks/training.py --data mnist          # two minutes on two cores
+
+The article's (Dive into Deep Learning, 7.6, `train_ch6`): a DataLoader over torchvision's MNIST
+with ToTensor, four workers as its `get_dataloader_workers` says, and loss and accuracy summed after
+each batch. The same network, optimiser and batch size for all, in one process, turns taken. Counted
+are digits a second of an epoch's steps, without its first ones and without evaluation. The row with
+no workers is the article's loop at its best where processors are few.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from torchvision import datasets, transforms
+
+from dlkit.idx import write_idx
+from dlkit.training.architectures.lenet import Config, build
+from dlkit.training.data.digits import load_digits
+from dlkit.training.loop import Progress
+from dlkit.training.recipe import load_recipe
+from dlkit.training.start import train
+
+_WARM = 5  # steps that are not counted
+
+
+def speed(times: list[float], batch: int) -> float:
+    """Digits a second, by the times at which steps ended."""
+    counted = times[_WARM:]
+    return batch * (len(counted) - 1) / (counted[-1] - counted[0])
+
+
+def dlkit(data: str, batch: int) -> float:
+    """One epoch of the recipe `lenet`, by `train`: with checkpoint, log and everything."""
+    times: list[float] = []
+
+    def watch(progress: Progress) -> None:
+        if progress.step and progress.metrics is None:
+            times.append(time.perf_counter())
+
+    recipe = replace(load_recipe("lenet"), epochs=1, batch_size=batch)
+    with tempfile.TemporaryDirectory() as folder:
+        train(recipe, Path(folder) / "run", data, watch=watch)
+    return speed(times, batch)
+
+
+def article(root: Path, batch: int, workers: int) -> float:
+    """One epoch as the article has it."""
+    torch.manual_seed(0)
+    dataset = datasets.MNIST(str(root), train=True, transform=transforms.ToTensor())
+    loader = DataLoader(dataset, batch, shuffle=True, num_workers=workers)
+    network = build(Config())
+    network.apply(_xavier)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.9)
+    loss = nn.CrossEntropyLoss()
+    sums = [0.0, 0.0, 0]
+    times = []
+    network.train()
+    for pixels, labels in loader:
+        optimizer.zero_grad()
+        answer = network(pixels)
+        value = loss(answer, labels)
+        value.backward()
+        optimizer.step()
+        with torch.no_grad():
+            sums[0] += float(value * len(pixels))
+            sums[1] += float((answer.argmax(1) == labels).type(labels.dtype).sum())
+            sums[2] += len(pixels)
+        times.append(time.perf_counter())
+    return speed(times[:-1], batch)  # the last batch is smaller
+
+
+def _xavier(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear | nn.Conv2d):
+        nn.init.xavier_uniform_(module.weight)
+
+
+def torchvision_layout(data: str, root: Path) -> None:
+    """The same digits where torchvision looks for MNIST."""
+    digits, raw = load_digits(data), root / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, images, labels in (
+        ("train", digits.train_images, digits.train_labels),
+        ("t10k", digits.test_images, digits.test_labels),
+    ):
+        write_idx(raw / f"{part}-images-idx3-ubyte", images.numpy())
+        write_idx(raw / f"{part}-labels-idx1-ubyte", labels.byte().numpy())
+
+
+def contestants(data: str, root: Path, batch: int) -> Iterator[tuple[str, Callable[[], float]]]:
+    """Names and how to run them once."""
+    yield "dlkit train lenet", lambda: dlkit(data, batch)
+    yield "the article's loop, 4 workers", lambda: article(root, batch, 4)
+    yield "the article's loop, no workers", lambda: article(root, batch, 0)
+
+
+def main() -> None:
+    """Run the rounds, print the table, write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", default="mnist-mini", help="as for dlkit train")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="write the figures here as well")
+    args = parser.parse_args()
+    # torch warns where there are fewer processors than the article has workers
+    warnings.filterwarnings("ignore", message="This DataLoader will create")
+    with tempfile.TemporaryDirectory() as folder:
+        torchvision_layout(args.data, Path(folder))
+        players = dict(contestants(args.data, Path(folder), args.batch))
+        speeds: dict[str, list[float]] = {name: [] for name in players}
+        for number in range(args.rounds):
+            order = list(players) if number % 2 == 0 else list(players)[::-1]
+            for name in order:
+                speeds[name].append(players[name]())
+    medians = {name: statistics.median(values) for name, values in speeds.items()}
+    ours = medians["dlkit train lenet"]
+    print("| LeNet, digits a second | median | lowest to highest | dlkit is faster by |")
+    print("|---|---|---|---|")
+    for name, values in speeds.items():
+        spread = f"{min(values):,.0f} to {max(values):,.0f}"
+        print(f"| {name} | {medians[name]:,.0f} | {spread} | {ours / medians[name]:.1f} |")
+    print(
+        f"\nBatches of {args.batch}, {args.rounds} rounds, {args.data}; "
+        f"{os.cpu_count()} processors, torch {torch.__version__}."
+    )
+    if args.json:
+        args.json.write_text(json.dumps({"batch": args.batch, "speeds": speeds}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

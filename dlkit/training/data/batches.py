@@ -1,0 +1,132 @@
+"""Batches of digits out of memory: which digits, how deformed, towards which target.
+
+What a batch holds depends on the recipe's seed, the epoch and the step alone: not on the process
+that computes it, nor on what ran before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dlkit.errors import UsageError
+from dlkit.training.data.augment import NORMALS, UNIFORMS, Warp
+from dlkit.training.data.digits import Digits
+from dlkit.training.data.distort import UNIFORMS as DISTORT_UNIFORMS
+from dlkit.training.data.distort import Distort
+from dlkit.training.data.outliers import outliers
+
+if TYPE_CHECKING:
+    from dlkit.training.trainers.classify import ClassifyRecipe
+
+_MOST_VALIDATION = 5000
+_SPLIT_SEED = 5000  # every seed of a recipe has the same validation digits
+
+
+class Batches:
+    """The training digits of a recipe, split and in order.
+
+    Attributes:
+        count: batches an epoch.
+        validation_images: uint8 (M, 28, 28), kept out.
+        validation_labels: int64 (M,).
+    """
+
+    def __init__(self, recipe: ClassifyRecipe, digits: Digits) -> None:
+        for name in ("validation", "distortions", "outliers"):
+            if not 0 <= getattr(recipe, name) < 1:
+                raise UsageError(f"{name} is {getattr(recipe, name)}, expected 0 or more, below 1")
+        self.recipe = recipe
+        self.warp = Warp(recipe.rotate, recipe.scale, recipe.shear, recipe.shift, recipe.elastic)
+        self.classes = recipe.network.classes
+        total = len(digits.train_images)
+        held_out = min(_MOST_VALIDATION, round(total * recipe.validation))
+        order = torch.randperm(total, generator=torch.Generator().manual_seed(_SPLIT_SEED))
+        order = order.to(digits.train_images.device)
+        kept, out = order[held_out:].sort().values, order[:held_out].sort().values
+        self.images, self.labels = digits.train_images[kept], digits.train_labels[kept]
+        self.validation_images = digits.train_images[out]
+        self.validation_labels = digits.train_labels[out]
+        if recipe.outliers:
+            self._add_outliers()
+        self.distort = Distort(recipe.distortions, self.images.device)
+        self.count = -(-len(self.images) // recipe.batch_size)
+        self._order = (-1, torch.empty(0, dtype=torch.long))
+
+    def batch(self, epoch: int, index: int) -> Batch:
+        """A batch, by epoch and number, both from 0."""
+        size = self.recipe.batch_size
+        chosen = self._epoch_order(epoch)[index * size : (index + 1) * size]
+        return Batch(self, chosen, self.recipe.seed * 1_000_003 + epoch * self.count + index)
+
+    def _add_outliers(self) -> None:
+        """They are further training pictures with the label -1."""
+        share = self.recipe.outliers
+        more = round(len(self.images) * share / (1 - share))
+        drawn = outliers(more, self.recipe.seed, self.images.cpu().numpy())
+        self.images = torch.cat([self.images, torch.from_numpy(drawn).to(self.images.device)])
+        self.labels = torch.cat([self.labels, torch.full_like(self.labels[:1], -1).expand(more)])
+
+    def targets(self, labels: Tensor) -> Tensor:
+        """int64 (n,) as float32 (n, classes): 1 for its class; equal shares for an outlier."""
+        one_hot = F.one_hot(labels.clamp(min=0), self.classes).float()
+        return torch.where(labels[:, None] < 0, 1 / self.classes, one_hot)
+
+    def _epoch_order(self, epoch: int) -> Tensor:
+        if self._order[0] != epoch:
+            generator = torch.Generator().manual_seed(self.recipe.seed * 100_003 + epoch)
+            order = torch.randperm(len(self.images), generator=generator)
+            self._order = (epoch, order.to(self.images.device))
+        return self._order[1]
+
+
+class Batch:
+    """One batch, any part of which can be made."""
+
+    def __init__(self, source: Batches, chosen: Tensor, seed: int) -> None:
+        self._source, self._chosen = source, chosen
+        self._rows = torch.empty(0)
+        self._normal = torch.empty(0)
+        recipe, count, device = source.recipe, len(chosen), chosen.device
+        generator = torch.Generator().manual_seed(seed)
+        self._mix = self._distort = torch.empty(0)
+        if source.warp:
+            self._rows = torch.rand(count, UNIFORMS, generator=generator).to(device)
+            if source.warp.elastic:
+                self._normal = torch.randn(count, NORMALS, generator=generator).to(device)
+        if recipe.distortions:
+            self._distort = torch.rand(count, DISTORT_UNIFORMS, generator=generator).to(device)
+        if recipe.mixup:
+            share = np.random.default_rng(seed).beta(recipe.mixup, recipe.mixup, count)
+            self._mix = torch.from_numpy(share.astype(np.float32)).to(device)
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __call__(self, part: slice) -> tuple[Tensor, Tensor]:
+        """Pixels, uint8 or float32 (n, 28, 28), 0 to 255; targets, int64 (n,) or (n, classes)."""
+        source, recipe = self._source, self._source.recipe
+        rows = torch.arange(len(self), device=self._chosen.device)
+        pixels, labels = self._pixels(rows[part]), source.labels[self._chosen[part]]
+        if not recipe.mixup:
+            return pixels, source.targets(labels) if recipe.outliers else labels
+        partner = rows.flip(0)[part]
+        mix = self._mix[part]
+        other = self._pixels(partner)
+        pixels = pixels * mix[:, None, None] + other * (1 - mix[:, None, None])
+        one, two = source.targets(labels), source.targets(source.labels[self._chosen[partner]])
+        return pixels, one * mix[:, None] + two * (1 - mix[:, None])
+
+    def _pixels(self, rows: Tensor) -> Tensor:
+        source = self._source
+        images = source.images[self._chosen[rows]]
+        if source.warp:
+            normal = self._normal[rows] if source.warp.elastic else self._normal
+            images = source.warp(images, self._rows[rows], normal)
+        if source.recipe.distortions:
+            images = source.distort(images.float(), self._distort[rows])
+        return images
