@@ -170,7 +170,6 @@ def test_a_huge_page_is_read_at_a_reduced_scale(
     huge = np.full((9000, 12000), 255, np.uint8)
     large = cv2.resize(page, None, fx=12, fy=12, interpolation=cv2.INTER_LINEAR)
     huge[2000:5600, 400:11200] = large
-    assert huge.size > images.MAX_PIXELS
     found = model.read(huge)
     assert [line.text for line in found.lines] == LINES
     first = found.digits[0].box
