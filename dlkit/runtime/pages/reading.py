@@ -21,6 +21,7 @@ MODES = ("auto", "single", "page")
 _MNIST = (square.SIDE, square.SIDE)
 WORK_PIXELS = 4_000_000  # an image is read at no more: a digit of 3 mm on A4 then has 24 pixels
 _SMALL = 160  # pixels of the longer side: smaller images are enlarged to about this
+_BROAD = 1.5  # heights: what is wider is rather several digits that touch
 _STRAIGHT = 0.3  # degrees: lines that tilt less are left
 _ICON = 64  # pixels: an image that is smaller, with nothing found, is still one digit
 
@@ -106,13 +107,19 @@ def read(image: images.Image, mode: str = "auto", size: tuple[int, int] = _MNIST
             strokes = components.find(level)
             pieces = components.digits(strokes.pieces)
     place = _Place(strokes, matrix, scale, image.shape[:2])
-    icon = max(image.shape[:2]) <= _ICON
-    if mode == "single" or (mode == "auto" and (len(pieces) == 1 or (not pieces and icon))):
+    if mode == "single" or (mode == "auto" and _has_one(pieces, max(image.shape[:2]))):
         found = _single(place, pieces, image)
     else:
         found = _page(place, pieces)
     found.squares[:] = [images.fit(pixels, *size) for pixels in found.squares]
     return found
+
+
+def _has_one(pieces: list[Piece], side: int) -> bool:
+    """Whether an image of that many pixels a side shows one digit, rather than many or none."""
+    if not pieces:
+        return side <= _ICON
+    return len(pieces) == 1 and pieces[0].box.width <= _BROAD * pieces[0].box.height
 
 
 @dataclass(frozen=True)
@@ -126,7 +133,7 @@ class _Place:
 
     def box(self, part: NDArray[np.float32], x: int, y: int) -> Box:
         """In the image's pixels: around the ink of a part whose corner is at x, y."""
-        ys, xs = (part > 0.35).nonzero()
+        ys, xs = (part > square.EDGE).nonzero()
         points = np.stack([xs + x + 0.5, ys + y + 0.5], axis=1)
         back = cv2.invertAffineTransform(self.matrix)
         points = (points @ back[:, :2].T + back[:, 2]) / self.scale
@@ -144,34 +151,32 @@ def _page(place: _Place, pieces: list[Piece]) -> Reading:
         candidates = []
         for piece in row:
             cut = place.strokes.cut(piece)
-            parts = split.parts(cut, height)
+            parts, inks = zip(*split.parts(cut, height), strict=True)
             x, y = max(piece.box.x - 1, 0), max(piece.box.y - 1, 0)
             edges = []
-            for part in parts:
-                columns = np.flatnonzero(np.any(part.ink > 0.35, axis=0))
+            for part in inks:
+                columns = np.flatnonzero(np.any(part > square.EDGE, axis=0))
                 edges.append((float(x + columns[0]), float(x + columns[-1] + 1)))
-            boxes = tuple(place.box(part.ink, x, y) for part in parts)
-            candidates.append(Candidate(tuple(parts), boxes, tuple(edges), len(reading.squares)))
-            reading.squares.extend(square.mnist(part.ink) for part in parts)
+            boxes = tuple(place.box(part, x, y) for part in inks)
+            candidates.append(Candidate(parts, boxes, tuple(edges), len(reading.squares)))
+            reading.squares.extend(map(square.mnist, inks))
         reading.rows.append((height, candidates))
     return reading
 
 
 def _single(place: _Place, pieces: list[Piece], image: images.Image) -> Reading:
     """The largest piece; where there is none, the whole image as it is."""
-    if not pieces:
+    if pieces:
+        piece = components.main(place.strokes, pieces)
+        cut = place.strokes.cut(piece)
+        box = place.box(cut, max(piece.box.x - 1, 0), max(piece.box.y - 1, 0))
+        pixels = square.mnist(cut)
+    else:
         height, width = image.shape[:2]
-        pixels = images.fit(images.grey(image), square.SIDE, square.SIDE)
-        whole = split.Part(0, 1, np.zeros((0, 0), np.float32), 1.0, 0.0)
         box = Box(0, 0, width, height)
-        only = Candidate((whole,), (box,), ((0.0, float(width)),), 0)
-        return Reading([pixels], [(float(height), [only])], single=True)
-    piece = components.main(place.strokes, pieces)
-    cut = place.strokes.cut(piece)
-    x, y = max(piece.box.x - 1, 0), max(piece.box.y - 1, 0)
-    part = split.Part(0, 1, np.zeros((0, 0), np.float32), 1.0, 0.0)
-    only = Candidate((part,), (place.box(cut, x, y),), ((0.0, 1.0),), 0)
-    return Reading([square.mnist(cut)], [(float(piece.box.height), [only])], single=True)
+        pixels = images.fit(images.grey(image), square.SIDE, square.SIDE)
+    only = Candidate((split.Part(0, 1, 1.0, 0.0),), (box,), ((0.0, 1.0),), 0)
+    return Reading([pixels], [(1.0, [only])], single=True)
 
 
 def _work(image: images.Image) -> tuple[images.Pixels, float]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit.runtime.pages.seams import Seam, between, seams
+from dlkit.runtime.pages.square import EDGE
 
 Float = NDArray[np.float32]
 
@@ -21,7 +22,6 @@ _CUT = 0.7  # each cut
 _INK = 4.5  # each height of ink that is cut through
 _WIDE, _USUAL = 8.0, 0.65  # each height squared that a digit is wider than usual
 _LEAST_PROBABILITY = 1e-6
-_EDGE = 0.35  # of a stroke's ink: what is fainter has no extent
 
 
 class Part(NamedTuple):
@@ -29,20 +29,18 @@ class Part(NamedTuple):
 
     Attributes:
         first, last: cuts at its left and right; 0 is the piece's left edge.
-        ink: (H, W) of the whole piece, only this part's not 0.
         wide: how wide it is, in heights of the line's digits.
         cut: how much ink the cut at its right goes through, in heights.
     """
 
     first: int
     last: int
-    ink: Float
     wide: float
     cut: float
 
 
-def parts(ink: Float, height: float) -> list[Part]:
-    """Every part of a piece that may be a digit; the first is the whole.
+def parts(ink: Float, height: float) -> list[tuple[Part, Float]]:
+    """Every part of a piece that may be a digit, and its ink (H, W); the first is the whole.
 
     Args:
         ink: a piece, (H, W), 0 to 1.
@@ -51,7 +49,7 @@ def parts(ink: Float, height: float) -> list[Part]:
     width = ink.shape[1] - 2  # there is a pixel around it
     cuts = seams(ink) if width > _NARROW * height else []
     end = len(cuts) + 1
-    found = [Part(0, end, ink, width / height, 0.0)]
+    found = [(Part(0, end, width / height, 0.0), ink)]
     if not cuts:
         return found
     bounds: list[Seam | None] = [None, *cuts, None]
@@ -61,13 +59,13 @@ def parts(ink: Float, height: float) -> list[Part]:
                 continue
             left, right = bounds[first], bounds[last]
             part = between(ink, left, right)
-            columns = np.flatnonzero(np.any(part > _EDGE, axis=0))
+            columns = np.flatnonzero(np.any(part > EDGE, axis=0))
             if not len(columns):
                 continue
             wide = (columns[-1] - columns[0] + 1) / height
             if not _LEAST <= wide <= _MOST or not _tall(part, height):
                 continue
-            found.append(Part(first, last, part, wide, right.ink if right else 0.0))
+            found.append((Part(first, last, wide, right.ink if right else 0.0), part))
     return found
 
 
@@ -97,5 +95,5 @@ def _cost(part: Part, end: int) -> float:
 
 
 def _tall(part: Float, height: float) -> bool:
-    rows = np.flatnonzero(np.any(part > _EDGE, axis=1))
+    rows = np.flatnonzero(np.any(part > EDGE, axis=1))
     return bool(rows[-1] - rows[0] + 1 >= 0.5 * height)

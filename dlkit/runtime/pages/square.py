@@ -16,14 +16,14 @@ from dlkit import images
 
 SIDE = 28
 _BOX = 20
-_EDGE = 0.35  # ink weaker than this share of a stroke's is outside the box
+EDGE = 0.35  # ink weaker than this share of a stroke's is outside its box
 # A stroke of MNIST's is 2 to 4 of 20 pixels wide. A thinner one would be grey after scaling.
 _THIN = 0.075
 
 
 def mnist(ink: NDArray[np.float32]) -> images.Pixels:
     """Ink (H, W), 0 to 1, black around it, as uint8 (28, 28)."""
-    ys, xs = (np.flatnonzero(np.any(ink > _EDGE, axis=axis)) for axis in (1, 0))
+    ys, xs = (np.flatnonzero(np.any(ink > EDGE, axis=axis)) for axis in (1, 0))
     square = np.zeros((SIDE, SIDE), np.uint8)
     if not len(ys):
         return square
