@@ -23,7 +23,8 @@ from contest import Contestant, dlkit, peer
 from dlkit.bench import machine, words
 from dlkit.bench.plan import image_files
 from dlkit.runtime.model import load
-from dlkit.runtime.session import cpu_count, own_arithmetic
+from dlkit.runtime.processors import cpu_count
+from dlkit.runtime.session import own_arithmetic
 
 _DIFFERENT_SCANS = 16
 _SCAN = (678, 384)

@@ -26,12 +26,12 @@ def main() -> None:
     """Train; the same command goes on after Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/generator"))
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=1000)
     given = parser.parse_args()
     recipe = replace(
         load_recipe("denoiser"), about="the article's generator by the paired loss",
         network=wgan.Config(), steps=given.steps, epochs=4, pairs=400, held_out=4, batch_size=4,
-        crop_height=128, crop_width=128, learning_rate=5e-4,
+        crop_height=128, crop_width=128, learning_rate=1e-3,
     )  # fmt: skip
 
     def say(now: Progress) -> None:

@@ -29,7 +29,8 @@ from dlkit.bundle import Bundle
 from dlkit.export.held_out import SCAN, held_out
 from dlkit.export.onnx import export_run
 from dlkit.export.source import to_bundle
-from dlkit.runtime.session import cpu_count, open_session
+from dlkit.runtime.processors import cpu_count
+from dlkit.runtime.session import open_session
 from dlkit.training.data.pairs import simulate_pairs
 from dlkit.training.pixels import wrap
 from dlkit.training.recipe import ARCHITECTURES, load_recipe

@@ -17,8 +17,9 @@ import pytest
 
 from dlkit.bundle import shipped
 from dlkit.plugins import Plugins
+from dlkit.runtime import processors
 from dlkit.runtime.device import no_cuda
-from dlkit.runtime.doctor.machine import control_group
+from dlkit.runtime.processors import control_group
 
 from .doctor_process import (
     ROOT,
@@ -170,3 +171,11 @@ def test_limits_of_control_groups(tmp_path: Path) -> None:
     plant("memory/memory.limit_in_bytes", "4096\n")
     assert control_group(tmp_path, member) == (0.5, 4096)
     assert control_group(tmp_path, tmp_path / "none") == (None, None)
+
+
+@pytest.mark.parametrize(("quota", "expected"), [(0.5, 1), (1.0, 1), (None, None), (1e6, None)])
+def test_a_quota_bounds_the_processors(
+    quota: float | None, expected: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processors, "control_group", lambda: (quota, None))
+    assert processors.cpu_count() == (expected or len(os.sched_getaffinity(0)))

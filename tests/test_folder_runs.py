@@ -29,7 +29,6 @@ from dlkit.idx import write_idx
 from dlkit.runtime import folder
 from dlkit.runtime.journal import Journal
 from dlkit.runtime.pipeline import Result
-from dlkit.runtime.session import _cgroup_processors
 from dlkit.training.data.digits import load_digits
 from dlkit.training.run import Run
 
@@ -376,21 +375,3 @@ def test_journal_survives_torn_and_refuses_foreign_lines(tmp_path: Path) -> None
     with pytest.raises(InputError, match="delete it, or begin anew with --overwrite"):
         Journal(path, "m" * 64)
     assert known(path, "m" * 64, forget=True) == 0
-
-
-@pytest.mark.parametrize(
-    ("files", "expected"),
-    [
-        ({"cpu.max": "150000 100000"}, 2),
-        ({"cpu.max": "50000 100000"}, 1),
-        ({"cpu.max": "max 100000"}, None),
-        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
-        ({}, None),
-    ],
-)
-def test_container_quotas(files: dict[str, str], expected: int | None, tmp_path: Path) -> None:
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    assert _cgroup_processors(tmp_path) == expected

@@ -12,7 +12,7 @@ from typing import Any
 from dlkit import images
 from dlkit.bench import machine, measure, plan
 from dlkit.bundle import Bundle
-from dlkit.runtime.session import cpu_count
+from dlkit.runtime.processors import cpu_count
 
 # Of a folder, to measure decoding and encoding on: so many that one file after the other is new to
 # the processor's caches, as in a real run; a few small ones over and over decode faster.

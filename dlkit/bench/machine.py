@@ -17,7 +17,8 @@ from dlkit.bench.measure import timed_calls
 from dlkit.errors import InputError
 from dlkit.runtime.device import gpu_name
 from dlkit.runtime.flavor import FLAVORS
-from dlkit.runtime.session import BACKENDS, cpu_count
+from dlkit.runtime.processors import cpu_count, processor_name
+from dlkit.runtime.session import BACKENDS
 
 # Large enough that loading it costs little beside 2 n^3 operations, small enough for any machine.
 _MATRIX = 2048
@@ -30,7 +31,7 @@ def describe() -> dict[str, Any]:
     import psutil
 
     return {
-        "processor": _processor(),
+        "processor": processor_name(),
         "processors": cpu_count(),
         "processors_of_machine": psutil.cpu_count() or cpu_count(),
         "memory_bytes": int(psutil.virtual_memory().total),
@@ -180,13 +181,3 @@ def sample_image(height: int, width: int, seed: int) -> np.ndarray[Any, np.dtype
         return np.asarray(blurred, np.uint8)
     noisy = blurred.astype(np.float32) / 2 + 100 + random.normal(0, 3, blurred.shape)
     return np.clip(noisy, 0, 255).astype(np.uint8)
-
-
-def _processor() -> str:
-    """The processor's name: /proc/cpuinfo on Linux, else what Python knows."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith(("model name", "Model")):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -61,7 +61,8 @@ def load_model(
     """
     from dlkit.errors import BundleError
     from dlkit.runtime.model import TASKS, load
-    from dlkit.runtime.session import cpu_count, own_arithmetic
+    from dlkit.runtime.processors import cpu_count
+    from dlkit.runtime.session import own_arithmetic
 
     batches = TASKS.load(task).BATCH
     threads = workers or cpu_count()

@@ -30,7 +30,7 @@ from onnxruntime.quantization import (
 
 from dlkit.errors import ExportError
 from dlkit.export.held_out import Batch, Outputs
-from dlkit.runtime.session import cpu_count
+from dlkit.runtime.processors import cpu_count
 
 OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _FIRST_OPSET = 13  # DequantizeLinear by channel

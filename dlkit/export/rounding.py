@@ -15,7 +15,7 @@ import onnxruntime
 
 from dlkit.errors import BackendError
 from dlkit.export.held_out import Batch, Outputs
-from dlkit.runtime.session import cpu_count
+from dlkit.runtime.processors import cpu_count
 
 _HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 _FLOAT = ir.DataType.FLOAT

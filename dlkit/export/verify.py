@@ -18,7 +18,8 @@ from dlkit.export.held_out import HeldOut, Outputs, held_out
 from dlkit.export.reference import find_network, pixels_of, torch_reference
 from dlkit.export.rounding import run_rounded
 from dlkit.runtime.device import gpu_name
-from dlkit.runtime.session import cpu_count, open_session, own_arithmetic, runnable
+from dlkit.runtime.processors import cpu_count, processor_name
+from dlkit.runtime.session import open_session, own_arithmetic, runnable
 
 
 @dataclass(frozen=True)
@@ -288,6 +289,7 @@ def _certificate(bundle: Bundle, result: Verification) -> dict[str, Any]:
         "versions": _versions(),
         "hardware": {
             "machine": f"{platform.system()} {platform.machine()}",
+            "processor": processor_name(),
             "processors": cpu_count(),
             "gpu": gpu_name(),
         },

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 from dlkit.bundle import Bundle
 from dlkit.errors import BackendError, UsageError
 from dlkit.plugins import Plugins
+from dlkit.runtime.processors import cpu_count
 
 BACKENDS = Plugins("dlkit.runtime.backends", "backend")
 DEVICES = ("auto", "cpu", "cuda")
@@ -87,30 +86,6 @@ class Opened:
 
     session: Session
     passed_over: dict[str, str]
-
-
-def cpu_count() -> int:
-    """Processors that this process may use: as ``taskset`` and the control group allow."""
-    if hasattr(os, "sched_getaffinity"):
-        allowed = len(os.sched_getaffinity(0))
-    else:
-        allowed = os.cpu_count() or 1
-    return max(1, min(allowed, _cgroup_processors(Path("/sys/fs/cgroup")) or allowed))
-
-
-def _cgroup_processors(root: Path) -> int | None:
-    """Whole processors that a container's quota allows (control groups v2, else v1), if any."""
-    try:
-        quota, period = (root / "cpu.max").read_text().split()
-    except (OSError, ValueError):
-        try:
-            quota = (root / "cpu" / "cpu.cfs_quota_us").read_text()
-            period = (root / "cpu" / "cpu.cfs_period_us").read_text()
-        except OSError:
-            return None
-    if quota.strip() in ("max", "-1"):
-        return None
-    return max(1, -(-int(quota) // int(period)))
 
 
 def open_session(

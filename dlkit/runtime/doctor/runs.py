@@ -8,7 +8,8 @@ from dlkit.bundle import Bundle
 from dlkit.errors import BackendError
 from dlkit.runtime.doctor.bundles import split
 from dlkit.runtime.doctor.report import Finding, Run
-from dlkit.runtime.session import BACKENDS, DEVICES, cpu_count
+from dlkit.runtime.processors import cpu_count
+from dlkit.runtime.session import BACKENDS, DEVICES
 
 _BUG = "this is a bug of dlkit or of the library: report it with this line"
 
