@@ -328,6 +328,9 @@ def test_watch_does_new_files_as_they_appear(digits_folder: Path, tmp_path: Path
     (source / "sub").mkdir()
     shutil.copy(digit, source / "sub" / "two.png")
     wait_for("sub/two.png")
+    while "two.png" not in (out / "manifest.jsonl").read_text():
+        time.sleep(0.05)
+    time.sleep(0.2)  # noted, then counted; Ctrl-C may come while the pass is still under way
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 1  # one failed, once

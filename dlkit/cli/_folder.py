@@ -69,21 +69,26 @@ class Job:
 
 def execute(job: Job, flags: Flags, console: Console) -> int:
     """Run a job as the flags say; gives the exit code."""
+    from dlkit.runtime.folder_run import Tally
+
     # A worker that comes back from a library waits for the GIL up to this long, 5 ms by default:
     # more than it takes to decode a hundred digits.
     sys.setswitchinterval(5e-4)
     if flags.dry_run:
         return _dry_run(job, flags, console)
-    if not flags.watch:
-        return sum_up(_once(job, flags, None, console), job.manifest, console)
-    return sum_up(_watch(job, flags, console), job.manifest, console)
+    tally = Tally()
+    if flags.watch:
+        _watch(job, flags, tally, console)
+    else:
+        _once(job, flags, tally, None, console)
+    return sum_up(tally, job.manifest, console)
 
 
-def _once(job: Job, flags: Flags, failed: set[int] | None, console: Console) -> Tally:
-    from dlkit.runtime.folder_run import Tally, Todo, run_files
+def _once(job: Job, flags: Flags, tally: Tally, failed: set[int] | None, console: Console) -> None:
+    """One pass over the inputs, counted in ``tally``."""
+    from dlkit.runtime.folder_run import Todo, run_files
     from dlkit.runtime.journal import Journal
 
-    tally = Tally()
     journal = Journal(job.manifest, job.key, flags.overwrite)
     try:
         with job.table() as table:
@@ -120,7 +125,6 @@ def _once(job: Job, flags: Flags, failed: set[int] | None, console: Console) -> 
         journal.close()
     if journal.broken is not None:
         tally.fail(job.manifest.name, f"{journal.broken}; a second run will not know what is done")
-    return tally
 
 
 def _follow(stream: Iterator[object], tally: Tally, job: Job, console: Console) -> None:
@@ -166,25 +170,27 @@ def _follow(stream: Iterator[object], tally: Tally, job: Job, console: Console) 
             counting.join()
 
 
-def _watch(job: Job, flags: Flags, console: Console) -> Tally:
-    """Repeat a run until Ctrl-C; gives the sum of all passes."""
+def _watch(job: Job, flags: Flags, whole: Tally, console: Console) -> None:
+    """Repeat a run until Ctrl-C; adds up all passes."""
     from dlkit.runtime.folder_run import Tally
 
-    whole = Tally()
     failed: set[int] = set()
     console.print("watching; Ctrl-C ends", style="dim")
     try:
         while True:
             begun = time.monotonic()
-            tally = _once(job, flags, failed, console)
+            tally = Tally()
+            try:
+                _once(job, flags, tally, failed, console)
+            finally:  # Ctrl-C in the middle of a pass, too
+                whole.done += tally.done
+                whole.failed += tally.failed
+                whole.failures += tally.failures
             flags = replace(flags, overwrite=False)
-            whole.done += tally.done
-            whole.failed += tally.failed
-            whole.failures += tally.failures
             # A pass over a large folder must not keep a processor busy by itself.
             time.sleep(max(_PAUSE, 5 * (time.monotonic() - begun)))
     except KeyboardInterrupt:
-        return whole
+        return
 
 
 def _dry_run(job: Job, flags: Flags, console: Console) -> int:
