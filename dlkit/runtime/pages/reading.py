@@ -21,7 +21,7 @@ MODES = ("auto", "single", "page")
 _MNIST = (square.SIDE, square.SIDE)
 WORK_PIXELS = 4_000_000  # an image is read at no more: a digit of 3 mm on A4 then has 24 pixels
 _SMALL = 160  # pixels of the longer side: smaller images are enlarged to about this
-_BROAD = 1.5  # heights: what is wider is rather several digits that touch
+_BROAD = 2.0  # heights: what is wider is rather several digits that touch
 _STRAIGHT = 0.3  # degrees: lines that tilt less are left
 _ICON = 64  # pixels: an image that is smaller, with nothing found, is still one digit
 
