@@ -313,6 +313,27 @@ def test_a_batch_too_large_for_the_memory_is_halved_and_stays_so() -> None:
     assert max(fails.sizes) <= 3
 
 
+def test_threads_that_come_first_at_once_do_not_wait_for_each_other_for_ever() -> None:
+    """Half of the tries hung when openvino's binding met NumPy first in two threads at once."""
+    code = """
+import sys, threading
+import numpy as np
+from dlkit.bundle import Bundle
+from dlkit.runtime.session import open_session
+sys.setswitchinterval(1e-6)
+session = open_session(Bundle.open("digits"), "openvino", "cpu", callers=2).session
+barrier = threading.Barrier(8)
+def call():
+    barrier.wait()
+    session(np.zeros((1, 28, 28), np.uint8))
+threads = [threading.Thread(target=call) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+    for _ in range(5):
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
 @pytest.mark.parametrize("width", [1024, 1040, 2000, 4096])
 def test_strips_cover_every_column_once_and_stay_small(
     width: int, monkeypatch: pytest.MonkeyPatch

@@ -69,6 +69,10 @@ class OpenVinoSession:
             self._any = self._core.compile_model(self._model, "CPU", self._config)
         except RuntimeError as error:
             raise BackendError(f"openvino cannot load {bundle.onnx}: {error}") from error
+        # The first tensor that is seen as an array makes openvino's binding load NumPy's interface.
+        # Two threads that come to that at once wait for each other for ever (pybind11 holds a lock
+        # of C++ while it waits for the GIL), so it is done here.
+        _ = openvino.Tensor(np.zeros(1, np.uint8)).data
         self._own = threading.local()
         self._lock = threading.Lock()
         self._calls: Counter[tuple[int, ...]] = Counter()
