@@ -10,7 +10,7 @@ import typer
 from dlkit.cli import _options
 
 EXAMPLE = (
-    "Digits:  dlkit evaluate digits --data mnist --out report/\n\n"
+    "Examples. Digits:  dlkit evaluate digits --data mnist --out report/\n\n"
     "Two precisions:  dlkit evaluate runs/lenet/bundle-fp32 --compare runs/lenet/bundle-int8\n\n"
     "Scans:  dlkit evaluate mmwave --count 50 --out report/\n\n"
     "On your own pairs:  dlkit evaluate runs/denoiser/bundle-fp32 --data pairs/"
