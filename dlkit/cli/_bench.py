@@ -110,7 +110,7 @@ def _inference(group: Group, wide: bool) -> Table:
 def _folder(rows: Sequence[Row], wide: bool) -> Table:
     from dlkit.bench import words
 
-    names = ["bundle", "backend", "images/s", "", "after start", "of bound"]
+    names = ["bundle", "backend", "images/s", "", "running", "of bound"]
     names += ["start s", "whole s", "peak MB"] if wide else []
     title = f"folder to folder, {rows[0]['images']:,} images"
     table = _table(title, [*names, "metric"], rows)
