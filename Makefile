@@ -18,11 +18,16 @@ BIN := .venv/bin
 demo: .venv/.installed
 	$(BIN)/python samples/demo.py
 
+# In a process of their own: torch crashed once when it began to train after every inference library
+# had been loaded into the same process.
+ALONE := tests/test_training.py tests/test_verify.py
+
 test: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(foreach file,$(ALONE),--ignore=$(file))
+	$(BIN)/python -m pytest $(ALONE)
 
 # Settings of plug-ins that a bare machine may lack would stop pytest, so they are left out here.
 # The table is made even where a test fails; the exit code tells of both.
