@@ -23,10 +23,11 @@ from dlkit.errors import (
     VerifyError,
 )
 from dlkit.export.bisect import bisect, read_list
+from dlkit.export.certificate import certify
 from dlkit.export.onnx import export_run
 from dlkit.export.rounding import run_rounded
 from dlkit.export.source import to_bundle
-from dlkit.export.verify import certify, verify
+from dlkit.export.verify import verify
 from dlkit.runtime.session import open_session, runnable
 from dlkit.spec import PRECISIONS
 from dlkit.training.data.pairs import HELD_OUT_SEED, simulate_pairs

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 # Distributions that take part in an evaluation, where they are installed.
 _LIBRARIES = (
-    "numpy", "opencv-python-headless", "torch", "torchmetrics", "scikit-image", "onnxruntime",
-    "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt_rtx_cu13",
+    "dlkit", "numpy", "opencv-python-headless", "torch", "torchmetrics", "scikit-image",
+    "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt_rtx_cu13",
 )  # fmt: skip
 
 
@@ -26,13 +26,15 @@ def document(models: dict[str, Any], report: Report) -> dict[str, Any]:
     import dataclasses
     import datetime
 
+    from dlkit.versions import installed
+
     values = {
         field.name: getattr(report, field.name)
         for field in dataclasses.fields(report)
         if field.name != "tables"
     }
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return {"format": 1, "date": now, "versions": _versions(), "models": models, **values}
+    return {"format": 1, "date": now, "versions": installed(_LIBRARIES), "models": models, **values}
 
 
 def show(report: Report, console: Console) -> None:
@@ -82,18 +84,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}" if abs(value) < 2 else f"{value:.2f}"
     return "" if value is None else str(value)
-
-
-def _versions() -> dict[str, str]:
-    import importlib.metadata
-    import platform
-
-    from dlkit import __version__
-
-    found = {"dlkit": __version__, "python": platform.python_version()}
-    for name in _LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

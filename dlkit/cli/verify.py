@@ -68,7 +68,8 @@ def command(
     console = Console()
     notes = Console(stderr=True)
     with training_installed("verify"):
-        from dlkit.export.verify import certify, verify
+        from dlkit.export.certificate import certify
+        from dlkit.export.verify import verify
     opened = Bundle.open(bundle)
     if bisect:
         _bisect(opened, run, data, images, out, engine, console)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
-import importlib.metadata
-import platform
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,8 +13,6 @@ from dlkit.errors import BackendError
 from dlkit.export.held_out import HeldOut, Outputs, held_out
 from dlkit.export.reference import find_network, pixels_of, torch_reference
 from dlkit.export.rounding import run_rounded
-from dlkit.runtime.device import gpu_name
-from dlkit.runtime.processors import cpu_count, processor_name
 from dlkit.runtime.session import open_session, own_arithmetic, runnable
 
 
@@ -81,11 +75,6 @@ TOLERANCES = {
     ("denoise", "bf16"): Tolerance(64.0, 2.0, 0.2),
     ("denoise", "int8"): Tolerance(255.0, 32.0, 0.1, ssim=0.002),
 }
-# Distributions whose versions a certificate names, where they are installed.
-_LIBRARIES = (
-    "torch", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt",
-    "tensorrt_rtx_cu13", "numpy",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -203,11 +192,6 @@ def verify(
     return Verification(name, reference_metrics, images, tolerances, differences)
 
 
-def certify(bundle: Bundle, result: Verification) -> Bundle:
-    """Write the certificate into model.json; where something is out of tolerance, none stays."""
-    return bundle.with_certificate(_certificate(bundle, result) if result.within else {})
-
-
 def compare(
     images: HeldOut,
     tolerance: Tolerance,
@@ -271,36 +255,3 @@ def _agreement(expected: Outputs, outputs: Outputs) -> float:
 def _outputs(bundle: Bundle, backend: str, device: str, images: HeldOut) -> tuple[Outputs, str]:
     session = open_session(bundle, backend, device).session
     return [session(batch) for batch in images.batches], session.sha256
-
-
-def _certificate(bundle: Bundle, result: Verification) -> dict[str, Any]:
-    return {
-        "onnx_sha256": bundle.sha256,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "reference": result.reference,
-        "reference_metrics": result.reference_metrics,
-        "data": {
-            "name": result.data.name,
-            "images": result.data.images,
-            "sha256": result.data.fingerprint(),
-        },
-        "tolerances": {name: asdict(one) for name, one in result.tolerances.items()},
-        "measured": [asdict(way) for way in result.ways],
-        "versions": _versions(),
-        "hardware": {
-            "machine": f"{platform.system()} {platform.machine()}",
-            "processor": processor_name(),
-            "processors": cpu_count(),
-            "gpu": gpu_name(),
-        },
-    }
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in _LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

@@ -8,7 +8,6 @@ processes all compute and the first one writes.
 
 from __future__ import annotations
 
-import json
 import math
 import platform
 import signal
@@ -17,7 +16,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.errors import TrainingError
+from dlkit.training.checkpoint import State, restore, save
 from dlkit.training.compute import Compute
 from dlkit.training.recipe import Recipe
 from dlkit.training.record import Record
@@ -104,17 +104,6 @@ class Progress:
 Watch = Callable[[Progress], None]
 
 
-@dataclass
-class _State:
-    """Where training is; all of it is in the checkpoint."""
-
-    done: int = 0
-    finished: bool = False
-    totals: dict[str, Any] = field(default_factory=dict)
-    entries: list[dict[str, Any]] = field(default_factory=list)
-    best: dict[str, Any] | None = None  # value, epoch, first epoch with that value, network
-
-
 def run_training(
     trainer: Trainer, recipe: Recipe, run: Run, compute: Compute, resume: bool, watch: Watch
 ) -> bool:
@@ -127,9 +116,9 @@ def run_training(
         TrainingError: a loss is NaN or infinite, the checkpoint does not fit, or the disk is full.
     """
     steps = trainer.epochs * trainer.steps_per_epoch
-    state = _State()
+    state = State()
     if resume:
-        _restore(trainer, run, compute, state)
+        restore(trainer, run, compute, state)
     else:
         _begin(trainer, recipe, compute, state)
         watch(Progress(0, steps, 0, {}, _metrics(state.entries[-1])))
@@ -163,7 +152,7 @@ def run_training(
             alone = compute.world == 1  # else all must stop at the same step
             saved = last or stopped or (alone and interrupted.is_set())
             if saved:
-                _save(trainer, run, compute, state)
+                save(trainer, run, compute, state)
             watch(Progress(state.done, steps, epoch + 1, means, metrics))
             if last and record:
                 record.write(state.finished)
@@ -171,12 +160,12 @@ def run_training(
                 stopped = interrupted.is_set()
             if stopped and not state.finished:
                 if not saved:  # Ctrl-C came after the line above
-                    _save(trainer, run, compute, state)
+                    save(trainer, run, compute, state)
                 return False
     return True
 
 
-def _begin(trainer: Trainer, recipe: Recipe, compute: Compute, state: _State) -> None:
+def _begin(trainer: Trainer, recipe: Recipe, compute: Compute, state: State) -> None:
     start = {
         "event": "start",
         "recipe": recipe.to_json(),
@@ -197,7 +186,7 @@ def _metrics(entry: Mapping[str, Any]) -> dict[str, float]:
 def _step(
     trainer: Trainer,
     compute: Compute,
-    state: _State,
+    state: State,
     epoch: int,
     index: int,
     interrupted: threading.Event,
@@ -213,7 +202,7 @@ def _step(
     return stopped
 
 
-def _keep_best(trainer: Trainer, state: _State, metrics: Mapping[str, float], epoch: int) -> bool:
+def _keep_best(trainer: Trainer, state: State, metrics: Mapping[str, float], epoch: int) -> bool:
     """Remember the weights if they are the best; True when it is time to stop early."""
     if trainer.monitor is None:
         return False
@@ -227,7 +216,7 @@ def _keep_best(trainer: Trainer, state: _State, metrics: Mapping[str, float], ep
     return 0 < trainer.patience <= epoch - int(best["since"])
 
 
-def _finish(trainer: Trainer, state: _State, run: Run, compute: Compute, early: bool) -> None:
+def _finish(trainer: Trainer, state: State, run: Run, compute: Compute, early: bool) -> None:
     """Take the best weights, and let the trainer say how good they are."""
     end: dict[str, Any] = {"event": "end", "step": state.done}
     if state.best is not None:
@@ -238,59 +227,6 @@ def _finish(trainer: Trainer, state: _State, run: Run, compute: Compute, early: 
         end["stopped_early"] = True
     end.update(compute.on_first(lambda: dict(trainer.finish(run.path))))
     state.entries.append(end)
-
-
-def _save(trainer: Trainer, run: Run, compute: Compute, state: _State) -> None:
-    cuda = compute.device.type == "cuda"
-    random_states = {
-        "rng": compute.gathered(torch.get_rng_state().to(compute.device)),
-        "rng_cuda": compute.gathered(torch.cuda.get_rng_state().to(compute.device)) if cuda else [],
-    }
-    if not compute.first:
-        return
-    run.save_checkpoint(
-        {
-            "network": trainer.network.state_dict(),
-            "temperature": trainer.temperature,
-            "trainer": trainer.state(),
-            "best": state.best,
-            "step": state.done,
-            "finished": state.finished,
-            "totals": {name: float(total) for name, total in state.totals.items()},
-            "log": json.dumps(state.entries),
-            "fingerprint": trainer.fingerprint,
-            "dataset": trainer.dataset,
-            "precision": compute.fabric.strategy.precision.state_dict(),
-            **random_states,
-        }
-    )
-
-
-def _restore(trainer: Trainer, run: Run, compute: Compute, state: _State) -> None:
-    saved = run.load_checkpoint()
-    if saved["fingerprint"] != trainer.fingerprint:
-        raise TrainingError(
-            f"{run.path} was trained on other data: give the same --data to --resume, "
-            "or train anew with another --out"
-        )
-    try:
-        trainer.network.load_state_dict(saved["network"])
-        trainer.load_state(saved["trainer"])
-        state.best, state.finished = saved["best"], saved["finished"]
-        rank = compute.fabric.global_rank
-        if len(saved["rng"]) == compute.world:  # else each goes on with its fresh random state
-            torch.set_rng_state(saved["rng"][rank])
-        if compute.device.type == "cuda" and len(saved["rng_cuda"]) == compute.world:
-            torch.cuda.set_rng_state(saved["rng_cuda"][rank])
-        if saved["precision"]:
-            compute.fabric.strategy.precision.load_state_dict(saved["precision"])
-    except (RuntimeError, KeyError, ValueError) as error:
-        raise TrainingError(
-            f"{run.checkpoint} does not fit its recipe or this dlkit: train anew"
-        ) from error
-    trainer.temperature = saved["temperature"]
-    state.done, state.totals = saved["step"], dict(saved["totals"])
-    state.entries = json.loads(saved["log"])
 
 
 @contextmanager
