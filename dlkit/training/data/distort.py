@@ -148,19 +148,31 @@ def _stripes(images: Tensor, amounts: _Amounts) -> Tensor:
 
 
 def _inverted_band(images: Tensor, amounts: _Amounts) -> Tensor:
+    """One from edge to edge, or two, mirrored."""
     line = torch.arange(_SIDE, device=images.device)
     line = torch.where(amounts[0] < 0.5, line[:, None], line)
     first = amounts.between(1, -6, 24)
-    hit = (line >= first) & (line < first + amounts.between(2, 3, 16))
+    last = first + amounts.between(2, 3, 16)
+    mirrored = _SIDE - 1 - line
+    hit = (line >= first) & (line < last)
+    hit = hit | ((amounts[3] < 0.5) & (mirrored >= first) & (mirrored < last))
     return torch.where(hit, 255 - images, images)
 
 
 def _line(images: Tensor, amounts: _Amounts) -> Tensor:
-    """Straight or zigzag, drawn through or dotted."""
+    """Drawn through or dotted."""
     across, along = amounts.along()
-    zigzag = (along.remainder(6) - 3).abs() * (amounts[3] > 0.5)
     dotted = (amounts[2] < 0.5) | (along.remainder(amounts.between(2, 0, 6)) < 1.2)
-    hit = ((across + zigzag).abs() < amounts.between(3, 0.5, 1.1)) & dotted
+    hit = (across.abs() < amounts.between(3, 0.5, 1.1)) & dotted
+    return torch.where(hit, 255.0, images)
+
+
+def _zigzag(images: Tensor, amounts: _Amounts) -> Tensor:
+    across, along = amounts.along()
+    period, height = amounts.between(2, 4, 12), amounts.between(3, 0.5, 2.5)
+    teeth = ((along / period).remainder(1) * 4 - 2).abs() - 1  # -1 to 1
+    steep = (1 + (4 * height / period) ** 2).sqrt()  # so that slanted parts are as thick
+    hit = (across - height * teeth).abs() < amounts.between(4, 0.5, 0.9) * steep
     return torch.where(hit, 255.0, images)
 
 
@@ -173,8 +185,8 @@ def _patch(images: Tensor, amounts: _Amounts) -> Tensor:
 
 
 def _spatter(images: Tensor, amounts: _Amounts) -> Tensor:
-    hit = amounts.field("spots") > amounts.between(0, 1.3, 2.3)
-    return torch.where(hit, (amounts[1] > 0.4) * 255.0, images)
+    hit = amounts.field("spots") > amounts.between(0, 0.7, 2.3)
+    return torch.where(hit, amounts.between(1, -100, 355).clamp(0, 255), images)
 
 
 def _pixelate(images: Tensor, amounts: _Amounts) -> Tensor:
@@ -196,10 +208,21 @@ def _outline(images: Tensor, amounts: _Amounts) -> Tensor:
     return torch.lerp(images, edges[:, 0], amounts.between(0, 0.6, 1.0))
 
 
+def _contour(images: Tensor, amounts: _Amounts) -> Tensor:
+    """Hollow: a line of one pixel around the strokes, inside or outside them."""
+    inked = (_smoothed(images, 0.8) > amounts.between(0, 70, 150)).to(images.dtype)
+    outside = (amounts[1] < 0.5).to(images.dtype)
+    filled = torch.lerp(inked, 1 - inked, outside)[:, None]
+    within = torch.maximum(
+        F.max_pool2d(1 - filled, (3, 1), 1, (1, 0)), F.max_pool2d(1 - filled, (1, 3), 1, (0, 1))
+    )
+    return 255 * (filled * within)[:, 0]
+
+
 _KINDS: tuple[Callable[[Tensor, _Amounts], Tensor], ...] = (
     _gaussian_noise, _impulse_noise, _shot_noise, _blur, _motion_blur, _contrast, _fog,
-    _uneven_light, _stripes, _inverted_band, _line, _patch, _spatter, _pixelate, _thick, _thin,
-    _outline,
+    _uneven_light, _stripes, _inverted_band, _line, _zigzag, _patch, _spatter, _pixelate, _thick,
+    _thin, _outline, _contour,
 )  # fmt: skip
 
 
