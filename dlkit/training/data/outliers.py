@@ -100,6 +100,26 @@ def _pieces(random: Random, digits: Pixels) -> Pixels:
     return canvas if random.integers(4) else np.ascontiguousarray(canvas.T)
 
 
+def _pair(random: Random, digits: Pixels) -> Pixels:
+    """Two digits that touch, in the form of one: what a page's reader must cut."""
+    left, right = (_trimmed(one) for one in digits[random.integers(len(digits), size=2)])
+    overlap = int(random.integers(0, 4))
+    canvas = np.zeros((_SIDE, left.shape[1] + right.shape[1] - overlap), np.uint8)
+    for one, edge in ((left, 0), (right, left.shape[1] - overlap)):
+        drop = int(random.integers(_SIDE - len(one) + 1)) if random.integers(2) else 4
+        drop = min(drop, _SIDE - len(one))
+        part = canvas[drop : drop + len(one), edge : edge + one.shape[1]]
+        np.maximum(part, one, out=part)
+    canvas = _trimmed(canvas)
+    scale = 20 / max(canvas.shape)  # MNIST's box
+    size = [max(1, round(side * scale)) for side in canvas.shape[::-1]]
+    small = cv2.resize(canvas, size, interpolation=cv2.INTER_AREA)
+    top, at = (_SIDE - small.shape[0]) // 2, (_SIDE - small.shape[1]) // 2
+    result = _canvas()
+    result[top : top + small.shape[0], at : at + small.shape[1]] = small
+    return result
+
+
 def _corner(random: Random, digits: Pixels) -> Pixels:
     """A digit of which hardly anything is in sight."""
     shift = random.integers(14, 18, 2) * random.choice([-1, 1], 2)
@@ -141,8 +161,15 @@ def _crowd(random: Random, digits: Pixels) -> Pixels:
 
 
 _KINDS: tuple[Callable[[Random, Pixels], Pixels], ...] = (
-    _blobs, _strokes, _dots, _noise, _letter, _letter, _pieces, _corner, _empty, _texture, _crowd,
+    _blobs, _strokes, _dots, _noise, _letter, _letter, _pieces, _pair, _pair, _corner, _empty,
+    _texture, _crowd,
 )  # fmt: skip
+
+
+def _trimmed(image: Pixels) -> Pixels:
+    """What has ink."""
+    x, y, width, height = cv2.boundingRect((image > 40).astype(np.uint8))
+    return image[y : y + max(1, height), x : x + max(1, width)]
 
 
 def _canvas() -> Pixels:
