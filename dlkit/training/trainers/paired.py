@@ -29,7 +29,7 @@ from dlkit.training.ssim import similarity
 _CHARBONNIER_EPSILON = 1e-2  # about 2.5 grey levels; Lai et al., arXiv 1710.01992, have 1e-3
 _CLIP_NORM = 0.5  # of the gradient: rare hard crops must not throw the weights about
 _OBJECT_REACH = 9  # pixels: an object's border and its nearest surroundings count as the object
-_INSIDE = 12  # pixels: so far inside a person the optics mix in no background
+_INSIDE = 6  # pixels: so far inside a person a dark pixel is no blurred edge
 
 
 @dataclass(frozen=True, kw_only=True)
