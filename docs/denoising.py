@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from dlkit.bundle import Bundle
-from dlkit.training.recipe import load_recipe
 
 DOCS = Path(__file__).resolve().parent
 TEXT = DOCS / "denoising.template.md"
@@ -136,7 +135,6 @@ def main() -> None:
     """Fill the template."""
     bundle = Bundle.open("mmwave")
     report, times = result("evaluation"), result("speed")
-    recipe = bundle.origin["recipe"]
     parts = {
         "evaluation": evaluation(report),
         "objects": objects(report),
@@ -150,13 +148,6 @@ def main() -> None:
         "article_gflop": number(times["gflop"]["wgan"], 1),
         "sha": bundle.sha256[:16],
         "megabytes": number(bundle.onnx.stat().st_size / 1e6),
-        "steps": f"{recipe['steps']:,}",
-        "pairs": f"{recipe['pairs']:,}",
-        "settings": " ".join(
-            f"--set {key}={recipe[key]}"
-            for key, tuned in load_recipe("denoiser").fine_tuning().to_json().items()
-            if not isinstance(tuned, dict | str) and recipe[key] != tuned
-        ),
         "count": str(report["settings"]["images"]),
     }
     text = TEXT.read_text()

@@ -29,7 +29,6 @@ from dlkit.training.ssim import similarity
 _CHARBONNIER_EPSILON = 1e-2  # about 2.5 grey levels; Lai et al., arXiv 1710.01992, have 1e-3
 _CLIP_NORM = 0.5  # of the gradient: rare hard crops must not throw the weights about
 _OBJECT_REACH = 9  # pixels: an object's border and its nearest surroundings count as the object
-_INSIDE = 6  # pixels: so far inside a person a dark pixel is no blurred edge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +46,7 @@ class PairedRecipe(Recipe):
         object_weight: extra weight of pixels of concealed objects, where they are known.
         inside_weight: extra weight of bright pixels well inside a person, where a dark one would
             look like an object.
+        inside_reach: pixels: what is nearer to a dark pixel is not well inside.
         ema_decay: of the moving average of the weights, per step.
         pairs: simulated pairs, when ``data`` is ``simulated`` or some are mixed in.
         simulated_share: of a step's crops, when ``data`` is a folder: a few real pairs then do
@@ -69,6 +69,7 @@ class PairedRecipe(Recipe):
     ssim_weight: float = 0.1
     object_weight: float = 3.0
     inside_weight: float = 1.0
+    inside_reach: int = 12  # so far the optics mix in the background
     ema_decay: float = 0.995
     pairs: int = 1600
     simulated_share: float = 0.0
@@ -230,7 +231,7 @@ class PairedTrainer(Trainer):
         batch = torch.from_numpy(np.stack(crops)).to(self.device).float()
         noisy_batch, clean_batch, objects_batch = batch.split(1, dim=1)
         near = _largest((objects_batch > 0).float(), _OBJECT_REACH // 2)
-        inside = 1 - _largest((clean_batch < 128).float(), _INSIDE)
+        inside = 1 - _largest((clean_batch < 128).float(), recipe.inside_reach)
         weight = 1 + recipe.object_weight * near + recipe.inside_weight * inside
         return noisy_batch / 255, clean_batch / 255, weight
 
