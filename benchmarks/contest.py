@@ -63,12 +63,8 @@ def measure(
 
     def run(name: str) -> dict[str, Any]:
         one = by_name[name]
-        # nobody may find work that was done already
-        for left in (one.out, one.start_out):
-            if left.is_dir():
-                shutil.rmtree(left)
-            else:
-                left.unlink(missing_ok=True)
+        for out in (one.out, one.start_out):
+            _forget(out)
         whole, output = timed(one.command)
         if isinstance(output, str):
             return {"error": output}
@@ -82,6 +78,15 @@ def measure(
         return {"work_s": work, "start_s": start, "whole_s": whole}
 
     return interleave(list(by_name), rounds, run, progress)
+
+
+def _forget(out: Path) -> None:
+    """Remove a result and dlkit's manifest beside it: nobody may find work that was done already."""
+    if out.is_dir():
+        shutil.rmtree(out)  # with the manifest in it
+    else:
+        out.unlink(missing_ok=True)
+    out.with_name(f"{out.name}.manifest.jsonl").unlink(missing_ok=True)
 
 
 def timed(command: Sequence[str]) -> tuple[float, dict[str, Any] | str]:
