@@ -81,7 +81,7 @@ def measure(
 
 
 def _forget(out: Path) -> None:
-    """Remove a result and dlkit's manifest beside it: nobody may find work that was done already."""
+    """Remove a result and dlkit's manifest beside it: nobody may find work that was done."""
     if out.is_dir():
         shutil.rmtree(out)  # with the manifest in it
     else:
