@@ -93,7 +93,7 @@ def test_engines_that_are_not_whole(tmp_path: Path) -> None:
         elif name == "retrained":
             shutil.move(owner.engines, tmp_path / "kept")
             shutil.rmtree(owner.path)
-            shutil.move(tmp_path / "kept", bundle(owner.path, opset=17).engines)
+            shutil.move(tmp_path / "kept", bundle(owner.path, ir_version=9).engines)
     told = doctor(
         *(str(tmp_path / n) for n in ("well", "truncated", "sidecar", "alone", "retrained"))
     )
