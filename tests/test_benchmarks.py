@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -55,3 +56,18 @@ def test_accuracy_over_seeds_goes_on_where_it_stopped(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "accuracy.json").read_text())["recipes"]["mlp"]
     assert set(found["seeds"]) == {"0", "1"}
     assert found["test_accuracy"]["lowest"] <= found["test_accuracy"]["mean"]
+
+
+def test_no_round_finds_the_work_of_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    contest = importlib.import_module("contest")
+    out = tmp_path / "answers.csv"
+    command = contest.dlkit("recognize", str(ROOT / "samples" / "digits"), "--out", out)
+    start = contest.dlkit("--version")
+    _, failed = contest.measure([contest.Contestant("dlkit", command, out, start)], 40, 1)
+    assert not failed
+    assert len(list(tmp_path.iterdir())) == 2  # dlkit leaves a manifest beside its answers
+    contest._forget(out)
+    assert not list(tmp_path.iterdir())

@@ -65,16 +65,20 @@ def test_the_last_rows_of_a_scan_are_trained_on() -> None:
     assert (padded == images.pad((noisy[0, 0] * 255).round().byte().numpy(), 16)).all()
 
 
-def test_objects_weigh_more_with_their_border_and_so_does_the_inside_of_a_person() -> None:
-    trainer = PairedTrainer(tiny(object_weight=3.0, inside_weight=1.0), "simulated", CPU)
+@pytest.mark.parametrize(("reach", "inside"), [(12, 16), (6, 28)])
+def test_objects_weigh_more_with_their_border_and_so_does_the_inside_of_a_person(
+    reach: int, inside: int
+) -> None:
+    recipe = tiny(object_weight=3.0, inside_weight=1.0, inside_reach=reach)
+    trainer = PairedTrainer(recipe, "simulated", CPU)
     for clean, objects in zip(trainer.pairs.clean, trainer.pairs.objects or [], strict=True):
         objects[:], clean[:] = 0, 0
         objects[40:50, 30:40] = 1
-        clean[50:90, 10:50] = 255
+        clean[54:94, 10:50] = 255
     weight = trainer._batch()[2]
     assert weight.unique().tolist() == [1.0, 2.0, 4.0]
     assert int((weight[0] == 4).sum()) == 18 * 18  # the object and 4 pixels around it
-    assert int((weight[0] == 2).sum()) == 16 * 16  # 12 pixels inside the border of the bright
+    assert int((weight[0] == 2).sum()) == inside**2  # `reach` inside the border of the bright
 
 
 def test_fine_tuning_begins_with_the_shipped_weights(folder: Path, tmp_path: Path) -> None:

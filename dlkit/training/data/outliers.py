@@ -114,10 +114,8 @@ def _pair(random: Random, digits: Pixels) -> Pixels:
     scale = 20 / max(canvas.shape)  # MNIST's box
     size = [max(1, round(side * scale)) for side in canvas.shape[::-1]]
     small = cv2.resize(canvas, size, interpolation=cv2.INTER_AREA)
-    top, at = (_SIDE - small.shape[0]) // 2, (_SIDE - small.shape[1]) // 2
-    result = _canvas()
-    result[top : top + small.shape[0], at : at + small.shape[1]] = small
-    return result
+    across, down = _SIDE - size[0], _SIDE - size[1]
+    return np.pad(small, ((down // 2, -(-down // 2)), (across // 2, -(-across // 2))))
 
 
 def _corner(random: Random, digits: Pixels) -> Pixels:
