@@ -69,7 +69,7 @@ def modern(**changes: object) -> ClassifyRecipe:
         recipe, network=replace(recipe.network, width=0.0625), epochs=2, batch_size=64,
         optimizer="adam", schedule="one_cycle", learning_rate=0.01, rotate=10.0, scale=0.1,
         shear=0.1, shift=2.0, elastic=1.0, label_smoothing=0.05, mixup=0.2, ema_decay=0.9,
-        clip_norm=1.0, bfloat16=True, channels_last=True,
+        clip_norm=1.0, bfloat16=True, channels_last=True, settle=0.5, keep_best=True,
     )  # fmt: skip
     return replace(recipe, **changes)  # type: ignore[arg-type]
 
@@ -210,6 +210,26 @@ def test_warp_moves_a_digit_as_told() -> None:
     assert torch.allclose(turned[0], image[0].float().rot90(), atol=1.0) or torch.allclose(
         turned[0], image[0].float().rot90(-1), atol=1.0
     )
+
+
+def test_deformations_settle_at_the_end(few: str) -> None:
+    """With shifts alone the ink of a digit moves by as much as it was told to."""
+    recipe = modern(rotate=0.0, scale=0.0, shear=0.0, elastic=0.0, mixup=0.0, epochs=4)
+    batches = Batches(recipe, load_digits(few))
+    assert recipe.shift == 2.0
+
+    def furthest(epoch: int, index: int) -> float:
+        chosen = batches._epoch_order(epoch)[index * 64 : (index + 1) * 64]
+        images = batches.images[chosen].float()
+        pixels, _ = batches.batch(epoch, index)(slice(0, len(chosen)))
+        column = torch.arange(28.0)
+        centres = [(one.sum(1) @ column) / one.sum((1, 2)) for one in (images, pixels)]
+        return float((centres[1] - centres[0]).abs().max())
+
+    assert furthest(0, 0) == pytest.approx(2.0, abs=0.25)
+    assert furthest(1, batches.count - 2) == pytest.approx(2.0, abs=0.25)
+    assert furthest(3, 0) == pytest.approx(2.0 * 0.625, abs=0.2)
+    assert furthest(3, batches.count - 2) == pytest.approx(2.0 / 3, abs=0.15)
 
 
 def test_elastic_field_is_smooth_and_as_strong_as_told() -> None:

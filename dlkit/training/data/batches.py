@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _MOST_VALIDATION = 5000
 _SPLIT_SEED = 5000  # every seed of a recipe has the same validation digits
+_SETTLED = 0.25  # of the deformation is left at the end of a training that settles
 
 
 class Batches:
@@ -37,7 +38,7 @@ class Batches:
     """
 
     def __init__(self, recipe: ClassifyRecipe, digits: Digits) -> None:
-        for name in ("validation", "distortions", "outliers"):
+        for name in ("validation", "distortions", "outliers", "settle"):
             if not 0 <= getattr(recipe, name) < 1:
                 raise UsageError(f"{name} is {getattr(recipe, name)}, expected 0 or more, below 1")
         self.recipe = recipe
@@ -61,7 +62,15 @@ class Batches:
         """A batch, by epoch and number, both from 0."""
         size = self.recipe.batch_size
         chosen = self._epoch_order(epoch)[index * size : (index + 1) * size]
-        return Batch(self, chosen, self.recipe.seed * 1_000_003 + epoch * self.count + index)
+        step = epoch * self.count + index
+        return Batch(self, chosen, self.recipe.seed * 1_000_003 + step, self._strength(step))
+
+    def _strength(self, step: int) -> float:
+        """Of deformations: 1, then evenly down to _SETTLED in the last part of the training."""
+        left = 1 - step / (self.recipe.epochs * self.count)
+        if left >= self.recipe.settle:
+            return 1.0
+        return _SETTLED + (1 - _SETTLED) * left / self.recipe.settle
 
     def _add_outliers(self) -> None:
         """They are further training pictures with the label -1."""
@@ -87,7 +96,7 @@ class Batches:
 class Batch:
     """One batch, any part of which can be made."""
 
-    def __init__(self, source: Batches, chosen: Tensor, seed: int) -> None:
+    def __init__(self, source: Batches, chosen: Tensor, seed: int, strength: float) -> None:
         self._source, self._chosen = source, chosen
         self._rows = torch.empty(0)
         self._normal = torch.empty(0)
@@ -95,9 +104,11 @@ class Batch:
         generator = torch.Generator().manual_seed(seed)
         self._mix = self._distort = torch.empty(0)
         if source.warp:
-            self._rows = torch.rand(count, UNIFORMS, generator=generator).to(device)
+            even = torch.rand(count, UNIFORMS, generator=generator)
+            self._rows = (0.5 + strength * (even - 0.5)).to(device)
             if source.warp.elastic:
-                self._normal = torch.randn(count, NORMALS, generator=generator).to(device)
+                normal = strength * torch.randn(count, NORMALS, generator=generator)
+                self._normal = normal.to(device)
         if recipe.distortions:
             self._distort = torch.rand(count, DISTORT_UNIFORMS, generator=generator).to(device)
         if recipe.mixup:

@@ -20,7 +20,9 @@ RECIPE = replace(
     scale=0.22,
     shear=0.28,
     shift=3.0,
+    settle=0.0,
     distortions=0.55,
     outliers=0.125,
     label_smoothing=0.0,
+    keep_best=True,
 )

@@ -15,5 +15,6 @@ RECIPE = replace(
     shear=0.06,
     shift=1.0,
     elastic=0.0,
+    settle=0.0,
     ema_decay=0.99,
 )

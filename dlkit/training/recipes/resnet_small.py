@@ -15,5 +15,5 @@ RECIPE = replace(
     **MODERN,
     about="ResNet-18 at 28 pixels, a quarter as wide; minutes on two cores",
     network=replace(FULL.network, image_size=28, width=0.25, stem="half"),
-    epochs=16,
+    epochs=24,
 )

@@ -47,6 +47,8 @@ class ClassifyRecipe(Recipe):
         init: ``default`` is torch's; ``xavier`` draws weights from Xavier's uniform distribution,
             which networks with sigmoids need.
         rotate, scale, shear, shift, elastic: how far digits are deformed; see ``Warp``.
+        settle: share of the training, at its end, in which deformations shrink to a quarter: the
+            digits to be recognised are not deformed (He et al., arXiv 1909.09148).
         distortions: share of the digits that get noise, blur, stripes and the like; see
             ``distort``.
         outliers: share of each batch that is no digit, trained towards equal probabilities; see
@@ -81,6 +83,7 @@ class ClassifyRecipe(Recipe):
     shear: float = 0.0
     shift: float = 0.0
     elastic: float = 0.0
+    settle: float = 0.0
     distortions: float = 0.0
     outliers: float = 0.0
     label_smoothing: float = 0.0
