@@ -54,7 +54,7 @@ def command(
         int, typer.Option(help="Parts that a batch is computed in: less memory, the same step.")
     ] = 1,
     compile_: Annotated[
-        bool, typer.Option("--compile", help="torch.compile the network: long runs gain.")
+        bool, typer.Option("--compile", help="torch.compile the network: for GPUs, on CPUs try it.")
     ] = False,
     init: Annotated[
         str | None,

@@ -1,15 +1,15 @@
-"""The most accurate single network: ``resnet_small`` with a stem that halves nothing, longer."""
+"""The most accurate single network: ``vgg_small`` on digits of twice the size."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from dlkit.training.recipes.resnet_small import RECIPE as FULL
+from dlkit.training.recipes.vgg_small import RECIPE as SMALL
 
 RECIPE = replace(
-    FULL,
-    about="ResNet-18 at 28 pixels, a stem that halves nothing: the most accurate; half an hour",
-    network=replace(FULL.network, stem="small"),
-    epochs=28,
+    SMALL,
+    about="VGG-11 at 64 pixels, a quarter as wide: the most accurate; half an hour on one core",
+    network=replace(SMALL.network, image_size=64),
+    epochs=20,
     validation=1 / 60,
 )
