@@ -37,12 +37,14 @@ def finished(run: Path) -> dict[str, Any] | None:
     if entries[-1]["event"] != "end":
         return None
     epochs = [entry for entry in entries if entry["event"] == "epoch"]
+    seconds = [entry["seconds"] for entry in epochs if "seconds" in entry]
     end = {name: value for name, value in entries[-1].items() if name not in ("event", "step")}
     return {
         **end,
         "epochs": epochs[-1]["epoch"],
         "val_accuracy": max(entry.get("val_accuracy", 0.0) for entry in epochs),
-        "minutes": sum(entry.get("seconds", 0.0) for entry in epochs) / 60,
+        # by the median epoch: a run may have been interrupted
+        "minutes": statistics.median(seconds) * len(seconds) / 60,
     }
 
 
@@ -85,6 +87,7 @@ def table(names: list[str], seeds: list[int], out: Path) -> dict[str, Any]:
                 "lowest": min(accuracies),
                 "highest": max(accuracies),
             },
+            "test_ece": statistics.mean(run["test_ece"] for run in runs.values()),
             "minutes": statistics.mean(run["minutes"] for run in runs.values()),
             "seeds": runs,
         }
@@ -114,13 +117,14 @@ def main() -> None:
 
     with ThreadPoolExecutor(args.jobs) as pool:
         list(pool.map(one, [(seed, name) for seed in args.seeds for name in args.recipes]))
-    print("| recipe | parameters | test accuracy, mean | lowest to highest | minutes |")
-    print("|---|---|---|---|---|")
+    print("| recipe | parameters | test accuracy, mean | lowest to highest | ECE | minutes |")
+    print("|---|---:|---:|---|---:|---:|")
     for name, row in table(args.recipes, args.seeds, args.out).items():
         accuracy = row["test_accuracy"]
         print(
             f"| {name} | {row['parameters']:,} | {accuracy['mean']:.2%} | "
-            f"{accuracy['lowest']:.2%} to {accuracy['highest']:.2%} | {row['minutes']:.1f} |"
+            f"{accuracy['lowest']:.2%} to {accuracy['highest']:.2%} | "
+            f"{row['test_ece']:.2%} | {row['minutes']:.1f} |"
         )
     print(f"\n{args.data}, seeds {args.seeds}, {threads} thread(s) a run, {processors} processors.")
 

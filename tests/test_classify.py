@@ -14,12 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchvision
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 from torch.nn import functional as F
 
 from dlkit.errors import UsageError
 from dlkit.idx import write_idx
+from dlkit.training.architectures import vgg
 from dlkit.training.average import Average
 from dlkit.training.compute import Hardware, open_compute
 from dlkit.training.data.augment import NORMALS, UNIFORMS, Warp
@@ -352,6 +354,24 @@ def test_rehearsal_counts_as_papers_do() -> None:
     assert found.parameters == sum(layer.parameters for layer in found.layers) == 61_706
     assert found.mmacs == pytest.approx(0.4165, abs=0.001)  # LeNet-5's well-known 416,520
     assert found.seconds >= found.steps * found.seconds_a_step > 0
+
+
+@pytest.mark.parametrize("depth", [11, 13])
+def test_vgg_is_the_papers_but_for_the_colours(depth: int) -> None:
+    with torch.device("meta"):
+        ours = vgg.build(vgg.Config(depth=depth))
+        theirs = getattr(torchvision.models, f"vgg{depth}")(num_classes=10)
+    colours = 2 * 64 * 3 * 3  # weights of the first layer for two more colours
+    assert count(ours) == count(theirs) - colours
+    fewer = vgg.build(vgg.Config(depth=depth, blocks=3, width=0.1, image_size=28))
+    assert fewer.eval()(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+    for wrong in ({"depth": 12}, {"blocks": 0}, {"blocks": 6}):
+        with pytest.raises(UsageError, match=next(iter(wrong))):
+            vgg.build(vgg.Config(**wrong))
+
+
+def count(network: nn.Module) -> int:
+    return sum(weight.numel() for weight in network.parameters())
 
 
 def test_recipes_are_listed() -> None:

@@ -1,4 +1,4 @@
-"""VGG-11 (Simonyan and Zisserman, 2014): blocks of 3 x 3 convolutions, each halving the image."""
+"""VGG (Simonyan and Zisserman, 2014): blocks of 3 x 3 convolutions, each halving the image."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from dlkit.errors import UsageError
+from dlkit.plugins import unknown
 from dlkit.training.architectures._common import ClassifierConfig, activation, conv_size, scaled
 
 TASK = "recognize"
 
-# (convolutions, channels) of each block of VGG-11.
-_BLOCKS = ((1, 64), (1, 128), (2, 256), (2, 512), (2, 512))
+# (convolutions, channels) of each block, by the layers with weights: table 1 of the paper.
+_BLOCKS = {
+    11: ((1, 64), (1, 128), (2, 256), (2, 512), (2, 512)),
+    13: ((2, 64), (2, 128), (2, 256), (2, 512), (2, 512)),
+}
 
 
 @dataclass(frozen=True)
@@ -19,20 +24,32 @@ class Config(ClassifierConfig):
     """See ``ClassifierConfig``.
 
     Attributes:
+        depth: 11 or 13.
+        blocks: how many of the five blocks; fewer for small images.
+        fully: channels of the two fully connected layers, before ``width``.
         dropout: probability in the two fully connected layers.
+        block_dropout: probability after each block.
         batch_norm: normalise after each convolution, as in the authors' later "VGG-BN".
     """
 
     image_size: int = 224
+    depth: int = 11
+    blocks: int = 5
+    fully: int = 4096
     dropout: float = 0.5
+    block_dropout: float = 0.0
     batch_norm: bool = False
 
 
 def build(config: Config) -> nn.Module:
-    """Five blocks, three fully connected layers."""
+    """Up to five blocks, three fully connected layers."""
+    if config.depth not in _BLOCKS:
+        raise UsageError(unknown("depth", str(config.depth), [str(depth) for depth in _BLOCKS]))
+    if not 1 <= config.blocks <= len(_BLOCKS[config.depth]):
+        raise UsageError(f"blocks is {config.blocks}, expected 1 to {len(_BLOCKS[config.depth])}")
     modules: list[nn.Module] = []
     channels, size = 1, config.image_size
-    for convolutions, wide in _BLOCKS:
+    for convolutions, wide in _BLOCKS[config.depth][: config.blocks]:
         out = scaled(wide, config.width)
         for _ in range(convolutions):
             modules.append(nn.Conv2d(channels, out, kernel_size=3, padding=1))
@@ -41,8 +58,10 @@ def build(config: Config) -> nn.Module:
             modules.append(activation(config.activation))
             channels = out
         modules.append(nn.MaxPool2d(kernel_size=2, stride=2))
+        if config.block_dropout:
+            modules.append(nn.Dropout(config.block_dropout))
         size = conv_size(size, 2, stride=2)
-    fully = scaled(4096, config.width)
+    fully = scaled(config.fully, config.width)
     return nn.Sequential(
         *modules,
         nn.Flatten(),

@@ -1,4 +1,7 @@
-"""The most accurate single network: ``vgg_small`` on digits of twice the size."""
+"""The most accurate single network: three blocks of VGG-13, half as wide, at MNIST's own size.
+
+Beside ``_modern``: no early loss of resolution, dropout after every block, a long training.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,16 @@ from dlkit.training.recipes.vgg_small import RECIPE as SMALL
 
 RECIPE = replace(
     SMALL,
-    about="VGG-11 at 64 pixels, a quarter as wide: the most accurate; half an hour on one core",
-    network=replace(SMALL.network, image_size=64),
-    epochs=20,
+    about="VGG-13 without its last two blocks, half as wide: the most accurate",
+    network=replace(
+        SMALL.network,
+        image_size=28,
+        depth=13,
+        blocks=3,
+        width=0.5,
+        fully=512,
+        block_dropout=0.2,
+    ),
+    epochs=50,
     validation=1 / 60,
 )
