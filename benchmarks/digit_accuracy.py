@@ -10,16 +10,20 @@ the other on two: small networks do not fill two cores. RUNS/accuracy.json has e
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import statistics
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from dlkit.training.data.digits import load_digits
 from dlkit.training.recipe import load_recipe
+from dlkit.training.run import Run
 from dlkit.training.summary import summarise
 
 RECIPES = (
@@ -28,33 +32,43 @@ RECIPES = (
 )  # fmt: skip
 
 
-def finished(run: Path) -> dict[str, Any] | None:
-    """The figures of a finished run."""
-    log = run / "log.jsonl"
+def finished(folder: Path, name: str, settings: list[str], data: str) -> dict[str, Any] | None:
+    """The figures of a finished run of this recipe on these digits."""
+    log = folder / "log.jsonl"
     if not log.is_file():
         return None
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     if entries[-1]["event"] != "end":
         return None
+    run = Run(folder)
+    recipe = load_recipe(name).with_settings(settings)
+    if run.load_recipe() != recipe or run.load_checkpoint()["fingerprint"] != fingerprint(data):
+        raise SystemExit(f"{folder} is of another recipe or other digits: choose another --out")
     epochs = [entry for entry in entries if entry["event"] == "epoch"]
     seconds = [entry["seconds"] for entry in epochs if "seconds" in entry]
     end = {name: value for name, value in entries[-1].items() if name not in ("event", "step")}
     return {
         **end,
         "epochs": epochs[-1]["epoch"],
-        "val_accuracy": max(entry.get("val_accuracy", 0.0) for entry in epochs),
         # by the median epoch: a run may have been interrupted
         "minutes": statistics.median(seconds) * len(seconds) / 60,
     }
 
 
+@functools.cache
+def fingerprint(data: str) -> str:
+    """Of the digits."""
+    return load_digits(data).fingerprint()
+
+
 def train(name: str, seed: int, data: str, out: Path, threads: int, settings: list[str]) -> None:
     """One run, in a process of its own."""
     run = out / f"{name}-seed{seed}"
-    if finished(run) is not None:
+    settings = [f"seed={seed}", *settings]
+    if finished(run, name, settings, data) is not None:
         return
     command = [sys.executable, "-m", "dlkit", "train", name, "--data", data, "--out", str(run)]
-    for setting in [f"seed={seed}", *settings]:
+    for setting in settings:
         command += ["--set", setting]
     if (run / "recipe.json").is_file():
         command.append("--resume")
@@ -62,17 +76,22 @@ def train(name: str, seed: int, data: str, out: Path, threads: int, settings: li
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}\n{done.stderr}")
-    end = finished(run)
+    end = finished(run, name, settings, data)
     assert end is not None
     print(f"{name} seed {seed}: {end['test_accuracy']:.4f} in {end['minutes']:.1f} minutes",
           flush=True)  # fmt: skip
 
 
-def table(names: list[str], seeds: list[int], out: Path) -> dict[str, Any]:
+def table(
+    names: list[str], seeds: list[int], out: Path, settings: list[str], data: str
+) -> dict[str, Any]:
     """What there is so far."""
     rows: dict[str, Any] = {}
     for name in names:
-        found = {seed: finished(out / f"{name}-seed{seed}") for seed in seeds}
+        found = {
+            seed: finished(out / f"{name}-seed{seed}", name, [f"seed={seed}", *settings], data)
+            for seed in seeds
+        }
         runs = {str(seed): run for seed, run in found.items() if run is not None}
         if not runs:
             continue
@@ -111,15 +130,21 @@ def main() -> None:
     def one(job: tuple[int, str]) -> None:
         seed, name = job
         train(name, seed, args.data, args.out, threads, args.settings)
-        rows = table(args.recipes, args.seeds, args.out)
-        report = {"data": args.data, "threads": threads, "jobs": args.jobs, "recipes": rows}
-        (args.out / "accuracy.json").write_text(json.dumps(report, indent=1) + "\n")
+        with writing:
+            write()
 
+    def write() -> dict[str, Any]:
+        rows = table(args.recipes, args.seeds, args.out, args.settings, args.data)
+        report = {"threads": threads, "jobs": args.jobs, "recipes": rows}
+        (args.out / "accuracy.json").write_text(json.dumps(report, indent=1) + "\n")
+        return rows
+
+    writing = threading.Lock()
     with ThreadPoolExecutor(args.jobs) as pool:
         list(pool.map(one, [(seed, name) for seed in args.seeds for name in args.recipes]))
     print("| recipe | parameters | test accuracy, mean | lowest to highest | ECE | minutes |")
     print("|---|---:|---:|---|---:|---:|")
-    for name, row in table(args.recipes, args.seeds, args.out).items():
+    for name, row in write().items():
         accuracy = row["test_accuracy"]
         print(
             f"| {name} | {row['parameters']:,} | {accuracy['mean']:.2%} | "

@@ -33,10 +33,11 @@ def show_rehearsal(recipe: Recipe, data: str | None, hardware: Hardware) -> None
     from rich.console import Console
     from rich.table import Table
 
+    from dlkit.cli._rank import is_first
     from dlkit.training.rehearsal import rehearse
 
     found = rehearse(recipe, data, hardware)
-    console = Console()
+    console = Console(quiet=not is_first())
     table = Table("layer", "kind", box=SIMPLE_HEAD)
     table.add_column("output", justify="right")
     table.add_column("parameters", justify="right")

@@ -51,7 +51,11 @@ def command(
         str, typer.Option(help="fp32, bf16, fp16 (mixed), or auto: the recipe's.")
     ] = "auto",
     accumulate: Annotated[
-        int, typer.Option(help="Parts that a batch is computed in: less memory, the same step.")
+        int,
+        typer.Option(
+            help="Parts that a batch is computed in: less memory, the same step but for batch "
+            "normalisation and dropout."
+        ),
     ] = 1,
     compile_: Annotated[
         bool, typer.Option("--compile", help="torch.compile the network: for GPUs, on CPUs try it.")
@@ -59,8 +63,9 @@ def command(
     init: Annotated[
         str | None,
         typer.Option(
-            help="Begin with these weights: a run, an FP32 bundle, the name of a shipped one, or "
-            "'default' for the task's shipped one. The recipe's settings for fine-tuning apply.",
+            help="Begin with these weights: a run; or, of networks without batch normalisation, "
+            "an FP32 bundle, the name of a shipped one, or 'default' for the task's shipped one. "
+            "The denoiser then takes its settings for fine-tuning.",
             show_default="fresh weights",
         ),
     ] = None,

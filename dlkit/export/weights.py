@@ -35,7 +35,7 @@ def load_weights(source: str, task: str) -> dict[str, Tensor]:
         run = Run(path)
         if (other := run.load_recipe().task) != task:
             raise UsageError(f"--init {source} is a run to {other}, expected one to {task}")
-        return dict(run.load_checkpoint()["network"])
+        return dict(run.load_network().state_dict())
     name = TASKS.load(task).DEFAULT_BUNDLE if source == "default" else source
     bundle = Bundle.open(name, task)
     if bundle.spec.precision != "fp32":

@@ -62,15 +62,21 @@ def restore(trainer: Trainer, run: Run, compute: Compute, state: State) -> None:
     """Take back what ``save`` wrote, random states included.
 
     Raises:
-        TrainingError: it belongs to other data, another recipe or another dlkit.
+        TrainingError: it belongs to other data, another recipe, another precision or another dlkit.
     """
     saved = run.load_checkpoint()
-    if saved["fingerprint"] != trainer.fingerprint:
+    if saved.get("fingerprint") != trainer.fingerprint:
         raise TrainingError(
             f"{run.path} was trained on other data: give the same --data to --resume, "
             "or train anew with another --out"
         )
     try:
+        state.entries = json.loads(saved["log"])
+        if (before := state.entries[0]["precision"]) != compute.precision:
+            raise TrainingError(
+                f"{run.path} was begun in {before} and would go on in {compute.precision}: add "
+                f"--precision {before}"
+            )
         trainer.network.load_state_dict(saved["network"])
         trainer.load_state(saved["trainer"])
         state.best, state.finished = saved["best"], saved["finished"]
@@ -81,10 +87,9 @@ def restore(trainer: Trainer, run: Run, compute: Compute, state: State) -> None:
             torch.cuda.set_rng_state(saved["rng_cuda"][rank])
         if saved["precision"]:
             compute.fabric.strategy.precision.load_state_dict(saved["precision"])
+        trainer.temperature = saved["temperature"]
+        state.done, state.totals = saved["step"], dict(saved["totals"])
     except (RuntimeError, KeyError, ValueError) as error:
         raise TrainingError(
             f"{run.checkpoint} does not fit its recipe or this dlkit: train anew"
         ) from error
-    trainer.temperature = saved["temperature"]
-    state.done, state.totals = saved["step"], dict(saved["totals"])
-    state.entries = json.loads(saved["log"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 from dlkit.errors import TrainingError, UsageError
@@ -27,7 +27,7 @@ class Recipe:
     """What all recipes have. Each trainer adds its own fields.
 
     Attributes:
-        about: one line for ``dlkit models``.
+        about: one line for ``dlkit models``; says nothing of what is trained.
         network: the ``Config`` of an architecture.
         data: default of ``--data``.
         seed: of weights, order and augmentation.
@@ -36,7 +36,7 @@ class Recipe:
 
     trainer: ClassVar[str]  # file in trainers/ that it is for
 
-    about: str
+    about: str = field(compare=False)
     network: Any
     data: str
     seed: int = 0

@@ -6,6 +6,7 @@ A few real steps are made and thrown away.
 from __future__ import annotations
 
 import resource
+import statistics
 import sys
 import time
 from dataclasses import dataclass, fields, replace
@@ -77,8 +78,9 @@ def rehearse(recipe: Recipe, data: str | None, hardware: Hardware) -> Rehearsal:
     chosen = data or recipe.data
     trainer: Trainer = TRAINERS.load(recipe.trainer).TRAINER(_few(recipe, chosen), chosen, compute)
     steps = trainer.epochs * trainer.steps_per_epoch
-    times = [_timed(compute, lambda: trainer.step(0, 0)) for _ in range(_FIRST_STEPS + _STEPS)]
-    step = sorted(times[_FIRST_STEPS:])[_STEPS // 2]
+    made = min(_FIRST_STEPS + _STEPS, steps)  # a schedule has no more
+    times = [_timed(compute, lambda: trainer.step(0, 0)) for _ in range(made)]
+    step = statistics.median(times[_FIRST_STEPS:] or times)
     evaluation = _timed(compute, trainer.evaluate)
     with torch.device("meta"):
         network = ARCHITECTURES.load(recipe.architecture).build(recipe.network).eval()

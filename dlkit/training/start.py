@@ -75,16 +75,32 @@ def train(
         try:
             trainer.start_from(init)
         except RuntimeError as error:
+            wanted = trainer.network.state_dict()
+            folded = any(name.endswith("running_mean") and name not in init for name in wanted)
+            mend = (
+                "a bundle of it has no batch normalisation any more; give --init the run"
+                if folded
+                else "give --init a run or bundle of the same network, with the same --set"
+            )
             raise TrainingError(
                 f"the weights to begin with do not fit {recipe.architecture} as the recipe has it: "
-                "give --init a run or bundle of the same network, with the same --set"
+                f"{mend}"
             ) from error
     compute.barrier()  # all have looked at the folder
     if not resume and compute.first:
         if out.exists():
-            shutil.rmtree(out)
+            _empty(out)
         run.save_recipe(recipe)
     return run_training(trainer, recipe, run, compute, resume, watch)
+
+
+def _empty(folder: Path) -> None:
+    """The folder itself stays: it may be a link, or where a disk is mounted."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _entries(path: Path) -> list[Path]:

@@ -17,9 +17,10 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
         labels: int64 (N,).
 
     Returns:
-        1 where there is nothing to fit.
+        1 where there is nothing to fit: no data, or no wrong answer among them, which would make
+        ever smaller temperatures ever more likely.
     """
-    if not len(logits):
+    if not len(logits) or bool((logits.argmax(1) == labels).all()):
         return 1.0
     logits, labels = logits.detach().to(torch.float64), labels.detach()
     log_temperature = torch.zeros((), dtype=torch.float64, device=logits.device, requires_grad=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -75,6 +76,7 @@ class Warp:
         ).squeeze(1)
 
 
+@lru_cache
 def _waves(size: int) -> Tensor:
     """float32 (size, _WAVES): times noise, this is distributed as white noise, smoothed.
 

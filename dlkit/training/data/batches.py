@@ -38,12 +38,13 @@ class Batches:
     """
 
     def __init__(self, recipe: ClassifyRecipe, digits: Digits) -> None:
-        for name in ("validation", "distortions", "outliers", "settle"):
-            if not 0 <= getattr(recipe, name) < 1:
-                raise UsageError(f"{name} is {getattr(recipe, name)}, expected 0 or more, below 1")
         self.recipe = recipe
         self.warp = Warp(recipe.rotate, recipe.scale, recipe.shear, recipe.shift, recipe.elastic)
         self.classes = recipe.network.classes
+        if self.classes <= int(digits.train_labels.max()):
+            raise UsageError(
+                f"classes is {self.classes}, but a label is {int(digits.train_labels.max())}"
+            )
         total = len(digits.train_images)
         held_out = min(_MOST_VALIDATION, round(total * recipe.validation))
         order = torch.randperm(total, generator=torch.Generator().manual_seed(_SPLIT_SEED))
@@ -64,6 +65,10 @@ class Batches:
         chosen = self._epoch_order(epoch)[index * size : (index + 1) * size]
         step = epoch * self.count + index
         return Batch(self, chosen, self.recipe.seed * 1_000_003 + step, self._strength(step))
+
+    def size(self, index: int) -> int:
+        """Digits in a batch, by its number; the last one may have fewer."""
+        return min(self.recipe.batch_size, len(self.images) - index * self.recipe.batch_size)
 
     def _strength(self, step: int) -> float:
         """Of deformations: 1, then evenly down to _SETTLED in the last part of the training."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from dlkit.errors import UsageError
 from dlkit.plugins import unknown
@@ -29,6 +31,14 @@ from dlkit.training.recipe import ARCHITECTURES, Recipe
 from dlkit.training.temperature import fit_temperature
 
 _EVALUATION_BATCH = 500
+_SHARES = (
+    "validation", "distortions", "outliers", "settle", "label_smoothing", "ema_decay", "momentum",
+    "warmup",
+)  # fmt: skip
+_AMOUNTS = (
+    "learning_rate", "weight_decay", "mixup", "clip_norm", "patience", "rotate", "scale", "shear",
+    "shift", "elastic",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +50,8 @@ class ClassifyRecipe(Recipe):
         batch_size: digits a step.
         optimizer: sgd (Nesterov's with momentum) or adam (AdamW).
         learning_rate: its first (``constant``) or highest (``one_cycle``) value.
-        momentum: of sgd.
+        momentum: of sgd. With ``one_cycle`` it goes from 0.95 to 0.85 and back whatever it is (as
+            adam's first beta), and 0 only makes it not Nesterov's.
         weight_decay: of the optimizer; not of biases and normalisations.
         schedule: constant, or one_cycle (up and down again; Smith, arXiv 1708.07120).
         warmup: share of one_cycle that goes up.
@@ -63,7 +74,8 @@ class ClassifyRecipe(Recipe):
         validation: share of the training digits that is kept out to choose weights and fit the
             temperature; at most 5,000.
         keep_best: export the weights of the epoch that was best on these, else the last ones.
-        patience: epochs without a better one after which training ends; 0 never does.
+        patience: epochs without a better one after which training ends; 0 never does. Needs
+            ``keep_best``.
     """
 
     trainer: ClassVar[str] = "classify"
@@ -100,8 +112,7 @@ class ClassifyTrainer(Trainer):
     """The whole dataset lies in memory as uint8; a batch is an index into it."""
 
     def __init__(self, recipe: ClassifyRecipe, data: str, compute: Compute) -> None:
-        if recipe.epochs < 1 or recipe.batch_size < 1:
-            raise UsageError("epochs and batch_size must be 1 or more")
+        _check(recipe)
         digits = load_digits(data)
         self.recipe, self.compute = recipe, compute
         self.dataset = digits.name
@@ -112,7 +123,13 @@ class ClassifyTrainer(Trainer):
         self.patience = recipe.patience
         if recipe.keep_best and len(self.batches.validation_images):
             self.monitor = "val_accuracy"
-        trained = ARCHITECTURES.load(recipe.architecture).build(recipe.network)
+        elif recipe.patience:
+            raise UsageError("patience needs keep_best=true, and validation above 0")
+        try:
+            trained = ARCHITECTURES.load(recipe.architecture).build(recipe.network)
+        except ValueError as error:  # torch's, e.g. of a dropout of 2
+            raise UsageError(f"{recipe.architecture}: {error}") from error
+        self._check_last_batch(trained)
         if recipe.init == "xavier":
             trained.apply(_xavier)
         elif recipe.init != "default":
@@ -205,12 +222,34 @@ class ClassifyTrainer(Trainer):
             self.trained.load_state_dict(state["trained"])
             self.average.updates = state["averaged"]
 
+    def _check_last_batch(self, network: nn.Module) -> None:
+        """It is the smallest, and would fail after an epoch."""
+        last = self.batches.size(self.batches.count - 1)
+        smallest = min(part.stop - part.start for part in self.compute.shares(last))
+        if smallest < 2 and any(isinstance(one, _BatchNorm) for one in network.modules()):
+            raise UsageError(
+                f"the last batch of {last} digits leaves one alone, which batch normalisation "
+                "cannot take: choose another batch_size"
+            )
+
     @torch.inference_mode()
     def _logits(self, images: Tensor) -> Tensor:
         """float32 (N, classes), in float32 throughout, as exported."""
         self.model.eval()
-        parts = [self.model.logits(part) for part in images.split(_EVALUATION_BATCH)]
-        return torch.cat(parts) if parts else torch.empty(0, 1, device=images.device)
+        return torch.cat([self.model.logits(part) for part in images.split(_EVALUATION_BATCH)])
+
+
+def _check(recipe: ClassifyRecipe) -> None:
+    """Before anything is computed or overwritten."""
+    for name in ("epochs", "batch_size"):
+        if getattr(recipe, name) < 1:
+            raise UsageError(f"{name} is {getattr(recipe, name)}, expected 1 or more")
+    for name in (*_SHARES, *_AMOUNTS):
+        value = getattr(recipe, name)
+        if name in _SHARES and not 0 <= value < 1:
+            raise UsageError(f"{name} is {value}, expected 0 or more, below 1")
+        if not 0 <= value < math.inf:
+            raise UsageError(f"{name} is {value}, expected 0 or more")
 
 
 def _accuracy(logits: Tensor, labels: Tensor) -> float:
