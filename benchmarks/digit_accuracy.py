@@ -107,7 +107,7 @@ def table(
                 "highest": max(accuracies),
             },
             "test_ece": statistics.mean(run["test_ece"] for run in runs.values()),
-            "minutes": statistics.mean(run["minutes"] for run in runs.values()),
+            "minutes": statistics.median(run["minutes"] for run in runs.values()),
             "seeds": runs,
         }
     return rows
