@@ -18,9 +18,9 @@ BIN := .venv/bin
 demo: .venv/.installed
 	$(BIN)/python samples/demo.py
 
-# In a process of their own: torch crashed once when it began to train after every inference library
+# In a process of their own: torch crashed twice when it began to train after every inference library
 # had been loaded into the same process.
-ALONE := tests/test_training.py tests/test_verify.py
+ALONE := tests/test_training.py tests/test_training_refused.py tests/test_verify.py
 
 test: .venv/.installed
 	$(BIN)/ruff check .
