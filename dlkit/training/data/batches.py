@@ -139,7 +139,7 @@ class Batch:
 
     def _pixels(self, rows: Tensor) -> Tensor:
         source = self._source
-        images = source.images[self._chosen[rows]]
+        images = source.images.index_select(0, self._chosen[rows])  # faster than by [ ]
         if source.warp:
             normal = self._normal[rows] if source.warp.elastic else self._normal
             images = source.warp(images, self._rows[rows], normal)
