@@ -99,6 +99,15 @@ def test_what_does_not_fit_stays_as_it_is(network: lenet.Config) -> None:
     assert in_columns(built, network.image_size) is built
 
 
+def test_a_head_that_is_not_understood_stays_as_it_is() -> None:
+    for last in ([nn.Dropout()], [nn.ReLU(), nn.Tanh()], [nn.BatchNorm1d(10)]):
+        network = nn.Sequential(
+            nn.Conv2d(1, 2, 5), nn.ReLU(), nn.AvgPool2d(2, 2), nn.Flatten(), nn.Linear(288, 10),
+            *last,
+        )  # fmt: skip
+        assert in_columns(network, 28) is network
+
+
 def test_nothing_is_held_after_a_step() -> None:
     """What a step keeps for its gradients must not wait for the garbage collector."""
     network = lenet.build(lenet.Config())

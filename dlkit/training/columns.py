@@ -14,7 +14,6 @@ own, and the answer is the same up to rounding.
 from __future__ import annotations
 
 from functools import cache
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -54,11 +53,13 @@ def in_columns(network: nn.Module, image_size: int) -> nn.Module:
         size = (size + 2 * conv.padding[0] - conv.kernel_size[0] + 1) // 2
     if not layers or not rest or not isinstance(rest[0], nn.Flatten):
         return network
-    for layer, act in pairwise([*rest[1:], nn.Identity()]):
-        if isinstance(layer, nn.Linear) and layer.bias is not None:
-            layers.append(_Dense(layer, nn.Identity() if isinstance(act, nn.Linear) else act))
-        elif type(layer) not in _ACTIVATIONS:
+    rest = rest[1:]
+    while rest:
+        linear, *rest = rest
+        if not isinstance(linear, nn.Linear) or linear.bias is None:
             return network
+        follows = bool(rest) and type(rest[0]) in _ACTIVATIONS
+        layers.append(_Dense(linear, rest.pop(0) if follows else nn.Identity()))
     return _Columns(layers)
 
 
