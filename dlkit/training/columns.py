@@ -20,12 +20,13 @@ import torch
 from torch import Tensor, nn
 
 _aten = torch.ops.aten
-# In place; and the gradient, by the gradient of the result and the result.
+# In place; and the gradient, by the gradient of the result and the result, in the result's place:
+# memory that was just read is written faster than other.
 _ACTIVATIONS: dict[type[nn.Module], tuple[Any, Any]] = {
     nn.Identity: (lambda x: x, lambda grad, _: grad),
-    nn.ReLU: (torch.relu_, lambda grad, result: _aten.threshold_backward(grad, result, 0)),
-    nn.Sigmoid: (torch.sigmoid_, _aten.sigmoid_backward),
-    nn.Tanh: (torch.tanh_, _aten.tanh_backward),
+    nn.ReLU: (torch.relu_, lambda g, y: _aten.threshold_backward(g, y, 0, grad_input=y)),
+    nn.Sigmoid: (torch.sigmoid_, lambda g, y: _aten.sigmoid_backward(g, y, grad_input=y)),
+    nn.Tanh: (torch.tanh_, lambda g, y: _aten.tanh_backward(g, y, grad_input=y)),
 }
 _TILES = (4, 2)  # pixels a side, the faster first
 
@@ -59,7 +60,8 @@ def in_columns(network: nn.Module, image_size: int) -> nn.Module:
         if not isinstance(linear, nn.Linear) or linear.bias is None:
             return network
         follows = bool(rest) and type(rest[0]) in _ACTIVATIONS
-        layers.append(_Dense(linear, rest.pop(0) if follows else nn.Identity()))
+        act = rest.pop(0) if follows else nn.Identity()
+        layers.append(_Dense(linear, act, 0.25 if isinstance(layers[-1], _Block) else 1.0))
     return _Columns(layers)
 
 
@@ -108,7 +110,7 @@ class _Step(torch.autograd.Function):
             for layer, weight, bias in zip(layers, weights[::2], weights[1::2], strict=True):
                 x, kept = layer.forward(x, weight, bias.to(dtype))
                 ctx.kept.append(kept)
-        return x
+        return x.clone()  # gradients are written over what the layers gave
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -122,25 +124,32 @@ class _Step(torch.autograd.Function):
 
 
 class _Dense:
-    """Fully connected; (C, ...) to (O, N)."""
+    """Fully connected; (C, ...) to (O, N).
 
-    def __init__(self, linear: nn.Linear, act: nn.Module) -> None:
-        self.module = linear
+    Args:
+        share: what the input is to be multiplied by; see ``_Block``.
+    """
+
+    def __init__(self, linear: nn.Linear, act: nn.Module, share: float) -> None:
+        self.module, self.share = linear, share
         self.act, self.act_gradient = _ACTIVATIONS[type(act)]
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Any]:
-        flat, weight = x.reshape(weight.shape[1], -1), weight.to(bias.dtype)
+        flat, weight = x.reshape(weight.shape[1], -1), (weight * self.share).to(bias.dtype)
         result = self.act(torch.addmm(bias[:, None], weight, flat))
         return result, (flat, weight, result, x.shape)
 
     def backward(self, grad: Tensor, kept: Any) -> tuple[Tensor, Tensor, Tensor]:
         flat, weight, result, shape = kept
         grad = self.act_gradient(grad, result)
-        return (weight.T @ grad).view(shape), grad @ flat.T, grad.sum(1)
+        return (weight.T @ grad).view(shape), self.share * (grad @ flat.T), grad.sum(1)
 
 
 class _Block:
     """Convolution, activation, pooling; (C, H, W, N) to (O, H', W', N).
+
+    What is pooled is added up; the layer that follows makes a mean of it, by its weights: they are
+    fewer than the pixels.
 
     Args:
         conv: as it is in the network.
@@ -151,6 +160,7 @@ class _Block:
 
     def __init__(self, conv: nn.Conv2d, act: nn.Module, tile: int, inner: bool) -> None:
         self.module, self.tile, self.inner = conv, tile, inner
+        self.share = 0.25 if inner else 1.0
         self.padding = int(conv.padding[0])
         self.window = conv.kernel_size[0] - 1 + tile
         self.places = _places(conv.kernel_size[0], tile)
@@ -168,14 +178,15 @@ class _Block:
         rows, columns = tiles.shape[1:3]
         windows = tiles.permute(0, 4, 5, 1, 2, 3).reshape(channels * self.window**2, -1)
         # the kernel at each pixel of a tile: (pixels, O, C, window^2)
-        placed = (weight.reshape(out * channels, -1) @ self.places).view(out, channels, pixels, -1)
+        own = weight.reshape(out * channels, -1) * self.share
+        placed = (own @ self.places).view(out, channels, pixels, -1)
         kernels = bias.new_empty(pixels, out, channels, self.window**2)
         kernels = kernels.copy_(placed.permute(2, 0, 1, 3)).view(pixels * out, -1)
         result = self.act(torch.addmm(bias.repeat(pixels)[:, None], kernels, windows))
         four = result.view(4, -1)
-        mean = (four[0] + four[1]).add_(four[2] + four[3]).mul_(0.25)  # faster than torch.mean
-        mean = mean.view(pooled, pooled, out, rows, columns, count).permute(2, 3, 0, 4, 1, 5)
-        y = mean.reshape(out, rows * pooled, columns * pooled, count)
+        total = (four[0] + four[1]).add_(four[2] + four[3])  # faster than torch.sum
+        total = total.view(pooled, pooled, out, rows, columns, count).permute(2, 3, 0, 4, 1, 5)
+        y = total.reshape(out, rows * pooled, columns * pooled, count)
         return y, (windows, kernels, result, x.shape)
 
     def backward(self, grad: Tensor, kept: Any) -> tuple[Tensor | None, Tensor, Tensor]:
@@ -185,13 +196,13 @@ class _Block:
         cells = self.window // self.tile
         rows, columns = height // self.tile - cells + 1, width // self.tile - cells + 1
         grad = grad.view(out, rows, pooled, columns, pooled, count).permute(2, 4, 0, 1, 3, 5)
-        grad = (grad * 0.25).reshape(-1).expand(4, -1)
+        grad = grad.reshape(-1).expand(4, -1)
         grad = self.act_gradient(grad, result.view(4, -1)).reshape(pixels * out, -1)
         bias = grad.sum(1).view(pixels, out).sum(0)
         # this way round is a little faster than grad @ windows.T
         placed = (windows @ grad.T).view(channels, -1, pixels, out).permute(3, 0, 2, 1)
         placed = placed.float().reshape(out * channels, -1)
-        weight = (placed @ self.places.T).view(self.module.weight.shape)
+        weight = self.share * (placed @ self.places.T).view(self.module.weight.shape)
         if not self.inner:
             return None, weight, bias
         tile = self.tile

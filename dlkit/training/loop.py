@@ -192,7 +192,8 @@ def _step(
     interrupted: threading.Event,
 ) -> bool:
     """One step of the trainer; True when Ctrl-C came to any of the processes."""
-    trainer.network.train()
+    if not trainer.network.training:  # it takes time to tell all modules
+        trainer.network.train()
     stop = torch.tensor(float(interrupted.is_set()), device=compute.device)
     losses = compute.mean({**trainer.step(epoch, index), "stop": stop})
     stopped = bool(losses.pop("stop"))
