@@ -285,6 +285,23 @@ def test_a_dark_digit_on_white_is_as_good_as_mnist() -> None:
     assert np.allclose(one.sum(1), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [28, 32])
+def test_a_zooming_classifier_answers_with_the_mean_of_three_looks(size: int) -> None:
+    """Larger, smaller and as it is: here the network shows what it sees."""
+    digits = load_digits("mnist-mini").test_images[:20]
+    digits[0] = 255 - digits[0]  # polarity is undone before anything comes in from outside
+    seen = PixelClassifier(nn.Flatten(), size, zoom=0.1).logits(digits)
+    plain = PixelClassifier(nn.Flatten(), size).normalise(digits)
+    black = plain.amin((1, 2, 3), keepdim=True)
+    expected = plain.clone()
+    for step in (0.9, 1.1):
+        sides = torch.diag(torch.tensor([step, step, 0.0]))[:2]
+        grid = F.affine_grid(sides.expand(20, 2, 3), list(plain.shape), align_corners=False)
+        expected += F.grid_sample(plain - black, grid, align_corners=False) + black
+    assert torch.allclose(seen, expected.flatten(1) / 3, atol=1e-4)
+    assert not torch.allclose(seen, plain.flatten(1), atol=0.1)
+
+
 def test_outliers_are_trained_towards_equal_probabilities(few: str) -> None:
     recipe = modern(outliers=0.2, mixup=0.0)
     batches = Batches(recipe, load_digits(few))

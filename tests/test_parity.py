@@ -68,7 +68,7 @@ def test_files_name_no_path_of_this_machine(bundle_of: Callable[[str, str], Bund
         assert b"name_scopes" in data
 
 
-@pytest.mark.parametrize("name", ["digits", "mlp_plus"])
+@pytest.mark.parametrize("name", ["digits", "mlp_plus", "best"])
 def test_a_bundle_alone_gives_its_network_back_though_the_exporter_folded_normalisations(
     name: str, bundle_of: Callable[[str, str], Bundle]
 ) -> None:

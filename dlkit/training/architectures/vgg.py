@@ -28,7 +28,8 @@ class Config(ClassifierConfig):
         blocks: how many of the five blocks; fewer for small images.
         fully: channels of the two fully connected layers, before ``width``.
         dropout: probability in the two fully connected layers.
-        block_dropout: probability after each block.
+        block_dropout: probability of each channel after each block (Tompson et al., arXiv
+            1411.4280).
         batch_norm: normalise after each convolution, as in the authors' later "VGG-BN".
     """
 
@@ -59,7 +60,7 @@ def build(config: Config) -> nn.Module:
             channels = out
         modules.append(nn.MaxPool2d(kernel_size=2, stride=2))
         if config.block_dropout:
-            modules.append(nn.Dropout(config.block_dropout))
+            modules.append(nn.Dropout2d(config.block_dropout))
         size = conv_size(size, 2, stride=2)
     fully = scaled(config.fully, config.width)
     return nn.Sequential(

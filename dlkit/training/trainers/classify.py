@@ -139,12 +139,13 @@ class ClassifyTrainer(Trainer):
         self.trained: nn.Module = trained.to(compute.device, memory_format=memory)
         self.average = Average(self.trained, recipe.ema_decay) if recipe.ema_decay else None
         self.network = self.average.network if self.average else self.trained
-        self.model = PixelClassifier(self.network, recipe.network.image_size).to(compute.device)
+        size, zoom = recipe.network.image_size, recipe.network.zoom
+        self.model = PixelClassifier(self.network, size, zoom=zoom).to(compute.device)
         optimizer = _optimizer(recipe, self.trained, compute.precision)
         self.schedule = _schedule(recipe, optimizer, self.epochs * self.steps_per_epoch)
         faster = self.trained
         if (compute.device.type, compute.precision, compute.compile) == ("cpu", "bf16", False):
-            faster = in_columns(self.trained, recipe.network.image_size)
+            faster = in_columns(self.trained, size)
         self.forward, self.optimizer = compute.setup(faster, optimizer)
         if compute.world > 1:  # dropout differs between processes
             torch.manual_seed(recipe.seed * 1009 + compute.fabric.global_rank)
@@ -152,7 +153,7 @@ class ClassifyTrainer(Trainer):
     def step(self, epoch: int, index: int) -> Mapping[str, Tensor]:
         """One batch of cross entropy; a smaller last batch is kept."""
         batch = self.batches.batch(epoch, index)
-        if self.average:
+        if not self.trained.training:
             self.trained.train()
         self.optimizer.zero_grad(set_to_none=True)
 
