@@ -1,6 +1,7 @@
 """The most accurate single network: three blocks of VGG-13, half as wide, at MNIST's own size.
 
-Beside ``_modern``: no early loss of resolution, dropout after every block, a long training.
+Beside ``_modern``: no early loss of resolution, dropout after every block, twice the weight decay,
+pictures of no digit in every batch (Hendrycks et al., arXiv 1812.04606), a long training.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ RECIPE = replace(
         blocks=3,
         width=0.5,
         fully=512,
-        block_dropout=0.2,
+        block_dropout=0.1,
+        zoom=0.08,
     ),
-    epochs=50,
+    epochs=48,
+    weight_decay=1e-3,
+    outliers=0.125,
     validation=1 / 60,
 )

@@ -10,8 +10,9 @@ from dlkit.training.recipes.googlenet import RECIPE as FULL
 
 RECIPE = replace(
     FULL,
-    **MODERN,
+    **MODERN | {"weight_decay": 1e-3},
     about="GoogLeNet at 28 pixels, a quarter as wide; minutes on two cores",
     network=replace(FULL.network, image_size=28, stem="small", width=0.25, batch_norm=True),
     epochs=20,
+    outliers=0.125,
 )
