@@ -100,11 +100,17 @@ def test_what_does_not_fit_stays_as_it_is(network: lenet.Config) -> None:
 
 
 def test_a_head_that_is_not_understood_stays_as_it_is() -> None:
-    for last in ([nn.Dropout()], [nn.ReLU(), nn.Tanh()], [nn.BatchNorm1d(10)]):
-        network = nn.Sequential(
-            nn.Conv2d(1, 2, 5), nn.ReLU(), nn.AvgPool2d(2, 2), nn.Flatten(), nn.Linear(288, 10),
-            *last,
-        )  # fmt: skip
+    block = [nn.Conv2d(1, 2, 5), nn.ReLU(), nn.AvgPool2d(2, 2)]
+    head = [nn.Flatten(), nn.Linear(288, 10)]
+    other = nn.AvgPool2d(2, 2, divisor_override=1)
+    for modules in (
+        [*block, *head, nn.Dropout()],
+        [*block, *head, nn.ReLU(), nn.Tanh()],
+        [*block, *head, nn.BatchNorm1d(10)],
+        [*block, nn.Flatten()],
+        [*block[:2], other, *head],
+    ):
+        network = nn.Sequential(*modules)
         assert in_columns(network, 28) is network
 
 

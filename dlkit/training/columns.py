@@ -34,6 +34,8 @@ _TILES = (4, 2)  # pixels a side, the faster first
 def in_columns(network: nn.Module, image_size: int) -> nn.Module:
     """The same network, faster in bfloat16 on a processor; shares its weights.
 
+    It is for training: one backward pass a forward pass, and no gradient for the pixels.
+
     Args:
         network: takes float32 (N, 1, image_size, image_size) and gives (N, classes).
         image_size: in pixels.
@@ -52,7 +54,7 @@ def in_columns(network: nn.Module, image_size: int) -> nn.Module:
             return network
         layers.append(_Block(conv, act, tile, inner=bool(layers)))
         size = (size + 2 * conv.padding[0] - conv.kernel_size[0] + 1) // 2
-    if not layers or not rest or not isinstance(rest[0], nn.Flatten):
+    if not layers or len(rest) < 2 or not isinstance(rest[0], nn.Flatten):
         return network
     rest = rest[1:]
     while rest:
@@ -79,9 +81,9 @@ def _tile(conv: nn.Conv2d, size: int) -> int:
 
 
 def _halves(pool: nn.Module) -> bool:
-    return isinstance(pool, nn.AvgPool2d) and (pool.kernel_size, pool.stride, pool.padding) == (
-        2, 2, 0,
-    )  # fmt: skip
+    if not isinstance(pool, nn.AvgPool2d) or pool.divisor_override is not None:
+        return False
+    return (pool.kernel_size, pool.stride, pool.padding) == (2, 2, 0)
 
 
 class _Columns(nn.Module):

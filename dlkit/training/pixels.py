@@ -59,13 +59,13 @@ class PixelClassifier(nn.Module):
 
     def logits(self, pixels: Tensor) -> Tensor:
         """uint8 or float32 (N, 28, 28), 0 to 255, to float32 logits (N, classes)."""
-        x = self.normalise(pixels)
-        answers = [self.network(x)]
+        looks = [self.normalise(pixels)]
         for number in range(self._looks):
-            matrix = self.get_buffer(f"look_{number}")
-            # what comes in from outside is black
-            answers.append(self.network(matrix @ (x - _BLACK) @ matrix.T + _BLACK))
-        return torch.stack(answers).mean(0) if self._looks else answers[0]
+            sides = self.get_buffer(f"look_{number}")
+            ink = looks[0] - _BLACK  # nothing else comes in from outside
+            looks.append(sides @ (sides @ ink.mT).mT + _BLACK)
+        answers: Tensor = self.network(torch.cat(looks) if self._looks else looks[0])
+        return answers.view(len(looks), -1, answers.shape[1]).mean(0) if self._looks else answers
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """uint8 or float32 (N, 28, 28), 0 to 255, to what the network takes.

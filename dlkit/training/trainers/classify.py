@@ -250,9 +250,9 @@ def _check(recipe: ClassifyRecipe) -> None:
     for name in ("epochs", "batch_size"):
         if getattr(recipe, name) < 1:
             raise UsageError(f"{name} is {getattr(recipe, name)}, expected 1 or more")
-    for name in (*_SHARES, *_AMOUNTS):
-        value = getattr(recipe, name)
-        if name in _SHARES and not 0 <= value < 1:
+    shares = {name: getattr(recipe, name) for name in _SHARES} | {"zoom": recipe.network.zoom}
+    for name, value in (shares | {name: getattr(recipe, name) for name in _AMOUNTS}).items():
+        if name in shares and not 0 <= value < 1:
             raise UsageError(f"{name} is {value}, expected 0 or more, below 1")
         if not 0 <= value < math.inf:
             raise UsageError(f"{name} is {value}, expected 0 or more")
