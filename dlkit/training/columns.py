@@ -184,7 +184,8 @@ class _Block:
         placed = (own @ self.places).view(out, channels, pixels, -1)
         kernels = bias.new_empty(pixels, out, channels, self.window**2)
         kernels = kernels.copy_(placed.permute(2, 0, 1, 3)).view(pixels * out, -1)
-        result = self.act(torch.addmm(bias.repeat(pixels)[:, None], kernels, windows))
+        biases = bias.expand(pixels, out).reshape(-1, 1)
+        result = self.act(torch.addmm(biases, kernels, windows))
         four = result.view(4, -1)
         total = (four[0] + four[1]).add_(four[2] + four[3])  # faster than torch.sum
         total = total.view(pooled, pooled, out, rows, columns, count).permute(2, 3, 0, 4, 1, 5)
