@@ -209,7 +209,8 @@ class _Block:
         if not self.inner:
             return None, weight, bias
         tile = self.tile
-        parts = (kernels.T @ grad).view(channels, cells, tile, cells, tile, rows, columns, count)
+        parts = torch.mm(kernels.T, grad, out=windows)  # read for the last time, and as large
+        parts = parts.view(channels, cells, tile, cells, tile, rows, columns, count)
         parts = parts.permute(0, 1, 3, 5, 2, 6, 4, 7)
         total = parts.new_zeros(channels, height // tile, tile, width // tile, tile, count)
         for row in range(cells):  # whole cells of a tile's size at once

@@ -125,9 +125,10 @@ class Compute:
 
     def mean(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """Scalars, as float64 on the CPU: their means over the processes."""
+        if self.world == 1:
+            return {name: value.double().cpu() for name, value in values.items()}
         stacked = torch.stack([value.double() for value in values.values()])
-        if self.world > 1:
-            stacked = self.fabric.all_reduce(stacked, reduce_op="mean")  # type: ignore[assignment]
+        stacked = self.fabric.all_reduce(stacked, reduce_op="mean")  # type: ignore[assignment]
         return dict(zip(values, stacked.cpu(), strict=True))
 
     def gathered(self, values: Tensor) -> list[Tensor]:

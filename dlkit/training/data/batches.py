@@ -126,18 +126,17 @@ class Batch:
     def __call__(self, part: slice) -> tuple[Tensor, Tensor]:
         """Pixels, uint8 or float32 (n, 28, 28), 0 to 255; targets, int64 (n,) or (n, classes)."""
         source, recipe = self._source, self._source.recipe
-        rows = torch.arange(len(self), device=self._chosen.device)
-        pixels, labels = self._pixels(rows[part]), source.labels[self._chosen[part]]
+        pixels, labels = self._pixels(part), source.labels[self._chosen[part]]
         if not recipe.mixup:
             return pixels, source.targets(labels) if recipe.outliers else labels
-        partner = rows.flip(0)[part]
+        partner = torch.arange(len(self), device=self._chosen.device).flip(0)[part]
         mix = self._mix[part]
         other = self._pixels(partner)
         pixels = pixels * mix[:, None, None] + other * (1 - mix[:, None, None])
         one, two = source.targets(labels), source.targets(source.labels[self._chosen[partner]])
         return pixels, one * mix[:, None] + two * (1 - mix[:, None])
 
-    def _pixels(self, rows: Tensor) -> Tensor:
+    def _pixels(self, rows: slice | Tensor) -> Tensor:
         source = self._source
         images = source.images.index_select(0, self._chosen[rows])  # faster than by [ ]
         if source.warp:
