@@ -35,7 +35,7 @@ from dlkit.training.loop import Progress
 from dlkit.training.recipe import load_recipe
 from dlkit.training.start import train
 
-BEST = "dlkit train lenet --precision bf16"
+BFLOAT16 = "dlkit train lenet --precision bf16"
 _WARM = 5  # steps that are not counted
 
 
@@ -104,7 +104,7 @@ def torchvision_layout(data: str, root: Path) -> None:
 
 def contestants(data: str, root: Path, batch: int) -> Iterator[tuple[str, Callable[[], float]]]:
     """Names and how to run them once."""
-    yield BEST, lambda: dlkit(data, batch, "bf16")
+    yield BFLOAT16, lambda: dlkit(data, batch, "bf16")
     yield "dlkit train lenet", lambda: dlkit(data, batch, "fp32")
     yield "the article's loop", lambda: article(root, batch, 0)
     yield "the article's loop, 2 workers", lambda: article(root, batch, 2)
@@ -129,7 +129,7 @@ def main() -> None:
             for name in order:
                 speeds[name].append(players[name]())
     medians = {name: statistics.median(values) for name, values in speeds.items()}
-    ours = medians[BEST]
+    ours = medians[BFLOAT16]
     print("| LeNet, digits a second | median | lowest to highest | dlkit is faster by |")
     print("|---|---|---|---|")
     for name, values in speeds.items():

@@ -59,13 +59,15 @@ class PixelClassifier(nn.Module):
 
     def logits(self, pixels: Tensor) -> Tensor:
         """uint8 or float32 (N, 28, 28), 0 to 255, to float32 logits (N, classes)."""
-        looks = [self.normalise(pixels)]
+        x = self.normalise(pixels)
+        if not self._looks:
+            return self.network(x)  # type: ignore[no-any-return]
+        looks, ink = [x], x - _BLACK  # what comes in from outside is black
         for number in range(self._looks):
             sides = self.get_buffer(f"look_{number}")
-            ink = looks[0] - _BLACK  # nothing else comes in from outside
             looks.append(sides @ (sides @ ink.mT).mT + _BLACK)
-        answers: Tensor = self.network(torch.cat(looks) if self._looks else looks[0])
-        return answers.view(len(looks), -1, answers.shape[1]).mean(0) if self._looks else answers
+        answers: Tensor = self.network(torch.cat(looks))
+        return answers.view(len(looks), -1, answers.shape[1]).mean(0)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """uint8 or float32 (N, 28, 28), 0 to 255, to what the network takes.
