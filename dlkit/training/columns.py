@@ -174,18 +174,25 @@ class _Block:
         if self.padding or x.dtype != bias.dtype:
             edge = 2 * self.padding
             wide = bias.new_zeros(channels, height + edge, width + edge, count)
-            wide[:, self.padding :, self.padding :][:, :height, :width].copy_(x)
+            # copying is slower where it has to convert as well
+            wide[:, self.padding :, self.padding :][:, :height, :width].copy_(x.to(bias.dtype))
             x = wide
         tiles = x.unfold(1, self.window, self.tile).unfold(2, self.window, self.tile)
         rows, columns = tiles.shape[1:3]
-        windows = tiles.permute(0, 4, 5, 1, 2, 3).reshape(channels * self.window**2, -1)
+        # a last row of ones for the bias: no sum of its own, here and for its gradient
+        windows = bias.new_empty(channels * self.window**2 + 1, rows * columns * count)
+        by_place = windows[:-1].view(channels, self.window, self.window, rows, columns, count)
+        by_place.copy_(tiles.permute(0, 4, 5, 1, 2, 3))
+        windows[-1] = 1
         # the kernel at each pixel of a tile: (pixels, O, C, window^2)
         own = weight.reshape(out * channels, -1) * self.share
         placed = (own @ self.places).view(out, channels, pixels, -1)
-        kernels = bias.new_empty(pixels, out, channels, self.window**2)
-        kernels = kernels.copy_(placed.permute(2, 0, 1, 3)).view(pixels * out, -1)
-        biases = bias.expand(pixels, out).reshape(-1, 1)
-        result = self.act(torch.addmm(biases, kernels, windows))
+        kernels = bias.new_empty(pixels, out, len(windows))
+        by_channel = kernels[:, :, :-1].unflatten(2, (channels, -1))
+        by_channel.copy_(placed.permute(2, 0, 1, 3))
+        kernels[:, :, -1] = bias
+        kernels = kernels.view(pixels * out, -1)
+        result = self.act(kernels @ windows)
         four = result.view(4, -1)
         total = (four[0] + four[1]).add_(four[2] + four[3])  # faster than torch.sum
         total = total.view(pooled, pooled, out, rows, columns, count).permute(2, 3, 0, 4, 1, 5)
@@ -201,21 +208,24 @@ class _Block:
         grad = grad.view(out, rows, pooled, columns, pooled, count).permute(2, 4, 0, 1, 3, 5)
         grad = grad.reshape(-1).expand(4, -1)
         grad = self.act_gradient(grad, result.view(4, -1)).reshape(pixels * out, -1)
-        bias = grad.sum(1).view(pixels, out).sum(0)
         # this way round is a little faster than grad @ windows.T
-        placed = (windows @ grad.T).view(channels, -1, pixels, out).permute(3, 0, 2, 1)
-        placed = placed.float().reshape(out * channels, -1)
+        both = (windows @ grad.T).float().view(-1, pixels, out)
+        bias = both[-1].sum(0)
+        placed = both[:-1].view(channels, -1, pixels, out).permute(3, 0, 2, 1)
+        placed = placed.reshape(out * channels, -1)
         weight = self.share * (placed @ self.places.T).view(self.module.weight.shape)
         if not self.inner:
             return None, weight, bias
         tile = self.tile
-        parts = torch.mm(kernels.T, grad, out=windows)  # read for the last time, and as large
+        # windows are read for the last time, and as large
+        parts = torch.mm(kernels[:, :-1].T, grad, out=windows[:-1])
         parts = parts.view(channels, cells, tile, cells, tile, rows, columns, count)
         parts = parts.permute(0, 1, 3, 5, 2, 6, 4, 7)
         total = parts.new_zeros(channels, height // tile, tile, width // tile, tile, count)
         for row in range(cells):  # whole cells of a tile's size at once
             for column in range(cells):
-                total[:, row : row + rows, :, column : column + columns] += parts[:, row, column]
+                part = total[:, row : row + rows, :, column : column + columns]
+                part.add_(parts[:, row, column])
         total = total.view(shape)
         if self.padding:
             inner = slice(self.padding, -self.padding)
