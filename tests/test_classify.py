@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from dlkit.errors import UsageError
 from dlkit.idx import write_idx
-from dlkit.training.architectures import vgg
+from dlkit.training.architectures import simple_cnn, vgg
 from dlkit.training.average import Average
 from dlkit.training.compute import Hardware, open_compute
 from dlkit.training.data.augment import NORMALS, UNIFORMS, Warp
@@ -285,23 +285,6 @@ def test_a_dark_digit_on_white_is_as_good_as_mnist() -> None:
     assert np.allclose(one.sum(1), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [28, 32])
-def test_a_zooming_classifier_answers_with_the_mean_of_three_looks(size: int) -> None:
-    """Larger, smaller and as it is: here the network shows what it sees."""
-    digits = load_digits("mnist-mini").test_images[:20]
-    digits[0] = 255 - digits[0]  # polarity is undone before anything comes in from outside
-    seen = PixelClassifier(nn.Flatten(), size, zoom=0.1).logits(digits)
-    plain = PixelClassifier(nn.Flatten(), size).normalise(digits)
-    black = plain.amin((1, 2, 3), keepdim=True)
-    expected = plain.clone()
-    for step in (0.9, 1.1):
-        sides = torch.diag(torch.tensor([step, step, 0.0]))[:2]
-        grid = F.affine_grid(sides.expand(20, 2, 3), list(plain.shape), align_corners=False)
-        expected += F.grid_sample(plain - black, grid, align_corners=False) + black
-    assert torch.allclose(seen, expected.flatten(1) / 3, atol=1e-4)
-    assert not torch.allclose(seen, plain.flatten(1), atol=0.1)
-
-
 def test_outliers_are_trained_towards_equal_probabilities(few: str) -> None:
     recipe = modern(outliers=0.2, mixup=0.0)
     batches = Batches(recipe, load_digits(few))
@@ -385,6 +368,25 @@ def test_vgg_is_the_papers_but_for_the_colours(depth: int) -> None:
     for wrong in ({"depth": 12}, {"blocks": 0}, {"blocks": 6}):
         with pytest.raises(UsageError, match=next(iter(wrong))):
             vgg.build(vgg.Config(**wrong))
+
+
+def test_simple_cnn_is_the_papers_m3_and_may_pool_once() -> None:
+    def shapes(config: simple_cnn.Config) -> tuple[list[int], int]:
+        network = simple_cnn.build(config)
+        assert network.eval()(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+        layers = [one for one in network.modules() if isinstance(one, nn.Conv2d | nn.Linear)]
+        return [len(layer.weight) for layer in layers[:-1]], layers[-1].weight.shape[1]
+
+    assert shapes(simple_cnn.Config()) == (list(range(32, 177, 16)), 176 * 8 * 8)
+    pooled = simple_cnn.Config(convolutions=4, pooled=2, width=0.5)
+    assert shapes(pooled) == ([16, 24, 48, 64], 64 * 8 * 8)
+    for wrong, said in (
+        ({"kernel": 0}, "kernel is 0"),
+        ({"growth": -1}, "growth is -1"),
+        ({"convolutions": 14}, "image_size is too small"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            simple_cnn.build(simple_cnn.Config(**wrong))
 
 
 def count(network: nn.Module) -> int:

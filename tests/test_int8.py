@@ -226,15 +226,6 @@ def test_folders_keep_their_last_pairs_out(tmp_path: Path, bundle_of: Bundles) -
     assert low.sha256 != bundle_of("denoiser", "int8").sha256  # other images, other ranges
 
 
-def test_the_looks_of_a_zooming_classifier_stay_float32(bundle_of: Bundles) -> None:
-    graph = onnx.load(str(bundle_of("best", "int8").onnx)).graph
-    makers = {output: node.op_type for node in graph.node for output in node.output}
-    looks = [node for node in graph.node if node.op_type == "MatMul"]
-    assert len(looks) == 4
-    assert all(makers.get(name) != "DequantizeLinear" for node in looks for name in node.input)
-    assert "BatchNormalization" not in makers.values()
-
-
 def test_layers_that_lose_are_left_out(tmp_path: Path) -> None:
     """Only the layer that reads the planted channel cannot be in eight bits."""
     full = Bundle.open("digits")

@@ -43,8 +43,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["learning_rate=nan"],
         ["weight_decay=-1"],
         ["classes=5"],
-        ["zoom=8"],  # 8 % is 0.08
-        ["zoom=nan"],
         ["patience=3"],  # of a recipe that keeps the last weights
         ["batch_size=611"],  # 5,500 digits: nine batches and one digit
         ["epochs=0"],

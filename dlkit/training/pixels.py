@@ -15,7 +15,6 @@ from torch.nn import functional as F
 # Mean and standard deviation of MNIST's training pixels, 0 to 1; the article normalises by them.
 MNIST_MEAN = 0.1307
 MNIST_STD = 0.3081
-_BLACK = -MNIST_MEAN / MNIST_STD
 DIGIT_SIZE = 28
 _LEAST_RANGE = 1 / 16  # of all levels, darkest to brightest: below it there is nothing but noise
 _BRIGHT = 0.5  # of a picture's range; no MNIST digit has a mean above 0.41
@@ -33,8 +32,6 @@ class PixelClassifier(nn.Module):
         temperature: what its logits are divided by before the softmax (Guo et al., arXiv
             1706.04599): above 1 where it is too sure. Fitted at the end of training.
         levels: off for bundles of the first dlkit, which took bright digits on black alone.
-        zoom: the network is also asked for the picture with its sides divided by 1 minus and 1 plus
-            this; the answer is the mean of the three logits. 0 asks once.
     """
 
     temperature: Tensor
@@ -45,29 +42,16 @@ class PixelClassifier(nn.Module):
         image_size: int,
         temperature: float = 1.0,
         levels: bool = True,
-        zoom: float = 0.0,
     ) -> None:
         super().__init__()
         self.network = network
         self.image_size = image_size
         self.levels = levels
         self.register_buffer("temperature", torch.tensor(temperature))
-        looks = [_enlarged(image_size, 1 - zoom), _enlarged(image_size, 1 + zoom)] if zoom else []
-        for number, matrix in enumerate(looks):
-            self.register_buffer(f"look_{number}", matrix)
-        self._looks = len(looks)
 
     def logits(self, pixels: Tensor) -> Tensor:
         """uint8 or float32 (N, 28, 28), 0 to 255, to float32 logits (N, classes)."""
-        x = self.normalise(pixels)
-        if not self._looks:
-            return self.network(x)  # type: ignore[no-any-return]
-        looks, ink = [x], x - _BLACK  # what comes in from outside is black
-        for number in range(self._looks):
-            sides = self.get_buffer(f"look_{number}")
-            looks.append(sides @ (sides @ ink.mT).mT + _BLACK)
-        answers: Tensor = self.network(torch.cat(looks))
-        return answers.view(len(looks), -1, answers.shape[1]).mean(0)
+        return self.network(self.normalise(pixels))  # type: ignore[no-any-return]
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """uint8 or float32 (N, 28, 28), 0 to 255, to what the network takes.
@@ -96,18 +80,6 @@ class PixelClassifier(nn.Module):
         return F.softmax(self.logits(pixels).to(torch.float32) / self.temperature, dim=1)
 
 
-def _enlarged(size: int, step: float) -> Tensor:
-    """float32 (size, size), the matrix that spreads a row of pixels about its middle.
-
-    Args:
-        step: between neighbours, in pixels of the row that they are taken from (linearly).
-    """
-    at = torch.arange(size, dtype=torch.float32)
-    middle = (size - 1) / 2
-    source = middle + step * (at - middle)
-    return (1 - (source[:, None] - at).abs()).clamp(min=0)
-
-
 class PixelDenoiser(nn.Module):
     """uint8 images in, uint8 images out."""
 
@@ -130,5 +102,5 @@ def wrap(
 ) -> PixelClassifier | PixelDenoiser:
     """The wrapper of a task around a network with the architecture's config."""
     if task == "recognize":
-        return PixelClassifier(network, config.image_size, temperature, levels, config.zoom)
+        return PixelClassifier(network, config.image_size, temperature, levels)
     return PixelDenoiser(network)

@@ -27,16 +27,12 @@ class ClassifierConfig:
         width: factor on every hidden layer's channels.
         image_size: height and width that digits are resized to, in pixels.
         classes: number of classes.
-        zoom: an answer is the mean (of the logits) of three looks at a digit: as it is, and with
-            sides larger and smaller by about this share. Deployed it takes three times as long;
-            training does not. 0 looks once.
     """
 
     activation: str = "relu"
     width: float = 1.0
     image_size: int = 28
     classes: int = 10
-    zoom: float = 0.0
 
 
 def activation(name: str) -> nn.Module:

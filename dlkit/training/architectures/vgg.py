@@ -28,8 +28,6 @@ class Config(ClassifierConfig):
         blocks: how many of the five blocks; fewer for small images.
         fully: channels of the two fully connected layers, before ``width``.
         dropout: probability in the two fully connected layers.
-        block_dropout: probability of each channel after each block (Tompson et al., arXiv
-            1411.4280).
         batch_norm: normalise after each convolution, as in the authors' later "VGG-BN".
     """
 
@@ -38,7 +36,6 @@ class Config(ClassifierConfig):
     blocks: int = 5
     fully: int = 4096
     dropout: float = 0.5
-    block_dropout: float = 0.0
     batch_norm: bool = False
 
 
@@ -59,8 +56,6 @@ def build(config: Config) -> nn.Module:
             modules.append(activation(config.activation))
             channels = out
         modules.append(nn.MaxPool2d(kernel_size=2, stride=2))
-        if config.block_dropout:
-            modules.append(nn.Dropout2d(config.block_dropout))
         size = conv_size(size, 2, stride=2)
     fully = scaled(config.fully, config.width)
     return nn.Sequential(

@@ -139,8 +139,8 @@ class ClassifyTrainer(Trainer):
         self.trained: nn.Module = trained.to(compute.device, memory_format=memory)
         self.average = Average(self.trained, recipe.ema_decay) if recipe.ema_decay else None
         self.network = self.average.network if self.average else self.trained
-        size, zoom = recipe.network.image_size, recipe.network.zoom
-        self.model = PixelClassifier(self.network, size, zoom=zoom).to(compute.device)
+        size = recipe.network.image_size
+        self.model = PixelClassifier(self.network, size).to(compute.device)
         optimizer = _optimizer(recipe, self.trained, compute.precision)
         self.schedule = _schedule(recipe, optimizer, self.epochs * self.steps_per_epoch)
         faster = self.trained
@@ -250,9 +250,9 @@ def _check(recipe: ClassifyRecipe) -> None:
     for name in ("epochs", "batch_size"):
         if getattr(recipe, name) < 1:
             raise UsageError(f"{name} is {getattr(recipe, name)}, expected 1 or more")
-    shares = {name: getattr(recipe, name) for name in _SHARES} | {"zoom": recipe.network.zoom}
-    for name, value in (shares | {name: getattr(recipe, name) for name in _AMOUNTS}).items():
-        if name in shares and not 0 <= value < 1:
+    for name in (*_SHARES, *_AMOUNTS):
+        value = getattr(recipe, name)
+        if name in _SHARES and not 0 <= value < 1:
             raise UsageError(f"{name} is {value}, expected 0 or more, below 1")
         if not 0 <= value < math.inf:
             raise UsageError(f"{name} is {value}, expected 0 or more")
