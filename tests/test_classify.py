@@ -186,6 +186,32 @@ def test_validation_digits_are_not_trained_on(few: str) -> None:
 _WARPS = ("rotate", "scale", "shear", "shift", "elastic")
 
 
+@pytest.mark.parametrize(
+    ("changes", "once"),
+    [({}, True), ({"distortions": 0.5}, False), ({"mixup": 0.2}, False), ({"shift": 1.0}, False)],
+)
+def test_digits_are_normalised_once_where_they_do_not_change(
+    changes: dict[str, float], once: bool, few: str
+) -> None:
+    recipe = modern(**{"mixup": 0.0, **dict.fromkeys(_WARPS, 0.0), **changes})
+    digits, made = load_digits(few), []
+
+    def normalise(pixels: torch.Tensor) -> torch.Tensor:
+        made.append(len(pixels))
+        return PixelClassifier(nn.Identity(), 28).normalise(pixels)
+
+    raw, batches = Batches(recipe, digits), Batches(recipe, digits)
+    batches.normalise_by(normalise)
+    assert sum(made) == (550 if once else 0)
+    for index in range(batches.count):
+        part = slice(3, batches.size(index))
+        pixels, targets = raw.batch(1, index)(part)
+        inputs, same = batches.batch(1, index)(part)
+        assert torch.equal(inputs, PixelClassifier(nn.Identity(), 28).normalise(pixels))
+        assert torch.equal(same, targets)
+    assert (sum(made) == 550) is once
+
+
 def test_best_weights_are_kept_and_patience_ends_training(few: str, tmp_path: Path) -> None:
     """A learning rate of nothing: no epoch is better, and of equals the last one counts."""
     recipe = modern(epochs=5, learning_rate=1e-12, patience=2, ema_decay=0.0, schedule="constant",

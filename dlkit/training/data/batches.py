@@ -6,6 +6,7 @@ that computes it, nor on what ran before.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,10 +20,12 @@ from dlkit.training.data.digits import Digits
 from dlkit.training.data.distort import UNIFORMS as DISTORT_UNIFORMS
 from dlkit.training.data.distort import Distort
 from dlkit.training.data.outliers import outliers
+from dlkit.training.pixels import DIGIT_SIZE
 
 if TYPE_CHECKING:
     from dlkit.training.trainers.classify import ClassifyRecipe
 
+_AT_A_TIME = 500
 _MOST_VALIDATION = 5000
 _SPLIT_SEED = 5000  # every seed of a recipe has the same validation digits
 _SETTLED = 0.25  # of the deformation is left at the end of a training that settles
@@ -56,6 +59,7 @@ class Batches:
         if recipe.outliers:
             self._add_outliers()
         self.distort = Distort(recipe.distortions, self.images.device)
+        self.normalise: Callable[[Tensor], Tensor] = lambda pixels: pixels
         self.count = -(-len(self.images) // recipe.batch_size)
         self._order = (-1, torch.empty(0, dtype=torch.long))
 
@@ -65,6 +69,17 @@ class Batches:
         chosen = self._epoch_order(epoch)[index * size : (index + 1) * size]
         step = epoch * self.count + index
         return Batch(self, chosen, self.recipe.seed * 1_000_003 + step, self._strength(step))
+
+    def normalise_by(self, normalise: Callable[[Tensor], Tensor]) -> None:
+        """Let batches hold what this makes of pixels: once and for all where they do not change.
+
+        Those that are enlarged would fill the memory: they are made a batch at a time.
+        """
+        recipe, self.normalise = self.recipe, normalise
+        changing = self.warp or recipe.distortions or recipe.mixup
+        if not changing and recipe.network.image_size == DIGIT_SIZE:
+            self.images = torch.cat([normalise(part) for part in self.images.split(_AT_A_TIME)])
+            self.normalise = lambda pixels: pixels
 
     def size(self, index: int) -> int:
         """Digits in a batch, by its number; the last one may have fewer."""
@@ -124,17 +139,23 @@ class Batch:
         return len(self._chosen)
 
     def __call__(self, part: slice) -> tuple[Tensor, Tensor]:
-        """Pixels, uint8 or float32 (n, 28, 28), 0 to 255; targets, int64 (n,) or (n, classes)."""
+        """Pixels and targets of some of its digits.
+
+        Returns:
+            uint8 or float32 (n, 28, 28), 0 to 255, or what they are normalised to; int64 (n,) or
+            float32 (n, classes).
+        """
         source, recipe = self._source, self._source.recipe
         pixels, labels = self._pixels(part), source.labels[self._chosen[part]]
         if not recipe.mixup:
-            return pixels, source.targets(labels) if recipe.outliers else labels
+            targets = source.targets(labels) if recipe.outliers else labels
+            return source.normalise(pixels), targets
         partner = torch.arange(len(self), device=self._chosen.device).flip(0)[part]
         mix = self._mix[part]
         other = self._pixels(partner)
         pixels = pixels * mix[:, None, None] + other * (1 - mix[:, None, None])
         one, two = source.targets(labels), source.targets(source.labels[self._chosen[partner]])
-        return pixels, one * mix[:, None] + two * (1 - mix[:, None])
+        return source.normalise(pixels), one * mix[:, None] + two * (1 - mix[:, None])
 
     def _pixels(self, rows: slice | Tensor) -> Tensor:
         source = self._source

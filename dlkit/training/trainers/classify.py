@@ -139,13 +139,13 @@ class ClassifyTrainer(Trainer):
         self.trained: nn.Module = trained.to(compute.device, memory_format=memory)
         self.average = Average(self.trained, recipe.ema_decay) if recipe.ema_decay else None
         self.network = self.average.network if self.average else self.trained
-        size = recipe.network.image_size
-        self.model = PixelClassifier(self.network, size).to(compute.device)
+        self.model = PixelClassifier(self.network, recipe.network.image_size).to(compute.device)
+        self.batches.normalise_by(self.model.normalise)
         optimizer = _optimizer(recipe, self.trained, compute.precision)
         self.schedule = _schedule(recipe, optimizer, self.epochs * self.steps_per_epoch)
         faster = self.trained
         if (compute.device.type, compute.precision, compute.compile) == ("cpu", "bf16", False):
-            faster = in_columns(self.trained, size)
+            faster = in_columns(self.trained, recipe.network.image_size)
         self.forward, self.optimizer = compute.setup(faster, optimizer)
         if compute.world > 1:  # dropout differs between processes
             torch.manual_seed(recipe.seed * 1009 + compute.fabric.global_rank)
@@ -158,8 +158,8 @@ class ClassifyTrainer(Trainer):
         self.optimizer.zero_grad(set_to_none=True)
 
         def loss_of(part: slice) -> Tensor:
-            pixels, targets = batch(part)
-            logits = self.forward(self.model.normalise(pixels))
+            inputs, targets = batch(part)
+            logits = self.forward(inputs)
             return F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
 
         loss = self.compute.backward(self.forward, len(batch), loss_of)
