@@ -25,7 +25,7 @@ from dlkit.training.pixels import DIGIT_SIZE
 if TYPE_CHECKING:
     from dlkit.training.trainers.classify import ClassifyRecipe
 
-_AT_A_TIME = 500
+_AT_A_TIME = 500  # pictures that are normalised together: what lies between stays small
 _MOST_VALIDATION = 5000
 _SPLIT_SEED = 5000  # every seed of a recipe has the same validation digits
 _SETTLED = 0.25  # of the deformation is left at the end of a training that settles
@@ -36,6 +36,7 @@ class Batches:
 
     Attributes:
         count: batches an epoch.
+        normalise: what is done to the pixels of a batch; see ``normalise_by``.
         validation_images: uint8 (M, 28, 28), kept out.
         validation_labels: int64 (M,).
     """
