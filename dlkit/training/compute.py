@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,12 +72,18 @@ class Compute:
         return self.fabric.is_global_zero
 
     def setup(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
-        """The network and its optimizer as they are trained here; both share their weights."""
+        """The network and its optimizer as they are trained here; both share their weights.
+
+        Fabric's wrappers prepare for other processes at every call, which takes a twentieth of a
+        small network's step: a process that is alone does without.
+        """
         if self.world > 1 and self.device.type == "cuda":
             # torch has it for GPUs alone: elsewhere each process normalises by its own share
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
         if self.compile:
             network.compile()
+        if self.world == 1 and self.precision != "fp16":  # whose optimizer has to be scaled
+            return _Alone(network, self.fabric), optimizer
         return self.fabric.setup(network, optimizer)  # type: ignore[no-any-return]
 
     def shares(self, size: int) -> list[slice]:
@@ -110,7 +117,8 @@ class Compute:
         total: Tensor | None = None
         for part in parts:
             weight = self.world * (part.stop - part.start) / size
-            with self.fabric.no_backward_sync(network, enabled=part is not parts[-1]):
+            more = self.world > 1 and part is not parts[-1]
+            with self.fabric.no_backward_sync(network) if more else nullcontext():
                 loss = loss_of(part)
                 if weight != 1:
                     loss = loss * weight
@@ -201,6 +209,20 @@ def open_compute(hardware: Hardware, bfloat16: bool = False) -> Compute:
     )
     fabric.launch()
     return Compute(fabric, precision, hardware.accumulate, hardware.compile)
+
+
+class _Alone(nn.Module):
+    """A network under autocast."""
+
+    def __init__(self, network: nn.Module, fabric: Fabric) -> None:
+        super().__init__()
+        self.network, self.fabric = network, fabric
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the network's, in float32."""
+        with self.fabric.autocast():
+            y: Tensor = self.network(x)
+        return y.float()
 
 
 class _Mixed(MixedPrecision):

@@ -140,12 +140,13 @@ class ClassifyTrainer(Trainer):
         self.average = Average(self.trained, recipe.ema_decay) if recipe.ema_decay else None
         self.network = self.average.network if self.average else self.trained
         self.model = PixelClassifier(self.network, recipe.network.image_size).to(compute.device)
-        self.batches.normalise_by(self.model.normalise)
         optimizer = _optimizer(recipe, self.trained, compute.precision)
         self.schedule = _schedule(recipe, optimizer, self.epochs * self.steps_per_epoch)
         faster = self.trained
         if (compute.device.type, compute.precision, compute.compile) == ("cpu", "bf16", False):
             faster = in_columns(self.trained, recipe.network.image_size)
+        digits_as = torch.float32 if faster is self.trained else torch.bfloat16  # it casts anyway
+        self.batches.normalise_by(lambda pixels: self.model.normalise(pixels).to(digits_as))
         self.forward, self.optimizer = compute.setup(faster, optimizer)
         if compute.world > 1:  # dropout differs between processes
             torch.manual_seed(recipe.seed * 1009 + compute.fabric.global_rank)
@@ -269,6 +270,8 @@ def _optimizer(recipe: ClassifyRecipe, network: nn.Module, precision: str) -> to
         {"params": weights, "weight_decay": recipe.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
+    if not recipe.weight_decay:
+        groups = [{"params": weights + others, "weight_decay": 0.0}]
     fused = precision != "fp16"  # a fused step would unscale by itself, after the clipping
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(
