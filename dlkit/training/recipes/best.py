@@ -2,7 +2,7 @@
 
 Beside ``_modern``: turned and shifted as far as An et al. do (arXiv 2008.10400), bent less, twice
 the weight decay, pictures of no digit in every batch (Hendrycks et al., arXiv 1812.04606), and a
-long training.
+long training. `best_tuned` goes on from here.
 """
 
 from __future__ import annotations
