@@ -27,6 +27,7 @@ from dlkit.training.confusion import draw_confusion
 from dlkit.training.data.batches import Batches
 from dlkit.training.data.digits import load_digits
 from dlkit.training.loop import Trainer
+from dlkit.training.optimizer import build_optimizer, build_schedule
 from dlkit.training.pixels import PixelClassifier
 from dlkit.training.recipe import ARCHITECTURES, Recipe
 from dlkit.training.temperature import fit_temperature
@@ -140,8 +141,8 @@ class ClassifyTrainer(Trainer):
         self.average = Average(self.trained, recipe.ema_decay) if recipe.ema_decay else None
         self.network = self.average.network if self.average else self.trained
         self.model = PixelClassifier(self.network, recipe.network.image_size).to(compute.device)
-        optimizer = _optimizer(recipe, self.trained, compute.precision)
-        self.schedule = _schedule(recipe, optimizer, self.epochs * self.steps_per_epoch)
+        optimizer = build_optimizer(recipe, self.trained, compute.precision)
+        self.schedule = build_schedule(recipe, optimizer, self.epochs * self.steps_per_epoch)
         faster = self.trained
         if (compute.device.type, compute.precision, compute.compile) == ("cpu", "bf16", False):
             faster = in_columns(self.trained, recipe.network.image_size)
@@ -261,37 +262,6 @@ def _check(recipe: ClassifyRecipe) -> None:
 
 def _accuracy(logits: Tensor, labels: Tensor) -> float:
     return float((logits.argmax(1) == labels).double().mean())
-
-
-def _optimizer(recipe: ClassifyRecipe, network: nn.Module, precision: str) -> torch.optim.Optimizer:
-    weights = [one for one in network.parameters() if one.ndim > 1]
-    others = [one for one in network.parameters() if one.ndim <= 1]
-    groups = [
-        {"params": weights, "weight_decay": recipe.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    if not recipe.weight_decay:
-        groups = [{"params": weights + others, "weight_decay": 0.0}]
-    fused = precision != "fp16"  # a fused step would unscale by itself, after the clipping
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.momentum > 0, fused=fused
-        )
-    if recipe.optimizer == "adam":
-        return torch.optim.AdamW(groups, recipe.learning_rate, fused=fused)
-    raise UsageError(unknown("optimizer", recipe.optimizer, ["sgd", "adam"]))
-
-
-def _schedule(
-    recipe: ClassifyRecipe, optimizer: torch.optim.Optimizer, steps: int
-) -> torch.optim.lr_scheduler.LRScheduler:
-    if recipe.schedule == "constant":
-        return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
-    if recipe.schedule == "one_cycle":
-        return torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, recipe.learning_rate, total_steps=steps + 1, pct_start=recipe.warmup
-        )
-    raise UsageError(unknown("schedule", recipe.schedule, ["constant", "one_cycle"]))
 
 
 def _xavier(module: nn.Module) -> None:
