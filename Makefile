@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test gpu-check clean
+.PHONY: demo test fuzz gpu-check clean
 .DEFAULT_GOAL := test
 
 .venv/.installed: pyproject.toml
@@ -18,16 +18,15 @@ BIN := .venv/bin
 demo: .venv/.installed
 	$(BIN)/python samples/demo.py
 
-# In a process of their own: torch crashed twice when it began to train after every inference library
-# had been loaded into the same process.
-ALONE := tests/test_training.py tests/test_training_refused.py tests/test_verify.py
-
 test: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest $(foreach file,$(ALONE),--ignore=$(file))
-	$(BIN)/python -m pytest $(ALONE)
+	$(BIN)/python -m pytest -n auto
+
+# Damaged files by the thousand; some minutes.
+fuzz: .venv/.installed
+	DLKIT_MUTANTS=5000 $(BIN)/python -m pytest -n auto tests/test_mutants.py
 
 # Settings of plug-ins that a bare machine may lack would stop pytest, so they are left out here.
 # The table is made even where a test fails; the exit code tells of both.

@@ -21,10 +21,9 @@ import numpy as np
 from contest import Contestant, dlkit, peer
 
 from dlkit.bench import machine, words
-from dlkit.bench.plan import image_files
+from dlkit.bench.plan import input_files
+from dlkit.processors import cpu_count
 from dlkit.runtime.model import load
-from dlkit.runtime.processors import cpu_count
-from dlkit.runtime.session import own_arithmetic
 
 _DIFFERENT_SCANS = 16
 _SCAN = (678, 384)
@@ -62,8 +61,9 @@ def _run(options: argparse.Namespace, scratch: Path) -> None:
 
     # What auto takes computes in bfloat16 where the processor has it and the certificate allows it.
     first = "dlkit denoise"
-    auto = load(options.model, device="cpu").opened.session.backend
-    arithmetic = "bfloat16" if own_arithmetic(auto) == "bf16" else "float32"
+    with load(options.model, device="cpu") as model:
+        auto, own = model.opened.session.backend, model.opened.session.arithmetic
+    arithmetic = "bfloat16" if own == "bf16" else "float32"
     contestants = [ours(first, scratch / "out")]
     if arithmetic != "float32":
         contestants.append(ours(_FLOAT32, scratch / "out-float32", "--backend", "onnxruntime"))
@@ -118,9 +118,9 @@ def write_files(data: Path | None, folder: Path, count: int) -> int:
     """Scans as PNG files, over and over until there are ``count``; gives how many there are."""
     folder.mkdir()
     if data is not None:
-        encoded = [path.read_bytes() for path in image_files(data) if path.suffix == ".png"]
+        encoded = [path.read_bytes() for path in input_files(data) if path.suffix == ".png"]
     else:
-        from dlkit.training.data.mmwave import simulate
+        from dlkit.mmwave import simulate
 
         contest.say(f"simulating {min(count, _DIFFERENT_SCANS)} scans")
         scans = [simulate(seed, _SCAN).noisy for seed in range(min(count, _DIFFERENT_SCANS))]

@@ -12,23 +12,25 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from dlkit.training.architectures import denoiser, wgan
-from dlkit.training.compute import Hardware, open_compute
-from dlkit.training.data.pairs import HELD_OUT_SEED, load_pairs, simulate_pairs
-from dlkit.training.evaluation import evaluate_denoiser
-from dlkit.training.loop import Progress, run_training
-from dlkit.training.recipe import ARCHITECTURES, load_recipe
-from dlkit.training.run import Run
-from dlkit.training.trainers.paired import PairedRecipe, PairedTrainer
+from dlkit.tasks.denoise.pairs import HELD_OUT_SEED, load_pairs, simulate_pairs
+from dlkit.training.architecture import Network
+from dlkit.training.engine.fabric import Hardware, open_compute
+from dlkit.training.engine.loop import Moment, run_training
+from dlkit.training.engine.run import Run
+from dlkit.training.networks import denoiser, wgan
+from dlkit.training.recipe import RECIPES
+from dlkit.training.restore.held_out import evaluate_denoiser
+from dlkit.training.restore.recipe import PairedRecipe
+from dlkit.training.restore.trainer import PairedTrainer
 
 SCAN = (1, 1, 688, 384)  # a scan, padded to a multiple of 16
 CPU = torch.device("cpu")
@@ -107,15 +109,18 @@ class NafNet(nn.Module):
         return x + F.pixel_shuffle(self.last(y), 2)
 
 
-# A Config where dlkit has the network, else how to make it. The article's generator is narrowed
+GREY = denoiser.Config(channels=1)
+# A network where dlkit has it, else how to make it. The article's generator is narrowed
 # until its arithmetic is that of the others; its run can be exported and evaluated like any other.
-CANDIDATES: dict[str, Any] = {
-    "threshold and mask, column context": denoiser.Config(),
-    "threshold and mask, no column context": denoiser.Config(column_context=False),
-    "plain U-Net, column context": lambda: PlainUNet(denoiser.Config()),
-    "plain U-Net, no column context": lambda: PlainUNet(denoiser.Config(column_context=False)),
+CANDIDATES: dict[str, Network | Callable[[], nn.Module]] = {
+    "threshold and mask, column context": denoiser.ARCHITECTURE(channels=1),
+    "threshold and mask, no column context": denoiser.ARCHITECTURE(
+        channels=1, column_context=False
+    ),
+    "plain U-Net, column context": lambda: PlainUNet(GREY),
+    "plain U-Net, no column context": lambda: PlainUNet(replace(GREY, column_context=False)),
     "NAFNet-like": NafNet,
-    "article's generator, narrowed": wgan.Config(width=0.19),
+    "article's generator, narrowed": wgan.ARCHITECTURE(channels=1, width=0.19),
 }
 
 
@@ -136,7 +141,7 @@ def main() -> None:
     parser.add_argument("--real", type=Path)
     parser.add_argument("--only", help="a part of the candidates' names")
     given = parser.parse_args()
-    recipe = load_recipe("denoiser")
+    recipe = RECIPES.load("denoiser")
     assert isinstance(recipe, PairedRecipe)
     recipe = replace(recipe, steps=given.steps, epochs=2, pairs=500, crop_width=224, batch_size=4,
                      held_out=8, seed=given.seed)  # fmt: skip
@@ -150,23 +155,26 @@ def main() -> None:
             continue
         torch.manual_seed(recipe.seed)
         chosen = recipe
-        if callable(make):
-            network = make()
-        else:
+        if isinstance(make, Network):
             chosen = replace(recipe, network=make)
-            network = ARCHITECTURES.load(chosen.architecture).build(make)
-        row = {"name": name, "parameters": sum(p.numel() for p in network.parameters()),
-               "gflop": round(gflop(network), 2)}  # fmt: skip
+            network = make.build()
+        else:
+            network = make()
+        row: dict[str, object] = {
+            "name": name,
+            "parameters": sum(weight.numel() for weight in network.parameters()),
+            "gflop": round(gflop(network), 2),
+        }
         trainer = PairedTrainer(chosen, "simulated", COMPUTE, network)
         run = Run(folder)
-        run.save_recipe(chosen)
+        run.save_recipe(trainer.recipe)
         started = time.monotonic()
 
-        def say(now: Progress, name: str = name) -> None:
+        def say(now: Moment, name: str = name) -> None:
             if now.metrics:
                 print(name, now.step, dict(now.losses), dict(now.metrics), flush=True)
 
-        if not run_training(trainer, chosen, run, COMPUTE, run.checkpoint.exists(), say):
+        if not run_training(trainer, run, COMPUTE, run.checkpoint.exists(), say):
             raise SystemExit("stopped; the same command goes on")
         row["minutes"] = round((time.monotonic() - started) / 60, 1)
         row["simulated"] = evaluate_denoiser(trainer.model, held_out, 16, CPU)

@@ -17,12 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from dlkit.training.data.mmwave import REFERENCE_SIZE
-from dlkit.training.data.pairs import HELD_OUT_SEED, Pairs, load_pairs, simulate_pairs
-from dlkit.training.evaluation import evaluate_denoiser
-from dlkit.training.pixels import PixelDenoiser
-from dlkit.training.recipe import ARCHITECTURES
-from dlkit.training.run import Run
+from dlkit.mmwave import REFERENCE_SIZE
+from dlkit.tasks.denoise.pairs import HELD_OUT_SEED, Pairs, load_pairs, simulate_pairs
+from dlkit.tasks.denoise.pixels import PixelDenoiser
+from dlkit.training.engine.run import Run
+from dlkit.training.restore.held_out import evaluate_denoiser
 
 FIRST_SEED = HELD_OUT_SEED + 10_000  # as `dlkit evaluate` has it
 
@@ -54,7 +53,7 @@ def main() -> None:
         run = Run(path)
         recipe = run.load_recipe()
         network = run.load_network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        multiple_of = ARCHITECTURES.load(recipe.architecture).MULTIPLE_OF
+        multiple_of = recipe.network.architecture.multiple_of
         row: dict[str, Any] = {"run": path.name, "seed": recipe.seed, "steps": recipe.steps}  # type: ignore[attr-defined]
         for name, pairs in sets.items():
             found = scores(PixelDenoiser(network), pairs, multiple_of)

@@ -14,6 +14,7 @@ import json
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,24 +23,25 @@ import torch
 from dlkit import images
 from dlkit.bundle import Bundle
 from dlkit.errors import BackendError
-from dlkit.export.onnx import export_run
+from dlkit.export.api import export
+from dlkit.mmwave import simulate
 from dlkit.runtime.session import open_session, runnable
-from dlkit.training.data.mmwave import simulate
-from dlkit.training.recipe import ARCHITECTURES, load_recipe
-from dlkit.training.run import Run
+from dlkit.training.engine.run import Run
+from dlkit.training.recipe import RECIPES
 from dlkit.training.summary import summarise
 
 
 def bundle_of(recipe_name: str, folder: Path, precision: str) -> Bundle:
     """A bundle of a recipe with fresh weights."""
-    recipe = load_recipe(recipe_name)
+    recipe = RECIPES.load(recipe_name)
+    example = recipe.example()
     run = Run(folder / recipe_name)
     if not run.checkpoint.exists():
         torch.manual_seed(0)
-        network = ARCHITECTURES.load(recipe.architecture).build(recipe.network)
-        run.save_recipe(recipe)
-        run.save_checkpoint({"network": network.state_dict()})
-    return export_run(run.path, precision)
+        network = example.network.build()
+        run.save_recipe(replace(recipe, network=example.network))
+        run.save_checkpoint({"network": network.state_dict(), "meaning": dict(example.meaning)})
+    return export(run, precision)
 
 
 def main() -> None:

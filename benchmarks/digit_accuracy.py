@@ -18,12 +18,13 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dlkit.training.data.digits import load_digits
-from dlkit.training.recipe import load_recipe
-from dlkit.training.run import Run
+from dlkit.tasks.recognize.datasets import load_labelled
+from dlkit.training.engine.run import Run
+from dlkit.training.recipe import RECIPES as KNOWN
 from dlkit.training.summary import summarise
 
 RECIPES = (
@@ -42,8 +43,11 @@ def finished(folder: Path, name: str, settings: list[str], data: str) -> dict[st
     if entries[-1]["event"] != "end":
         return None
     run = Run(folder)
-    recipe = load_recipe(name).with_settings(settings)
-    if run.load_recipe() != recipe or run.load_checkpoint()["fingerprint"] != fingerprint(data):
+    stored = run.load_recipe()
+    recipe = KNOWN.load(name).with_settings(settings)
+    filled = recipe.network.filled(image_size=28, channels=1, classes=10)
+    recipe = replace(recipe, network=filled, data=stored.data)
+    if stored != recipe or run.load_checkpoint()["fingerprint"] != fingerprint(data):
         raise SystemExit(f"{folder} is of another recipe or other digits: choose another --out")
     epochs = [entry for entry in entries if entry["event"] == "epoch"]
     seconds = [entry["seconds"] for entry in epochs if "seconds" in entry]
@@ -59,7 +63,7 @@ def finished(folder: Path, name: str, settings: list[str], data: str) -> dict[st
 @functools.cache
 def fingerprint(data: str) -> str:
     """Of the digits."""
-    return load_digits(data).fingerprint()
+    return load_labelled(data).fingerprint()
 
 
 def train(name: str, seed: int, data: str, out: Path, threads: int, settings: list[str]) -> None:
@@ -101,7 +105,7 @@ def table(
         summary = summarise(name)
         accuracies = [run["test_accuracy"] for run in runs.values()]
         rows[name] = {
-            "about": load_recipe(name).about,
+            "about": KNOWN.load(name).about,
             "parameters": summary.parameters,
             "mmacs": summary.gflop * 500,
             "test_accuracy": {

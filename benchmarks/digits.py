@@ -25,7 +25,7 @@ import dlkit as package
 from dlkit.bench import machine
 from dlkit.idx import read_idx
 
-MINI = Path(package.__file__).parent / "training" / "data" / "mnist_mini"
+MINI = Path(package.__file__).parent / "tasks" / "recognize" / "mnist_mini"
 _AGREE = 0.9999  # float32 sums in another order may turn a tie
 
 

@@ -18,13 +18,12 @@ import torch
 
 from dlkit import images
 from dlkit.export.weights import load_weights
-from dlkit.training.data.mmwave import REFERENCE_SIZE
-from dlkit.training.data.pairs import HELD_OUT_SEED, Pairs, load_pairs, simulate_pairs
-from dlkit.training.evaluation import evaluate_denoiser
-from dlkit.training.pixels import PixelDenoiser
-from dlkit.training.recipe import ARCHITECTURES, load_recipe
-from dlkit.training.run import Run
-from dlkit.training.start import train
+from dlkit.mmwave import REFERENCE_SIZE
+from dlkit.tasks.denoise.pairs import HELD_OUT_SEED, Pairs, load_pairs, simulate_pairs
+from dlkit.tasks.denoise.pixels import PixelDenoiser
+from dlkit.training.engine.start import train
+from dlkit.training.recipe import RECIPES
+from dlkit.training.restore.held_out import evaluate_denoiser
 
 CPU = torch.device("cpu")
 
@@ -38,26 +37,27 @@ def main() -> None:
     pairs = load_pairs(given.folder)
     first = HELD_OUT_SEED + 10_000
     simulated = simulate_pairs(range(first, first + 24), REFERENCE_SIZE)
-    recipe = load_recipe("denoiser").fine_tuning()
+    recipe = RECIPES.load("denoiser").fine_tuning()
     weights = load_weights("default", "denoise")
-    module = ARCHITECTURES.load(recipe.architecture)
+    kind = recipe.example().network
     rows = []
     for out, name in enumerate(pairs.names):
         alone = Pairs([pairs.noisy[out]], [pairs.clean[out]])
-        network = module.build(recipe.network)
+        network = kind.build()
         network.load_state_dict(weights)
         row = {"left out": name, "recipe": recipe.to_json()}
         with tempfile.TemporaryDirectory() as folder:
             for other in (index for index in range(len(pairs.names)) if index != out):
                 for side, image in (("noisy", pairs.noisy), ("clean", pairs.clean)):
                     images.write(Path(folder) / "data" / side / f"{other}.png", image[other])
-            if not train(recipe, Path(folder) / "run", str(Path(folder) / "data"), init=weights):
+            run = train(recipe, Path(folder) / "data", Path(folder) / "run", weights=weights)
+            if not run.finished:
                 raise SystemExit("stopped")
-            tuned = Run(Path(folder) / "run").load_network()
+            tuned = run.load_network()
         for when, net in (("before", network.eval()), ("after", tuned)):
             for what, held_out in (("real", alone), ("simulated", simulated)):
                 row[f"{what} {when}"] = evaluate_denoiser(
-                    PixelDenoiser(net), held_out, module.MULTIPLE_OF, CPU
+                    PixelDenoiser(net), held_out, kind.architecture.multiple_of, CPU
                 )
         rows.append(row)
         print({key: value for key, value in row.items() if key != "recipe"}, flush=True)

@@ -16,9 +16,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from dlkit.training.recipe import load_recipe
-from dlkit.training.start import train
-from dlkit.training.trainers.wgan import WganRecipe
+from dlkit.training.engine.start import train
+from dlkit.training.gan.recipe import WganRecipe
+from dlkit.training.recipe import RECIPES
 
 # PSNR and SSIM of the thesis on its author's own real test set.
 THESIS: dict[str, tuple[float, float]] = {
@@ -32,16 +32,20 @@ THESIS: dict[str, tuple[float, float]] = {
 
 def variants(base: WganRecipe) -> dict[str, WganRecipe]:
     """The four variants, from the worst to the best of the thesis, and the other reading of one."""
-    bare = replace(base.network, normalize=False)
+    bare = replace(
+        base,
+        network=base.network.replace(normalize=False),
+        critic=replace(base.critic, normalize=False),
+    )
     return {
         "original GAN": replace(
-            base, adversary="cross_entropy", content_weight=0.0, gradient_penalty=0.0, network=bare
+            bare, adversary="cross_entropy", content_weight=0.0, gradient_penalty=0.0
         ),
-        "WGAN without normalisation, with penalty": replace(base, content_weight=0.0, network=bare),
+        "WGAN without normalisation, with penalty": replace(bare, content_weight=0.0),
         "WGAN-GP without content loss": replace(base, content_weight=0.0),
         "all improvements": base,
         "WGAN without normalisation, clipped": replace(
-            base, content_weight=0.0, gradient_penalty=0.0, weight_clip=0.01, network=bare
+            bare, content_weight=0.0, gradient_penalty=0.0, weight_clip=0.01
         ),
     }
 
@@ -53,7 +57,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    base = load_recipe("wgan_small")
+    base = RECIPES.load("wgan_small")
     assert isinstance(base, WganRecipe)
     base = replace(
         base, iterations=given.iterations, checkpoint_every=given.iterations // 6, pairs=400,
@@ -62,9 +66,10 @@ def main() -> None:
     rows = []
     for name, recipe in variants(base).items():
         folder = given.out / name.replace(" ", "-")
-        if not train(recipe, folder, resume=folder.exists()):
+        run = train(recipe, out=folder, resume=folder.exists())
+        if not run.finished:
             raise SystemExit("stopped; the same command goes on")
-        log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        log = run.load_log()
         last = [entry for entry in log if entry["event"] == "epoch"][-1]
         curve = [round(entry["psnr"], 2) for entry in log if entry["event"] == "epoch"]
         rows.append({"name": name, "psnr": last["psnr"], "ssim": last["ssim"], "curve": curve,

@@ -14,12 +14,10 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
-from dlkit.training.architectures import wgan
-from dlkit.training.loop import Progress
-from dlkit.training.recipe import load_recipe
-from dlkit.training.start import train
+from dlkit.training.engine.loop import Moment
+from dlkit.training.engine.start import train
+from dlkit.training.networks.wgan import ARCHITECTURE as WGAN
+from dlkit.training.recipe import RECIPES
 
 
 def main() -> None:
@@ -29,17 +27,17 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000)
     given = parser.parse_args()
     recipe = replace(
-        load_recipe("denoiser"), about="the article's generator by the paired loss",
-        network=wgan.Config(), steps=given.steps, epochs=4, pairs=400, held_out=4, batch_size=4,
+        RECIPES.load("denoiser"), about="the article's generator by the paired loss",
+        network=WGAN(), steps=given.steps, epochs=4, pairs=400, held_out=4, batch_size=4,
         crop_height=128, crop_width=128, learning_rate=1e-3,
     )  # fmt: skip
 
-    def say(now: Progress) -> None:
+    def say(now: Moment) -> None:
         if now.metrics:
             print(now.step, dict(now.losses), dict(now.metrics), flush=True)
 
-    torch.manual_seed(recipe.seed)
-    if not train(recipe, given.out, resume=(given.out / "checkpoint.pt").exists(), watch=say):
+    resume = (given.out / "checkpoint.pt").exists()
+    if not train(recipe, out=given.out, resume=resume, watch=say).finished:
         raise SystemExit("stopped; the same command goes on")
 
 

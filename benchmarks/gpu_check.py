@@ -18,9 +18,9 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,34 +29,39 @@ import numpy as np
 
 from dlkit.bundle import Bundle
 from dlkit.errors import DlkitError
-from dlkit.runtime.device import no_cuda
+from dlkit.runtime.gpu.driver import no_cuda
 
 BACKENDS = ("torch eager", "torch.compile", "onnxruntime", "tensorrt")
-_SCAN = (678, 384)
 _MATMUL = 8192
 
 
 @dataclass
-class Network:
-    """A recipe's network with fresh weights, its input, and what it should answer."""
+class Subject:
+    """A recipe's network with fresh weights, its input, and what it should answer.
+
+    Attributes:
+        inner: the network itself, float32, on the CPU.
+        wrap: puts around a network all that belongs to the graph.
+        pixels: uint8, the largest batch, as the graph takes them.
+        expected: torch float32's answer for the largest batch, float64.
+        flop: of one image.
+        run: the run that has the weights.
+    """
 
     name: str
-    task: str
-    recipe: Any
-    inner: Any  # the network itself, float32, on the CPU
-    pixels: Any  # uint8 (largest batch, H, W)
-    expected: Any  # torch float32's answer for the largest batch
-    flop: float  # of one image
-    folder: Path
+    inner: Any
+    wrap: Callable[[Any], Any]
+    pixels: Any
+    expected: Any
+    flop: float
+    run: Any
 
 
 class Torch:
     """torch in float16, its weights too; normalisation of pixels and the answer in float32."""
 
-    def __init__(self, network: Network, compiled: bool) -> None:
+    def __init__(self, subject: Subject, compiled: bool) -> None:
         import torch
-
-        from dlkit.training.pixels import wrap
 
         class Half(torch.nn.Module):
             def __init__(self, inner: Any) -> None:
@@ -66,7 +71,7 @@ class Torch:
             def forward(self, x: Any) -> Any:
                 return self.inner(x.half())
 
-        model = wrap(network.task, Half(copy.deepcopy(network.inner)), network.recipe.network)
+        model = subject.wrap(Half(copy.deepcopy(subject.inner)))
         model = model.eval().cuda().to(memory_format=torch.channels_last)
         self._model: Any = torch.compile(model, dynamic=False) if compiled else model
 
@@ -77,102 +82,89 @@ class Torch:
             return self._model(torch.from_numpy(batch).cuda()).cpu().numpy()
 
 
-def open_backend(name: str, network: Network, batches: list[int]) -> Any:
+def open_backend(name: str, subject: Subject, batches: list[int]) -> Any:
     """Something that takes a batch of uint8 pixels and gives the answer."""
     if name.startswith("torch"):
-        return Torch(network, compiled=name == "torch.compile")
-    from dlkit.export.onnx import export_run
+        return Torch(subject, compiled=name == "torch.compile")
+    from dlkit.export.api import export
     from dlkit.runtime.session import open_session
 
-    bundle_path = network.folder / "bundle-fp16"
-    bundle = (
-        Bundle.open(bundle_path) if bundle_path.exists() else export_run(network.folder, "fp16")
-    )
+    place = subject.run.path / "bundle-fp16"
+    bundle = Bundle.open(place) if place.exists() else export(subject.run, "fp16", place)
     if name == "tensorrt":
-        build(bundle, batches, network.pixels.shape[1:])
+        build(bundle, batches, subject.pixels.shape[1:3])
     return open_session(bundle, name, "cuda").session
 
 
 def build(bundle: Bundle, batches: list[int], size: tuple[int, int]) -> None:
     """Build the engine that is measured: the one place that knows the builder."""
-    from dlkit.export import tensorrt
+    from dlkit.export.api import build_engine
 
-    options = tensorrt.BuildOptions(
-        batch=(1, sorted(batches)[len(batches) // 2], max(batches)), size=(size, size, size)
-    )
-    tensorrt.build_engine(bundle, options)
+    profile = (min(batches), sorted(batches)[len(batches) // 2], max(batches))
+    build_engine(bundle, profile, (size, size, size))
 
 
 def measure(
-    name: str, network: Network, batches: list[int], seconds: float, matmul: float
+    name: str, subject: Subject, batches: list[int], seconds: float, matmul: float
 ) -> Iterator[gpu_table.Row]:
     """A row for each batch."""
     try:
-        run = open_backend(name, network, batches)
+        run = open_backend(name, subject, batches)
     except (Exception, SystemExit) as error:  # whatever is missing here is what the table tells
         for batch in batches:
-            yield gpu_table.failed(network.name, name, batch, error)
+            yield gpu_table.failed(subject.name, name, batch, error)
         return
     for batch in batches:
         try:
-            pixels = np.ascontiguousarray(network.pixels[:batch])
+            pixels = np.ascontiguousarray(subject.pixels[:batch])
             difference = float(
-                np.abs(run(pixels).astype(np.float64) - network.expected[:batch]).max()
+                np.abs(run(pixels).astype(np.float64) - subject.expected[:batch]).max()
             )
             latencies = gpu_table.time_calls(lambda pixels=pixels: run(pixels), seconds)
             rate = gpu_table.throughput(run, pixels, seconds)
             yield gpu_table.row(
-                network.name, name, batch, latencies, rate, difference, network.flop, matmul
+                subject.name, name, batch, latencies, rate, difference, subject.flop, matmul
             )
         except Exception as error:
-            yield gpu_table.failed(network.name, name, batch, error)
+            yield gpu_table.failed(subject.name, name, batch, error)
     close = getattr(run, "close", None)
     if close is not None:
         close()
 
 
-def prepare(name: str, batch: int, folder: Path) -> Network:
+def prepare(name: str, batch: int, folder: Path) -> Subject:
     """Build a recipe's network, its input, and float32's answer on the GPU."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from dlkit import images
-    from dlkit.training.data.digits import load_digits
-    from dlkit.training.data.mmwave import simulate
-    from dlkit.training.pixels import wrap
-    from dlkit.training.recipe import ARCHITECTURES, load_recipe
-    from dlkit.training.run import Run
+    from dlkit.bench import plan
+    from dlkit.training.engine.run import Run
+    from dlkit.training.recipe import RECIPES
 
-    recipe = load_recipe(name)
+    recipe = RECIPES.load(name)
+    example = recipe.example()
+    recipe = replace(recipe, network=example.network)
+    config, task = example.network.config, recipe.task
     torch.manual_seed(recipe.seed)
-    architecture = ARCHITECTURES.load(recipe.architecture)
-    inner = architecture.build(recipe.network).eval()
+    inner = example.network.build().eval()
     run = Run(folder / name)
     run.save_recipe(recipe)
-    run.save_checkpoint({"network": inner.state_dict()})
-    if recipe.task == "recognize":
-        some = load_digits("mnist-mini").test_images.numpy()
-    else:
-        multiple = int(architecture.MULTIPLE_OF)
-        some = np.stack([images.pad(simulate(seed, _SCAN).noisy, multiple) for seed in range(4)])
-    pixels = np.ascontiguousarray(np.resize(some, (batch, *some.shape[1:])))
-    model = wrap(recipe.task, copy.deepcopy(inner), recipe.network).eval().cuda()
+    run.save_checkpoint({"network": inner.state_dict(), "meaning": dict(example.meaning)})
+
+    def wrap(network: Any) -> Any:
+        return task.wrap(network, config, example.meaning)
+
+    spec = task.describe(config, example.meaning, example.network.architecture.multiple_of)
+    (pixels,) = plan.feeds(spec, batch, plan.SCAN).values()
+    model = wrap(copy.deepcopy(inner)).eval().cuda()
     counter = FlopCounterMode(display=False)
     with torch.inference_mode():
         with counter:
             model(torch.from_numpy(pixels[:1]).cuda())
         # One by one: float32 at full size and a large batch may not fit.
         parts = [model(torch.from_numpy(part).cuda()).cpu() for part in np.split(pixels, batch)]
-    return Network(
-        name,
-        recipe.task,
-        recipe,
-        inner,
-        pixels,
-        torch.cat(parts).numpy().astype(np.float64),
-        float(counter.get_total_flops()),
-        run.path,
-    )
+    expected = torch.cat(parts).numpy().astype(np.float64)
+    return Subject(name, inner, wrap, pixels, expected, float(counter.get_total_flops()), run)
 
 
 def matmul_rate() -> float:
@@ -218,7 +210,7 @@ def machine(matmul: float) -> dict[str, str]:
 def why_not() -> str | None:
     """Why nothing can be measured here; None when it can."""
     if reason := no_cuda():
-        return reason
+        return str(reason)
     try:
         import torch
     except ImportError as error:
@@ -253,13 +245,13 @@ def main() -> int:
     for name in arguments.recipes or RECIPES.names():
         with tempfile.TemporaryDirectory() as folder:
             try:
-                network = prepare(name, max(batches), Path(folder))
+                subject = prepare(name, max(batches), Path(folder))
             except (DlkitError, RuntimeError) as error:
                 rows.append(gpu_table.failed(name, "torch float32", max(batches), error))
                 gpu_table.write(arguments.out, about, rows)
                 continue
             for backend in arguments.backends:
-                for row in measure(backend, network, batches, arguments.seconds, matmul):
+                for row in measure(backend, subject, batches, arguments.seconds, matmul):
                     rows.append(row)
                     told = row.reason or f"{row.images_per_s:,.0f} images/s"
                     print(f"{row.network}, {row.backend}, batch {row.batch}: {told}", flush=True)

@@ -36,8 +36,8 @@ def main() -> None:
 
 
 def _run(options: argparse.Namespace, scratch: Path) -> None:
-    from dlkit.training.data.mmwave import simulate
-    from dlkit.training.data.pairs import HELD_OUT_SEED
+    from dlkit.mmwave import simulate
+    from dlkit.tasks.denoise.pairs import HELD_OUT_SEED
 
     pairs = [simulate(HELD_OUT_SEED + index, _SCAN) for index in range(options.count)]
     clean = [pair.clean for pair in pairs]

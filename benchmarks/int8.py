@@ -17,7 +17,8 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,15 @@ import openvino
 import torch
 
 from dlkit.bundle import Bundle
-from dlkit.export.held_out import SCAN, held_out
-from dlkit.export.onnx import export_run
-from dlkit.export.source import to_bundle
-from dlkit.runtime.processors import cpu_count
+from dlkit.export.api import export
+from dlkit.export.trace import wrapped
+from dlkit.export.weights import network_in
+from dlkit.processors import cpu_count
 from dlkit.runtime.session import open_session
-from dlkit.training.data.pairs import simulate_pairs
-from dlkit.training.pixels import wrap
-from dlkit.training.recipe import ARCHITECTURES, load_recipe
-from dlkit.training.run import Run
+from dlkit.tasks import TASKS
+from dlkit.training.architecture import Network
+from dlkit.training.engine.run import Run
+from dlkit.training.recipe import RECIPES
 
 BACKENDS = ("onnxruntime", "openvino")
 DIGITS = 64  # a batch; scans go one by one
@@ -60,7 +61,7 @@ def main() -> None:
             ("mmwave", None, options.scans),
         ):
             full = Bundle.open(name)
-            low = to_bundle(name, "int8", Path(folder) / name)
+            low = export(full, "int8", Path(folder) / name)
             losses += loss_rows(full, low, data, limit)
             speeds += speed_rows(full, low, batch_of(full), options.seconds)
         full, low, torch_way = generator(Path(folder), options.generator)
@@ -74,7 +75,7 @@ def main() -> None:
 
 def loss_rows(full: Bundle, low: Bundle, data: str | None, limit: int) -> list[str]:
     """Task metrics on held-out images, and where the layers are that stay float32."""
-    images = held_out(full.spec, data, limit)
+    images = TASKS.load(full.spec.task).held_out(full.spec, full.origin, data, limit)
     batches = images.batches[: images.scored]
     left = low.origin["int8"]["left_fp32"]
     print(f"{full.spec.name}: left in fp32: {', '.join(left) or 'nothing'}", flush=True)
@@ -84,23 +85,24 @@ def loss_rows(full: Bundle, low: Bundle, data: str | None, limit: int) -> list[s
         outputs = []
         for bundle in (full, low):
             session = open_session(bundle, backend, "cpu").session
-            outputs.append([session(batch) for batch in batches])
+            outputs.append([session.run(feeds) for feeds in batches])
         before, after = map(images.score, outputs)
+        plain = [[one[full.spec.output.name] for one in side] for side in outputs]
         gap = np.concatenate(
             [
                 np.abs(a.astype(np.float64) - b.astype(np.float64)).ravel()
-                for a, b in zip(*outputs, strict=True)
+                for a, b in zip(*plain, strict=True)
             ]
         )
         if full.spec.task == "denoise":
             squared = float((gap**2).mean())
             same = f"{10 * np.log10(255**2 / max(squared, 1e-9)):.1f} dB"
         else:
-            answers = [np.concatenate(one).argmax(axis=1) for one in outputs]
+            answers = [np.concatenate(one).argmax(axis=1) for one in plain]
             same = f"{(answers[0] != answers[1]).sum()} answers differ"
         numbers = [", ".join(f"{v:.5g}" for v in one.values()) for one in (before, after)]
         lost = ", ".join(f"{key} {before[key] - after[key]:+.2g}" for key in before)
-        where = f"{full.spec.name}, {images.images} images"
+        where = f"{full.spec.name}, {images.count} images"
         rows.append(f"| {where} | {backend} | {' | '.join(numbers)} | {lost} | {same} | {size} |")
     return rows
 
@@ -115,8 +117,7 @@ def speed_rows(
             ways[backend, precision] = open_session(bundle, backend, "cpu").session
         ways["openvino, fixed shape", precision] = fixed_shape(bundle, batch)
     if torch_way is None:
-        recipe, network = shipped_network(full)
-        torch_way = torch_session(recipe, network)
+        torch_way = torch_session(*network_in(full), full.origin.get("meaning", {}))
     ways["torch eager", "fp32"] = torch_way
     medians = timed(ways, batch, seconds)
     base = medians["torch eager", "fp32"]
@@ -153,30 +154,23 @@ def generator(folder: Path, trained: Path | None) -> tuple[Bundle, Bundle, Way]:
     """The article's generator in both precisions, and torch; fresh weights where none are given."""
     run = Run(trained or folder / "wgan")
     if trained is None:
-        recipe = load_recipe("wgan")
+        recipe = RECIPES.load("wgan")
+        example = recipe.example()
         torch.manual_seed(recipe.seed)
-        network = ARCHITECTURES.load(recipe.architecture).build(recipe.network)
-        run.save_recipe(recipe)
-        run.save_checkpoint({"network": network.state_dict()})
+        run.save_recipe(replace(recipe, network=example.network))
+        weights = example.network.build().state_dict()
+        run.save_checkpoint({"network": weights, "meaning": dict(example.meaning)})
     full, low = (
-        export_run(run.path, precision, folder / f"generator-{precision}")
-        for precision in ("fp32", "int8")
+        export(run, precision, folder / f"generator-{precision}") for precision in ("fp32", "int8")
     )
-    return full, low, torch_session(run.load_recipe(), run.load_network())
+    network = run.load_recipe().network
+    return full, low, torch_session(network, run.load_network(), run.load_meaning())
 
 
-def shipped_network(bundle: Bundle) -> tuple[Any, torch.nn.Module]:
-    """Recipe and network of a float32 bundle."""
-    from dlkit.export.reference import network_in
-
-    found = network_in(bundle)
-    assert found is not None, f"{bundle.path} does not hold its weights by name"
-    return found
-
-
-def torch_session(recipe: Any, network: torch.nn.Module) -> Way:
+def torch_session(network: Network, module: torch.nn.Module, meaning: Mapping[str, Any]) -> Way:
     """torch, eager, float32, as a person would call it."""
-    model = wrap(recipe.task, network.eval(), recipe.network).eval()
+    task = TASKS.load(network.architecture.task)
+    model = wrapped(task, module, network.config, meaning).eval()
 
     def run(batch: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
@@ -197,12 +191,10 @@ def fixed_shape(bundle: Bundle, batch: np.ndarray) -> Way:
 
 def batch_of(bundle: Bundle) -> np.ndarray:
     """One batch of held-out images, padded as the network needs it."""
-    if bundle.spec.task == "recognize":
-        return np.concatenate(held_out(bundle.spec, limit=DIGITS).batches)[:DIGITS]
-    (scan,) = simulate_pairs([1_000_000_000], SCAN, workers=1).noisy
-    from dlkit import images
-
-    return images.pad(scan, bundle.spec.multiple_of)[None]
+    task, name = TASKS.load(bundle.spec.task), bundle.spec.input.name
+    count = DIGITS if bundle.spec.task == "recognize" else 1
+    batches = task.held_out(bundle.spec, bundle.origin, None, count).batches
+    return np.concatenate([feeds[name] for feeds in batches[: -1 if count > 1 else 1]])
 
 
 def processor() -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dlkit.idx import read_idx
 
 Float = NDArray[np.float32]
-Pixels = NDArray[np.uint8]
+UInt8 = NDArray[np.uint8]
 
 MOST_DEGREES = 10.0
 _INK_HEIGHT = 20  # pixels of MNIST's 28 that a digit fills
@@ -31,8 +31,8 @@ class Digits:
         labels: (N,), 0 to 9.
     """
 
-    images: Pixels
-    labels: Pixels
+    images: UInt8
+    labels: UInt8
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Page:
         touching: how many pairs of digits touch.
     """
 
-    image: Pixels
+    image: UInt8
     lines: tuple[str, ...]
     touching: int
 
@@ -87,7 +87,7 @@ def make_page(digits: Digits, random: np.random.Generator, touching: float = 0.0
     return Page(photograph(ink.clip(0, 1), random), tuple(lines), pairs)
 
 
-def make_single(image: Pixels, random: np.random.Generator) -> Pixels:
+def make_single(image: UInt8, random: np.random.Generator) -> UInt8:
     """A photograph of one digit: anywhere, of any size, dark on light or bright on dark, BGR."""
     width, height = (int(side) for side in random.integers(120, 701, 2))
     tall = min(width, height) * random.uniform(0.25, 0.8)
@@ -109,7 +109,7 @@ def make_single(image: Pixels, random: np.random.Generator) -> Pixels:
     return photograph(ink * random.uniform(0.4, 0.95), random, bright=random.random() < 0.25)
 
 
-def photograph(ink: Float, random: np.random.Generator, bright: bool = False) -> Pixels:
+def photograph(ink: Float, random: np.random.Generator, bright: bool = False) -> UInt8:
     """Ink (H, W), 0 to 1, on coloured paper, unevenly lit, blurred, noisy, through JPEG; BGR.
 
     Args:
@@ -196,7 +196,7 @@ def _meet(ink: Float, glyph: Float, top: int, left: int, right: float) -> float:
     return right - (min(gaps) if gaps else 0) - max(1.0, 0.04 * glyph.shape[0])
 
 
-def _glyph(image: Pixels, tall: float, random: np.random.Generator) -> Float:
+def _glyph(image: UInt8, tall: float, random: np.random.Generator) -> Float:
     """A digit's ink (H, W), 0 to 1, cropped, with edges as sharp as a pen's."""
     ys, xs = (image > _FAINT).any(1).nonzero()[0], (image > _FAINT).any(0).nonzero()[0]
     image = cv2.copyMakeBorder(image, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)

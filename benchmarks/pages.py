@@ -23,10 +23,10 @@ import page_maker
 
 import dlkit
 from dlkit import images
-from dlkit.runtime.pages.annotate import picture
-from dlkit.runtime.tasks.recognize import Recognizer
+from dlkit.reading.annotate import picture
+from dlkit.tasks.recognize import Recognizer
 
-MINI = Path(dlkit.__file__).parent / "training" / "data" / "mnist_mini"
+MINI = Path(dlkit.__file__).parent / "tasks" / "recognize" / "mnist_mini"
 
 
 @dataclass

@@ -19,21 +19,20 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from dlkit.idx import write_idx
-from dlkit.training.architectures.lenet import Config, build
-from dlkit.training.compute import Hardware
-from dlkit.training.data.digits import load_digits
-from dlkit.training.loop import Progress
-from dlkit.training.recipe import load_recipe
-from dlkit.training.start import train
+from dlkit.tasks.recognize.datasets import load_labelled
+from dlkit.training.engine.fabric import Hardware
+from dlkit.training.engine.loop import Moment
+from dlkit.training.engine.start import train
+from dlkit.training.networks.lenet import ARCHITECTURE as LENET
 
 BFLOAT16 = "dlkit train lenet --precision bf16"
 _WARM = 5  # steps that are not counted
@@ -49,14 +48,14 @@ def dlkit(data: str, batch: int, precision: str) -> float:
     """One epoch of the recipe `lenet`, by `train`: with checkpoint, log and everything."""
     times: list[float] = []
 
-    def watch(progress: Progress) -> None:
-        if progress.step and progress.metrics is None:
+    def watch(now: Moment) -> None:
+        if now.step and now.metrics is None:
             times.append(time.perf_counter())
 
-    recipe = replace(load_recipe("lenet"), epochs=1, batch_size=batch)
     with tempfile.TemporaryDirectory() as folder:
         hardware = Hardware(precision=precision)
-        train(recipe, Path(folder) / "run", data, hardware=hardware, watch=watch)
+        run = Path(folder) / "run"
+        train("lenet", data, run, hardware=hardware, watch=watch, epochs=1, batch_size=batch)
     return speed(times, batch)
 
 
@@ -68,7 +67,7 @@ def article(root: Path, batch: int, workers: int) -> float:
     )
     dataset = datasets.MNIST(str(root), train=True, transform=transform)
     loader = DataLoader(dataset, batch, shuffle=True, num_workers=workers)
-    network = build(Config())
+    network = LENET(image_size=28, channels=1, classes=10).build()
     network.apply(_xavier)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.9)
     loss = nn.CrossEntropyLoss(reduction="none")
@@ -92,14 +91,14 @@ def _xavier(module: nn.Module) -> None:
 
 def torchvision_layout(data: str, root: Path) -> None:
     """The same digits where torchvision looks for MNIST."""
-    digits, raw = load_digits(data), root / "MNIST" / "raw"
+    digits, raw = load_labelled(data), root / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for part, images, labels in (
         ("train", digits.train_images, digits.train_labels),
         ("t10k", digits.test_images, digits.test_labels),
     ):
-        write_idx(raw / f"{part}-images-idx3-ubyte", images.numpy())
-        write_idx(raw / f"{part}-labels-idx1-ubyte", labels.byte().numpy())
+        write_idx(raw / f"{part}-images-idx3-ubyte", images)
+        write_idx(raw / f"{part}-labels-idx1-ubyte", labels.astype(np.uint8))
 
 
 def contestants(data: str, root: Path, batch: int) -> Iterator[tuple[str, Callable[[], float]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import sys
 
@@ -17,17 +18,23 @@ def main() -> None:
     try:
         app()
     except DlkitError as error:
-        sys.stderr.write(f"dlkit: {error}\n")
-        sys.exit(2)
+        _end(f"dlkit: {error}", 2)
     except OSError as error:
         if error.errno not in _REFUSED:
             raise
         where = error.filename or "the output"
-        sys.stderr.write(f"dlkit: {where} cannot be written or read: {error.strerror}\n")
-        sys.exit(2)
+        _end(f"dlkit: {where} cannot be written or read: {error.strerror}", 2)
     except KeyboardInterrupt:
-        sys.stderr.write("dlkit: interrupted; files that were written are whole\n")
-        sys.exit(130)
+        _end("dlkit: interrupted; files that were written are whole", 130)
+
+
+def _end(text: str, code: int) -> None:
+    """Say it in one line, without what would steer a terminal, where anybody listens."""
+    line = "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

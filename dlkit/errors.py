@@ -7,15 +7,31 @@
     ├── BackendError    an inference backend or device that cannot run here
     ├── TrainingError   a run that cannot start, resume or go on
     ├── ExportError     a network that cannot be exported or built
-    └── VerifyError     outputs that differ by more than the tolerance
+    ├── VerifyError     outputs that differ by more than the tolerance
+    └── MachineError    the machine refuses: a full disk, no rights, no memory
 
-Every message is one line: what is wrong, what was got, what was expected, how to mend it.
-The command line prints it and exits with code 2; any other exception is a bug.
+Each says ``what`` is wrong (with what was got and what was expected) and how to ``mend`` it; as
+text it is one line. The command line prints it and exits with code 2; any other exception is a bug.
 """
+
+from __future__ import annotations
 
 
 class DlkitError(Exception):
-    """Root of every error that dlkit raises on purpose."""
+    """Root of every error that dlkit raises on purpose.
+
+    Attributes:
+        what: what is wrong, what was got, what was expected; one sentence without its full stop.
+        mend: what to do about it; empty where ``what`` says it already, or nobody knows.
+    """
+
+    def __init__(self, what: str, mend: str = "") -> None:
+        super().__init__(what, mend)
+        self.what = what
+        self.mend = mend
+
+    def __str__(self) -> str:
+        return f"{self.what}. {self.mend}" if self.mend else self.what
 
 
 class UsageError(DlkitError):
@@ -44,3 +60,7 @@ class ExportError(DlkitError):
 
 class VerifyError(DlkitError):
     """Outputs of two backends that differ by more than the tolerance."""
+
+
+class MachineError(DlkitError):
+    """The machine refuses: a full disk, a read-only folder, no memory."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dlkit.array_errors import DAMAGED, unreadable
 from dlkit.errors import InputError
 
 _UINT8 = 0x08  # the type code of unsigned bytes
@@ -24,8 +25,8 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         data = path.read_bytes()
         if data.startswith(b"\x1f\x8b"):
             data = gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
+    except DAMAGED as error:
+        raise unreadable(path, error) from error
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] != _UINT8:
         raise InputError(f"{path}: is no IDX file of unsigned bytes")
     rank = data[3]
@@ -34,9 +35,25 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     if len(shape) != rank or len(data) - start != shape.prod():
         raise InputError(
             f"{path}: holds {len(data) - start} bytes, its header promises "
-            f"{'x'.join(map(str, shape))}: damaged, fetch it again"
+            f"{'x'.join(map(str, shape))}",
+            "Fetch it again: it is damaged",
         )
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+
+
+def idx_shape(file: IO[bytes], path: Path) -> tuple[int, ...]:
+    """The shape in the header of an open IDX file, which then stands at its first value.
+
+    Raises:
+        InputError: it is no IDX file of unsigned bytes.
+    """
+    head = file.read(4)
+    if len(head) < 4 or head[:2] != b"\0\0" or head[2] != _UINT8:
+        raise InputError(f"{path}: is no IDX file of unsigned bytes")
+    sizes = file.read(4 * head[3])
+    if len(sizes) != 4 * head[3] or not head[3]:
+        raise InputError(f"{path}: is truncated")
+    return tuple(np.frombuffer(sizes, ">u4").astype(int).tolist())
 
 
 def write_idx(path: Path, array: NDArray[np.uint8]) -> None:

@@ -1,55 +1,216 @@
-"""Plug-ins found by file name: a module in a package is a plug-in of that name.
+"""Plug-ins: values of a type that a name stands for.
 
-Names are listed without importing anything, so a list costs nothing and a plug-in whose
-library is missing hurts nobody until somebody asks for it.
+A name is one of
+
+    lenet                     a file of dlkit's own package, or an entry point of another
+    package.module:NAME       a value in a module that Python can import
+    path/to/file.py           the one value of the kind in that file
+    path/to/file.py:NAME      a value in that file
+
+Names are listed without importing anything, so a list costs nothing and a plug-in whose library is
+missing hurts nobody until somebody asks for it. Two plug-ins of one name are an error that names
+both.
 """
 
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
+import importlib.metadata
 import importlib.util
 import pkgutil
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
+from typing import Any, Generic, TypeVar
 
 from dlkit.errors import UsageError
 
+T = TypeVar("T")
+
+_FROM_FILE = "dlkit_plugin_"  # modules of files that were named by their path
+
 
 @dataclass(frozen=True)
-class Plugins:
-    """The plug-ins of one package.
+class Registry(Generic[T]):
+    """The plug-ins of one kind.
 
     Attributes:
-        package: dotted name, e.g. ``dlkit.runtime.backends``.
         kind: what one of them is called in messages, e.g. ``backend``.
+        package: dotted name of dlkit's own, one a module, e.g. ``dlkit.runtime.backends``.
+        group: entry points of other distributions, e.g. ``dlkit.backends``.
+        type: class that every value is an instance of; it may be abstract.
+        attribute: what a module of ``package`` calls its value, e.g. ``BACKEND``.
     """
 
-    package: str
     kind: str
+    package: str
+    group: str
+    type: Any
+    attribute: str
 
     def names(self) -> list[str]:
-        """Sorted names of all plug-ins; modules that start with an underscore are private."""
-        spec = importlib.util.find_spec(self.package)
-        if spec is None or spec.submodule_search_locations is None:
-            raise UsageError(f"{self.package} is not a package with plug-ins")
-        found = pkgutil.iter_modules(list(spec.submodule_search_locations))
-        return sorted(module.name for module in found if not module.name.startswith("_"))
-
-    def load(self, name: str) -> ModuleType:
-        """Import one plug-in.
+        """Sorted names of all that are built in or installed.
 
         Raises:
-            UsageError: there is none of that name; close names are suggested.
+            UsageError: two plug-ins have one name.
         """
+        entries = self._entries()
+        for name in self._built_in():
+            if name in entries:
+                raise UsageError(
+                    f"two {self.kind}s are called '{name}': {self.package}.{name} and "
+                    f"{entries[name].value}",
+                    "Name the second one as package.module:NAME and take its entry point away",
+                )
+        return sorted([*self._built_in(), *entries])
+
+    def load(self, name: str) -> T:
+        """The value that a name stands for.
+
+        Raises:
+            UsageError: there is none of that name (close names are suggested), its module cannot
+                be found, or the value has another type.
+        """
+        place, colon, attribute = name.partition(":")
+        if place.endswith(".py") or "/" in place:
+            return self._pick(_load_file(Path(place)), attribute, name)
+        if colon:
+            return self._pick(self._import(place, name), attribute, name)
         names = self.names()
         if name not in names:
-            raise UsageError(unknown(self.kind, name, names))
-        return importlib.import_module(f"{self.package}.{name}")
+            raise unknown(self.kind, name, names)
+        if name in self._built_in():
+            module = importlib.import_module(f"{self.package}.{name}")
+            return self._check(getattr(module, self.attribute), name)
+        return self._check(self._entries()[name].load(), name)
+
+    def reference(self, value: T, module: str) -> str:
+        """The name by which ``load`` finds a value again.
+
+        Args:
+            module: name of the module that holds it.
+
+        Raises:
+            UsageError: the module has no such value: it was made on the fly.
+        """
+        holder = sys.modules.get(module)
+        names = [name for name, one in vars(holder).items() if one is value] if holder else []
+        if holder is None or not names:
+            raise UsageError(
+                f"the {self.kind} {value!r} is no value of {module}, so nobody could find it again",
+                "Give it a name at the top level of the module",
+            )
+        if module.startswith(f"{self.package}.") and names[0] == self.attribute:
+            return module.rpartition(".")[2]
+        if module.startswith(_FROM_FILE) or (module == "__main__" and hasattr(holder, "__file__")):
+            return f"{Path(str(holder.__file__)).resolve()}:{names[0]}"
+        return f"{module}:{names[0]}"
+
+    def _built_in(self) -> list[str]:
+        spec = importlib.util.find_spec(self.package)
+        assert spec is not None, self.package
+        found = pkgutil.iter_modules(list(spec.submodule_search_locations or ()))
+        return sorted(one.name for one in found if not one.name.startswith("_"))
+
+    def _entries(self) -> dict[str, importlib.metadata.EntryPoint]:
+        found: dict[str, importlib.metadata.EntryPoint] = {}
+        for entry in importlib.metadata.entry_points(group=self.group):
+            other = found.setdefault(entry.name, entry)
+            if other.value != entry.value:
+                raise UsageError(
+                    f"two installed {self.kind}s are called '{entry.name}': {other.value} and "
+                    f"{entry.value}",
+                    "Uninstall one of the packages",
+                )
+        return found
+
+    def _import(self, module: str, name: str) -> ModuleType:
+        try:
+            return importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if not f"{module}.".startswith(f"{error.name}."):
+                raise  # the module is there, and lacks something itself: that is its own fault
+            raise UsageError(
+                f"{self.kind} '{name}': there is no module {error.name}",
+                "Install the package that has it, or run from the folder that it is in",
+            ) from error
+
+    def _pick(self, module: ModuleType, attribute: str, name: str) -> T:
+        if attribute:
+            if not hasattr(module, attribute):
+                known = [key for key, one in vars(module).items() if isinstance(one, self.type)]
+                raise unknown(f"{self.kind} in {module.__name__}", attribute, known)
+            return self._check(getattr(module, attribute), name)
+        found = [key for key, value in vars(module).items() if isinstance(value, self.type)]
+        if self.attribute in found:  # what is imported to build on does not count beside it
+            found = [self.attribute]
+        if len(found) != 1:
+            there = ", ".join(found) or "none"
+            raise UsageError(
+                f"{name} holds {len(found)} {self.kind}s ({there}), expected one",
+                f"Say which: {name}:NAME",
+            )
+        return self._check(getattr(module, found[0]), name)
+
+    def _check(self, value: Any, name: str) -> T:
+        if not isinstance(value, self.type):
+            raise UsageError(
+                f"{self.kind} '{name}' is {type(value).__name__}, expected {self.type.__name__}"
+            )
+        found: T = value
+        return found
 
 
-def unknown(kind: str, name: str, names: list[str]) -> str:
-    """One line that says that ``name`` is unknown, which names are close, and which exist."""
+def load_attribute(name: str) -> Any:
+    """A value of any kind by ``package.module:NAME`` or ``path/to/file.py:NAME``.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    _, colon, attribute = name.partition(":")
+    if not colon or not attribute:
+        raise UsageError(f"'{name}' names nothing", "Write package.module:NAME or file.py:NAME")
+    return Registry("value", "", "", object, "").load(name)
+
+
+def _load_file(path: Path) -> ModuleType:
+    """A Python file as a module, whatever it is called: it takes nobody's place.
+
+    Raises:
+        UsageError: there is no such file.
+    """
+    path = path.resolve()
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}")
+    main = getattr(sys.modules["__main__"], "__file__", None)
+    if main is not None and Path(main).resolve() == path:
+        return sys.modules["__main__"]  # a script that is running must not be run again
+    name = f"{_FROM_FILE}{hashlib.sha256(str(path).encode()).hexdigest()[:12]}_{path.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path} is no Python file, whose name ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    # as `python path/to/file.py` has it: a file may import its neighbours
+    folder = str(path.parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def unknown(kind: str, name: str, names: list[str]) -> UsageError:
+    """The error that says that ``name`` is unknown, which names are close, and which exist."""
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
-    return f"unknown {kind} '{name}': {hint}There are: {', '.join(names)}"
+    hint = f"Did you mean {' or '.join(close)}? " if close else ""
+    mend = f"{hint}There are: {', '.join(names) or 'none'}"
+    return UsageError(f"unknown {kind} '{name}'", mend)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from dlkit.errors import BundleError
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+COLOURS = ("grey", "rgb", "bgr")
+RESIZES = ("stretch", "letterbox", "crop")
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,9 @@ class TensorSpec:
     dtype: str
     shape: tuple[int | str, ...]
 
+    def __str__(self) -> str:
+        return f"{self.name} {self.dtype} ({', '.join(map(str, self.shape))})"
+
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -32,21 +37,51 @@ class ModelSpec:
 
     Attributes:
         name: for people, e.g. ``lenet``.
-        task: the runtime task that it serves, e.g. ``recognize`` or ``denoise``.
+        task: name of the task that it serves, as ``dlkit.tasks`` knows it.
         precision: type of the network's arithmetic, one of ``PRECISIONS``.
-        input: uint8 pixels, (N, H, W), 0 to 255.
-        output: recognize: float32 probabilities (N, classes); denoise: uint8 pixels (N, H, W).
+        inputs, outputs: of the graph, in its order. Tasks of images have one input: uint8 pixels,
+            0 to 255, (N, H, W) grey or (N, H, W, 3) in the order that ``colour`` says.
+        labels: the meaning of each class, in order; empty where there are none.
+        colour: of the pixels, one of ``COLOURS``.
+        resize: how an image of another size becomes the fixed size of the input, one of
+            ``RESIZES``: stretched; fitted inside, the rest black; or its middle, filling all.
         multiple_of: free heights and widths must be multiples of this; the runtime pads and crops.
-        labels: the meaning of each class, in order; empty when the output is an image.
+        scale: how many times as high and wide an output image is.
+        pages: the classes are handwritten digits as in MNIST, so that they can be looked for in
+            photographs and on pages.
+        options: what else a task wants to know; plain JSON values.
     """
 
     name: str
     task: str
     precision: str
-    input: TensorSpec
-    output: TensorSpec
-    multiple_of: int = 1
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
     labels: tuple[str, ...] = ()
+    colour: str = "grey"
+    resize: str = "stretch"
+    multiple_of: int = 1
+    scale: int = 1
+    pages: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def input(self) -> TensorSpec:
+        """The one input.
+
+        Raises:
+            BundleError: there are several.
+        """
+        return _only(self.inputs, self.name, "input")
+
+    @property
+    def output(self) -> TensorSpec:
+        """The one output.
+
+        Raises:
+            BundleError: there are several.
+        """
+        return _only(self.outputs, self.name, "output")
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; ``from_json`` gives the same spec back."""
@@ -62,25 +97,54 @@ class ModelSpec:
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(data) - known):
             raise BundleError(
-                f"spec has unknown fields {', '.join(unknown)}: made by a newer dlkit? Upgrade it"
+                f"spec has unknown fields {', '.join(unknown)}: made by a newer dlkit?",
+                "Upgrade dlkit",
             )
         try:
             spec = cls(
                 name=str(data["name"]),
                 task=str(data["task"]),
                 precision=str(data["precision"]),
-                input=_tensor(data["input"]),
-                output=_tensor(data["output"]),
-                multiple_of=int(data.get("multiple_of", 1)),
+                inputs=tuple(_tensor(one) for one in data["inputs"]),
+                outputs=tuple(_tensor(one) for one in data["outputs"]),
                 labels=tuple(str(label) for label in data.get("labels", ())),
+                colour=str(data.get("colour", "grey")),
+                resize=str(data.get("resize", "stretch")),
+                multiple_of=int(data.get("multiple_of", 1)),
+                scale=int(data.get("scale", 1)),
+                pages=bool(data.get("pages", False)),
+                options=dict(data.get("options", {})),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise BundleError(f"spec cannot be read: {type(error).__name__} {error}") from error
-        if spec.multiple_of < 1:
-            raise BundleError(f"spec has multiple_of {spec.multiple_of}, expected 1 or more")
+        spec.check()
         return spec
+
+    def check(self) -> None:
+        """Refuse values that cannot be.
+
+        Raises:
+            BundleError: which one.
+        """
+        if not self.name or self.name in (".", "..") or set(self.name) & set("/\\\0"):
+            raise BundleError(f"spec has the name {self.name!r}, expected one without slashes")
+        for name in ("multiple_of", "scale"):
+            if getattr(self, name) < 1:
+                raise BundleError(f"spec has {name} {getattr(self, name)}, expected 1 or more")
+        for name, known in (("precision", PRECISIONS), ("colour", COLOURS), ("resize", RESIZES)):
+            if (got := getattr(self, name)) not in known:
+                raise BundleError(f"spec has {name} '{got}', expected one of {', '.join(known)}")
+        if not self.inputs or not self.outputs:
+            raise BundleError("spec has no inputs or no outputs")
 
 
 def _tensor(data: Mapping[str, Any]) -> TensorSpec:
     shape = tuple(axis if isinstance(axis, str) else int(axis) for axis in data["shape"])
     return TensorSpec(name=str(data["name"]), dtype=str(data["dtype"]), shape=shape)
+
+
+def _only(tensors: tuple[TensorSpec, ...], name: str, what: str) -> TensorSpec:
+    if len(tensors) != 1:
+        named = ", ".join(map(str, tensors))
+        raise BundleError(f"{name} has {len(tensors)} {what}s ({named}), expected one")
+    return tensors[0]

@@ -6,8 +6,15 @@ import importlib.metadata
 import platform
 from collections.abc import Iterable
 
+# Distributions that can change a number or a time, where they are installed.
+LIBRARIES = (
+    "dlkit", "numpy", "opencv-python-headless", "torch", "torchvision", "torchmetrics",
+    "lightning-fabric", "scikit-image", "onnx", "onnx-ir", "onnxscript", "onnxruntime",
+    "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt_rtx_cu13", "cuda-bindings",
+)  # fmt: skip
 
-def installed(distributions: Iterable[str]) -> dict[str, str]:
+
+def installed(distributions: Iterable[str] = LIBRARIES) -> dict[str, str]:
     """Version of Python, and of each distribution that is installed."""
     found = {"python": platform.python_version()}
     for name in distributions:

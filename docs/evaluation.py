@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from dlkit.bundle import Bundle
-from dlkit.training.evaluations import Table
-from dlkit.training.evaluations._digit_tables import tables
-from dlkit.training.evaluations.recognize import NON_DIGITS
+from dlkit.evaluation.class_tables import tables
+from dlkit.evaluation.digits import NON_DIGITS
+from dlkit.evaluation.report import Table
 
 DOCS = Path(__file__).resolve().parent
 TEXT = DOCS / "evaluation.template.md"
@@ -47,7 +47,8 @@ def main(report: Path) -> None:
     shipped = Bundle.open("digits")
     if model["onnx_sha256"] != shipped.sha256:
         raise SystemExit(f"{report} is of another bundle than the shipped one: evaluate digits")
-    robustness, non_digits, classes, summary = map(markdown, tables(data["rows"], data["details"]))
+    shown = tables(data["rows"], data["details"], data["settings"]["classes"])
+    robustness, non_digits, classes, summary = map(markdown, shown)
     parts = {
         "sha": shipped.sha256[:16],
         "images": f"{data['settings']['data']['images']:,}",

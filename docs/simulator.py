@@ -17,10 +17,10 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from dlkit.training.data.mmwave import simulate
-from dlkit.training.data.mmwave.statistics import LAGS, REACH, describe
-from dlkit.training.data.pairs import HELD_OUT_SEED, load_pairs
-from dlkit.training.metrics import body_of
+from dlkit.mmwave import simulate
+from dlkit.mmwave.statistics import LAGS, REACH, describe
+from dlkit.tasks.denoise.pairs import HELD_OUT_SEED, load_pairs
+from dlkit.tasks.denoise.score import body_of
 
 ROOT = Path(__file__).resolve().parent
 STORED = ROOT / "results" / "real_statistics.json"

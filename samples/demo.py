@@ -92,7 +92,7 @@ def main() -> None:
 def has_tensorrt() -> bool:
     """Whether a TensorRT is installed; it has no wheels for some machines."""
     from dlkit.errors import BackendError
-    from dlkit.runtime.flavor import load_flavor
+    from dlkit.runtime.gpu.flavor import load_flavor
 
     try:
         load_flavor()

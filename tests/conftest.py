@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from dlkit.bundle import Bundle
-from dlkit.export.onnx import export_run
-from dlkit.training.data.digits import load_digits
-from dlkit.training.recipe import ARCHITECTURES, RECIPES, load_recipe
-from dlkit.training.run import Run
+from dlkit.export.api import export
+from dlkit.tasks.recognize.datasets import load_labelled
+from dlkit.training.engine.run import Run
+from dlkit.training.recipe import RECIPES
 
 _MANY_PARAMETERS = 10_000_000
 
@@ -28,21 +28,23 @@ def small_recipes() -> list[str]:
     """
     smallest: dict[object, tuple[int, str]] = {}
     for name in RECIPES.names():
-        recipe = load_recipe(name)
+        example = RECIPES.load(name).example()
         with torch.device("meta"):
-            network = ARCHITECTURES.load(recipe.architecture).build(recipe.network)
+            network = example.network.build()
         size = sum(parameter.numel() for parameter in network.parameters())
         if size < _MANY_PARAMETERS and not name.endswith(("wgan", "googlenet")):
-            shape = replace(recipe.network, width=1) if recipe.task == "recognize" else name
+            labelled = "labels" in example.meaning
+            shape = example.network.replace(width=1) if labelled else name
             smallest[shape] = min((size, name), smallest.get(shape, (size, name)))
     return sorted(name for _, name in smallest.values())
 
 
 def untrained_run(folder: Path, recipe_name: str, seed: int = 7) -> Path:
     """A run with fresh weights: enough to export, in no time."""
-    recipe = replace(load_recipe(recipe_name), seed=seed)
+    example = RECIPES.load(recipe_name).example()
+    recipe = replace(RECIPES.load(recipe_name), seed=seed, network=example.network)
     torch.manual_seed(recipe.seed)
-    network = ARCHITECTURES.load(recipe.architecture).build(recipe.network)
+    network = example.network.build()
     for module in network.modules():  # fresh ones would do nothing
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.running_mean, module.running_var = (
@@ -50,8 +52,24 @@ def untrained_run(folder: Path, recipe_name: str, seed: int = 7) -> Path:
             )  # fmt: skip
     run = Run(folder / recipe_name)
     run.save_recipe(recipe)
-    run.save_checkpoint({"network": network.state_dict()})
+    run.save_checkpoint(
+        {
+            "network": network.state_dict(),
+            "meaning": dict(example.meaning),
+            "dataset": recipe.data,
+            "fingerprint": "",
+        }
+    )
     return run.path
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For networks so small that threads wait for each other most of the time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +83,9 @@ def bundle_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], 
             path = folder / recipe
             if not path.exists():
                 untrained_run(folder, recipe)
-            made[recipe, precision] = export_run(path, precision)
+            # torch traces once; bfloat16 alone needs a later opset
+            source = get(recipe, "fp32") if precision in ("fp16", "int8") else path
+            made[recipe, precision] = export(source, precision)
         return made[recipe, precision]
 
     return get
@@ -75,17 +95,17 @@ def bundle_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], 
 def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """60 test digits as PNG files; the names begin with the label."""
     folder = tmp_path_factory.mktemp("digits")
-    data = load_digits("mnist-mini")
+    data = load_labelled("mnist-mini")
     for index in range(60):
         name = f"{int(data.test_labels[index])}-{index:03d}.png"
-        cv2.imwrite(str(folder / name), data.test_images[index].numpy())
+        cv2.imwrite(str(folder / name), data.test_images[index])
     return folder
 
 
 @pytest.fixture(scope="session")
 def scans_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two small simulated scans, one in a subfolder, of different sizes."""
-    from dlkit.training.data.mmwave import simulate
+    from dlkit.mmwave import simulate
 
     folder = tmp_path_factory.mktemp("scans")
     (folder / "a b").mkdir()

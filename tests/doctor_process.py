@@ -8,32 +8,25 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx
-import pytest
 
 from dlkit.bundle import Bundle
-from dlkit.runtime.device import no_cuda
+from dlkit.doctor.examination import Examination
 
 ROOT = Path(__file__).parent.parent
-CC = shutil.which("cc")
-
-without_gpu = pytest.mark.skipif(no_cuda() is None, reason="this machine has a GPU")
-with_compiler = pytest.mark.skipif(
-    CC is None or sys.platform != "linux", reason="needs a C compiler and Linux"
-)
 
 DRIVER = """
 #include <string.h>
 int cuInit(unsigned flags) { return 0; }
-int cuDriverGetVersion(int *v) { *v = SUPPORTS; return 0; }
-int cuDeviceGetCount(int *n) { *n = 1; return 0; }
+int cuDriverGetVersion(int *v) { *v = 11080; return 0; }
+int cuDeviceGetCount(int *n) { *n = GPUS; return 0; }
 int cuDeviceGet(int *d, int i) { *d = i; return 0; }
 int cuDeviceGetName(char *s, int n, int d) { strncpy(s, "Planted GPU", n); return NAME_CODE; }
 int cuDeviceTotalMem_v2(unsigned long *b, int d) { *b = 8ul << 30; return 0; }
@@ -49,17 +42,17 @@ int nvmlSystemGetDriverVersion(char *s, unsigned n) { strncpy(s, "999.12.34", n)
 
 @dataclass(frozen=True)
 class Told:
-    """What the doctor said: exit code and JSON."""
+    """What ``dlkit doctor --json`` said: exit code and JSON."""
 
     code: int
     data: dict[str, Any]
 
-    def findings(self, about: str, problem: bool = True) -> list[str]:
-        """``what | mend`` of each finding about something."""
+    def findings(self, about: str) -> list[str]:
+        """``what | mend`` of each problem with something."""
         return [
             f"{finding['what']} | {finding['mend']}"
             for finding in self.data["findings"]
-            if finding["about"] == about and finding["problem"] is problem
+            if finding["about"] == about and finding["problem"]
         ]
 
     def library(self, module: str) -> dict[str, Any]:
@@ -67,8 +60,17 @@ class Told:
         return dict(found)
 
 
+def findings(found: Examination, about: str, problem: bool = True) -> list[str]:
+    """``what | mend`` of each finding about something."""
+    return [
+        f"{one.what} | {one.mend}"
+        for one in found.findings
+        if one.about == about and one.problem is problem
+    ]
+
+
 def run(
-    *arguments: str, path: Path | None = None, python: tuple[str, ...] = (), **environment: str
+    *arguments: str, path: Path | None = None, python: Sequence[str] = (), **environment: str
 ) -> subprocess.CompletedProcess[str]:
     paths = [str(path)] if path else []
     return subprocess.run(
@@ -80,9 +82,10 @@ def run(
     )
 
 
-def doctor(*arguments: str, path: Path | None = None, **environment: str) -> Told:
-    done = run(*arguments, "--json", path=path, **environment)
-    assert not done.stderr
+def doctor(
+    *arguments: str, path: Path | None = None, python: Sequence[str] = (), **environment: str
+) -> Told:
+    done = run(*arguments, "--json", path=path, python=python, **environment)
     data = json.loads(done.stdout)  # nothing but one document
     problems = [finding for finding in data["findings"] if finding["problem"]]
     assert done.returncode == (1 if problems else 0)
@@ -107,19 +110,17 @@ def bundle(folder: Path, ir_version: int = 10, opset: int = 18) -> Bundle:
     return Bundle.create(folder, model.SerializeToString(), source.spec, {})
 
 
-def plant_driver(folder: Path, supports: int = 99000, name_code: int = 0) -> str:
-    """A driver that claims a GPU of compute capability 8.9; gives what LD_LIBRARY_PATH must be.
+def plant_driver(folder: Path, gpus: int = 1, name_code: int = 0) -> Path:
+    """A driver that claims GPUs of compute capability 8.9; gives the folder of its libraries.
 
     Args:
-        supports: CUDA version that it claims, 1000 * major + 10 * minor.
-        name_code: what it answers when it is asked for the GPU's name; not 0 is an error.
+        name_code: what it answers when it is asked for a GPU's name; not 0 is an error.
     """
     folder.mkdir()
     for text, library in ((DRIVER, "libcuda.so.1"), (NVML, "libnvidia-ml.so.1")):
         source = folder / f"{library}.c"
         source.write_text(text)
-        macros = [f"-DSUPPORTS={supports}", f"-DNAME_CODE={name_code}"]
+        macros = [f"-DGPUS={gpus}", f"-DNAME_CODE={name_code}"]
         output = ["-o", str(folder / library)]
-        assert CC
-        subprocess.run([CC, "-shared", "-fPIC", *macros, *output, str(source)], check=True)
-    return str(folder)
+        subprocess.run(["cc", "-shared", "-fPIC", *macros, *output, str(source)], check=True)
+    return folder

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit.errors import BackendError
-from dlkit.runtime.profile import Profile, Shape
+from dlkit.runtime.gpu.profile import Profile, Shape
 
 Bytes = NDArray[np.uint8]
 Work = Callable[[], None]
@@ -26,7 +26,10 @@ GARBAGE = 0xA5
 
 
 class FakeGpu:
-    """Implements ``dlkit.runtime.gpu.Device``; ``fail`` names a method and its next error."""
+    """Implements ``dlkit.runtime.gpu.device.Device``.
+
+    ``fail`` names a method and its next error.
+    """
 
     def __init__(self) -> None:
         self.memory: dict[int, Bytes] = {}
@@ -205,7 +208,7 @@ class FakeContext:
 
 
 class FakeNetwork:
-    """Implements ``dlkit.runtime.gpu.Network``."""
+    """Implements ``dlkit.runtime.gpu.device.Network``."""
 
     def __init__(self, gpu: FakeGpu, profile: Profile) -> None:
         self.gpu, self.profile = gpu, profile

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from dlkit.runtime.profile import Profile
+from dlkit.runtime.gpu.profile import Profile
 
 from .fake_gpu import FakeContext, FakeGpu, FakeNetwork
 

@@ -6,14 +6,15 @@ import ast
 import importlib
 import inspect
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from dlkit.errors import BackendError
-from dlkit.runtime import cuda as dlkit_cuda
-from dlkit.runtime.cuda import Cuda
+from dlkit.runtime.gpu import cuda as dlkit_cuda
+from dlkit.runtime.gpu.cuda import Cuda
 
 
 def driver_calls() -> list[tuple[str, int]]:
@@ -95,11 +96,12 @@ def test_cuda_passes_addresses_and_sizes(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [call[0] for call in driver.calls].count("cuDevicePrimaryCtxRelease") == 1
 
 
-def test_without_a_driver_it_is_one_line() -> None:
-    from dlkit.runtime.device import no_cuda
+def test_without_a_driver_it_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    import cuda.bindings
 
-    if no_cuda() is None:
-        Cuda().close()
-        return
-    with pytest.raises(BackendError, match="driver"):
+    def init(flags: int) -> None:
+        raise RuntimeError("libcuda.so.1 cannot be opened")  # as the bindings do
+
+    monkeypatch.setattr(cuda.bindings, "driver", SimpleNamespace(cuInit=init))
+    with pytest.raises(BackendError, match=r"driver does not load: libcuda.*nvidia-smi"):
         Cuda()

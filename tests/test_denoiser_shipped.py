@@ -7,10 +7,10 @@ import pytest
 
 import dlkit
 from dlkit.bundle import Bundle
+from dlkit.evaluation.report import Request
+from dlkit.evaluation.scans import evaluate
+from dlkit.mmwave import simulate
 from dlkit.runtime.model import Model
-from dlkit.training.data.mmwave import simulate
-from dlkit.training.evaluations import Request
-from dlkit.training.evaluations.denoise import evaluate
 from dlkit.training.summary import summarise
 
 

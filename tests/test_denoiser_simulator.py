@@ -13,10 +13,10 @@ import pytest
 
 from dlkit import images
 from dlkit.errors import UsageError
-from dlkit.training.data.mmwave import Scan, simulate
-from dlkit.training.data.mmwave.folder import parse_size, write_pairs
-from dlkit.training.data.mmwave.statistics import describe
-from dlkit.training.data.pairs import load_pairs
+from dlkit.mmwave import Scan, simulate
+from dlkit.mmwave.folder import parse_size, write_pairs
+from dlkit.mmwave.statistics import describe
+from dlkit.tasks.denoise.pairs import load_pairs
 
 
 @pytest.fixture(scope="module")

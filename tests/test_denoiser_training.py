@@ -15,23 +15,25 @@ from skimage.metrics import structural_similarity
 
 from dlkit import images
 from dlkit.errors import BundleError, TrainingError, UsageError
-from dlkit.export.onnx import export_run
+from dlkit.export.api import export
 from dlkit.export.weights import load_weights
-from dlkit.training.compute import Hardware, open_compute
-from dlkit.training.data.mmwave.folder import write_pairs
-from dlkit.training.loop import Progress
-from dlkit.training.recipe import load_recipe
-from dlkit.training.run import Run
-from dlkit.training.ssim import similarity
-from dlkit.training.start import train
-from dlkit.training.trainers.paired import PairedRecipe, PairedTrainer
-from dlkit.training.trainers.wgan import WganRecipe, WganTrainer
+from dlkit.mmwave.folder import write_pairs
+from dlkit.training.engine.fabric import Hardware, open_compute
+from dlkit.training.engine.loop import Moment
+from dlkit.training.engine.run import Run
+from dlkit.training.engine.start import train
+from dlkit.training.gan.recipe import WganRecipe
+from dlkit.training.gan.trainer import WganTrainer
+from dlkit.training.recipe import RECIPES
+from dlkit.training.restore.recipe import PairedRecipe
+from dlkit.training.restore.ssim import similarity
+from dlkit.training.restore.trainer import PairedTrainer
 
 CPU = open_compute(Hardware("cpu"))
 
 
 def tiny(**changes: object) -> PairedRecipe:
-    recipe = load_recipe("denoiser")
+    recipe = RECIPES.load("denoiser")
     assert isinstance(recipe, PairedRecipe)
     return replace(recipe, steps=4, epochs=2, pairs=4, held_out=1, batch_size=2, crop_width=64,
                    height=96, width=64, **changes)  # type: ignore[arg-type]  # fmt: skip
@@ -86,7 +88,7 @@ def test_fine_tuning_begins_with_the_shipped_weights(folder: Path, tmp_path: Pat
                     height=96, width=64, learning_rate=1e-9)  # fmt: skip
     assert tuned.simulated_share > 0
     weights = load_weights("default", "denoise")
-    assert train(tuned, tmp_path / "run", data=str(folder), init=weights)
+    assert train(tuned, folder, tmp_path / "run", weights=weights).finished
     after = Run(tmp_path / "run").load_checkpoint()["network"]
     assert all(torch.allclose(weights[name], after[name], atol=1e-6) for name in weights)
     assert any(not torch.equal(weights[name], after[name]) for name in weights)
@@ -97,22 +99,22 @@ def test_fine_tuning_resumes_exactly(folder: Path, tmp_path: Path) -> None:
                     height=96, width=64)  # fmt: skip
     weights = load_weights("mmwave", "denoise")
 
-    def interrupt(progress: Progress) -> None:
-        if progress.step == 1:
+    def interrupt(now: Moment) -> None:
+        if now.step == 1:
             os.kill(os.getpid(), signal.SIGINT)
 
-    assert train(tuned, tmp_path / "whole", data=str(folder), init=weights)
+    assert train(tuned, folder, tmp_path / "whole", weights=weights).finished
     cut = tmp_path / "cut"
-    assert not train(tuned, cut, data=str(folder), init=weights, watch=interrupt)
-    assert train(tuned, cut, data=str(folder), resume=True)
+    assert not train(tuned, folder, cut, weights=weights, watch=interrupt).finished
+    assert train(tuned, folder, cut, resume=True).finished
     one, other = (Run(path).load_checkpoint()["network"] for path in (tmp_path / "whole", cut))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_weights_to_begin_with_must_fit(folder: Path, tmp_path: Path) -> None:
     recipe = tiny()
-    assert train(recipe, tmp_path / "run")
-    half = export_run(tmp_path / "run", "fp16")
+    assert train(recipe, out=tmp_path / "run").finished
+    half = export(tmp_path / "run", "fp16")
     with pytest.raises(UsageError, match="fp16, expected fp32"):
         load_weights(str(half.path), "denoise")
     with pytest.raises(BundleError, match="to recognize"):
@@ -120,24 +122,16 @@ def test_weights_to_begin_with_must_fit(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected one to recognize"):
         load_weights(str(tmp_path / "run"), "recognize")
     from_run = load_weights(str(tmp_path / "run"), "denoise")
-    from_bundle = load_weights(str(export_run(tmp_path / "run", "fp32").path), "denoise")
+    from_bundle = load_weights(str(export(tmp_path / "run", "fp32").path), "denoise")
     assert from_run.keys() == from_bundle.keys()
     assert all(torch.equal(from_run[name], from_bundle[name]) for name in from_run)
-    narrow = replace(recipe, network=replace(recipe.network, width=8))
+    narrow = replace(recipe, network=recipe.network.replace(width=8))
     with pytest.raises(TrainingError, match="do not fit denoiser"):
-        train(narrow, tmp_path / "narrow", init=from_run)
-
-
-def test_average_forgets_the_start_and_then_moves_slowly() -> None:
-    trainer = PairedTrainer(tiny(), "simulated", CPU)
-    zero, one = torch.zeros(1), torch.ones(1)
-    assert float(trainer._averaged(zero, one, 1)) > 0.8
-    late = float(trainer._averaged(zero, one, 10**6))
-    assert late == pytest.approx(1 - trainer.recipe.ema_decay, abs=1e-6)
+        train(narrow, out=tmp_path / "narrow", weights=from_run)
 
 
 def wgan(**changes: object) -> WganTrainer:
-    recipe = load_recipe("wgan_small")
+    recipe = RECIPES.load("wgan_small")
     assert isinstance(recipe, WganRecipe)
     recipe = replace(recipe, pairs=4, held_out=1, batch_size=2, height=96, width=64, **changes)  # type: ignore[arg-type]
     return WganTrainer(recipe, "simulated", CPU)
@@ -179,8 +173,8 @@ def test_clipping_holds_the_critic_and_the_average_follows_the_generator() -> No
 
 
 def test_unknown_adversary_is_said() -> None:
-    with pytest.raises(UsageError, match="did you mean wasserstein"):
-        wgan(adversary="waserstein")
+    with pytest.raises(UsageError, match="Did you mean wasserstein"):
+        train("wgan_small", adversary="waserstein")
 
 
 def test_masks_of_a_folder_reach_the_training(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The rules of direction, on the imports of every module; and what the front door may load."""
+"""The rules of direction, on the imports of every module; no circles; what the front door loads."""
 
 from __future__ import annotations
 
@@ -9,68 +9,145 @@ from pathlib import Path
 
 import pytest
 
+from dlkit.tasks import TASKS
+
 ROOT = Path(__file__).parent.parent / "dlkit"
-BASE = {"errors", "plugins", "spec", "bundle", "engine", "atomic", "versions"}
+BASE = {"errors", "plugins", "spec", "bundle", "atomic", "versions", "processors", "limits"}
+BASE |= {"array_errors"}
+PIXELS = BASE | {"images", "idx"}
+TASK = PIXELS | {"mmwave", "reading", "tasks"}
+RUNTIME = TASK | {"runtime"}
+TRAINING = TASK | {"training"}
+NUMPY = {"numpy", "cv2"}
+TORCH = {"torch", "torchvision", "torchmetrics", "lightning_fabric", "skimage", "matplotlib"}
+ONNX = {"onnx", "onnx_ir", "ml_dtypes"}
 # part -> (parts of dlkit, other packages) that it may import; the standard library is free
-INFERENCE = {"onnxruntime", "openvino"}
-TRAINING = {
-    "torch",
-    "torchvision",
-    "torchmetrics",
-    "lightning_fabric",
-    "skimage",
-    "matplotlib",
-    "platformdirs",
-    "bm3d",
-}
 ALLOWED = {
-    "images": (BASE, {"numpy", "cv2"}),
-    "idx": (BASE, {"numpy"}),
-    "runtime": (BASE | {"images", "idx", "runtime"}, {"numpy", "cv2"}),
-    "bench": (BASE | {"images", "runtime", "bench"}, {"numpy", "cv2", "psutil", "jinja2"}),
-    "training": (BASE | {"images", "idx", "training"}, {"numpy", "cv2"} | TRAINING),
+    **dict.fromkeys(BASE, (BASE, set())),
+    "images": (PIXELS, NUMPY | {"simplejpeg", "PIL"}),
+    "idx": (PIXELS, {"numpy"}),
+    "mmwave": (PIXELS | {"mmwave"}, NUMPY),
+    "reading": (PIXELS | {"reading"}, NUMPY),
+    "tasks": (TASK, NUMPY),
+    "runtime": (RUNTIME, NUMPY),
+    "graph": (BASE, {"numpy", "onnx"}),
+    "training": (TRAINING, NUMPY | TORCH | {"platformdirs"}),
+    "evaluation": (TRAINING | {"runtime", "evaluation"}, NUMPY | TORCH),
     "export": (
-        BASE | {"images", "idx", "training", "runtime", "export"},
-        {"numpy", "ml_dtypes", "torch", "onnx", "onnx_ir", "onnxruntime"}
-        | {"filelock", "platformdirs"},
+        TRAINING | {"runtime", "evaluation", "graph", "export"},
+        NUMPY | TORCH | ONNX | {"onnxruntime", "filelock", "platformdirs", "safetensors"},
     ),
+    "bench": (RUNTIME | {"graph", "bench"}, NUMPY | {"psutil", "jinja2"}),
+    "doctor": (RUNTIME | {"doctor"}, NUMPY),
 }
-
-
-def imports(path: Path, top_level: bool = False) -> set[str]:
-    tree = ast.parse(path.read_text())
-    nodes = tree.body if top_level else list(ast.walk(tree))
-    found = set()
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+# What single files may import besides, and only late in functions where the last part says so.
+INFERENCE = {
+    "onnxruntime": "onnxruntime",
+    "_onnx_session": "onnxruntime",
+    "_openvino_core": "openvino",
+}
+LATE = {"tasks": {"torch", "skimage", "platformdirs", "torchvision"}}
 
 
 def modules() -> list[Path]:
     return sorted(ROOT.rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported(path: Path, when: str = "ever") -> set[str]:
+    """Dotted names that a module imports: ``ever``; or ``loading``, which leaves out functions."""
+
+    def walk(nodes: list[ast.stmt]) -> list[ast.AST]:
+        found: list[ast.AST] = []
+        for node in nodes:
+            if when == "loading" and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+                continue
+            found.append(node)
+            for child in ast.iter_child_nodes(node):
+                if isinstance(child, ast.stmt):
+                    found += walk([child])
+        return found
+
+    names = set()
+    for node in walk(ast.parse(path.read_text()).body):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
 def test_imports_follow_the_rules(path: Path) -> None:
     part = path.relative_to(ROOT).parts[0].removesuffix(".py")
     if part in ("__init__", "__main__", "cli"):
         return
-    own, other = ALLOWED.get(part, (BASE, set()))
+    own, other = ALLOWED[part]
     if path.parent.name == "backends":
-        other = other | ({path.stem} & INFERENCE)
-    if path == ROOT / "runtime" / "cuda.py":
+        other = other | {INFERENCE.get(path.stem, "")}
+    if path == ROOT / "runtime" / "gpu" / "cuda.py":
         other = other | {"cuda"}
-    if path.relative_to(ROOT).as_posix() == "bench/graph.py":
-        other = other | {"onnx"}  # where it is installed; it says n/a elsewhere
-    for name in imports(path):
+    if part == "tasks" and path.stem == "pixels":
+        other = other | {"torch"}
+    loading = imported(path, "loading")
+    for name in imported(path):
         top, _, rest = name.partition(".")
+        late = LATE.get(part, set()) if name not in loading else set()
         if top == "dlkit":
             assert rest.split(".")[0] in own, f"{path} imports {name}"
         else:
-            assert top in sys.stdlib_module_names | other, f"{path} imports {name}"
+            assert top in sys.stdlib_module_names | other | late, f"{path} imports {name}"
+
+
+def test_no_circles() -> None:
+    """Modules that need each other while they load, or in functions: each a step of a circle."""
+    names = {name_of(path): path for path in modules()}
+
+    def module_of(dotted: str) -> str | None:
+        while dotted and dotted not in names:
+            dotted = dotted.rpartition(".")[0]
+        return dotted or None
+
+    graph = {
+        name: {found for one in imported(path) if (found := module_of(one)) not in (None, name)}
+        for name, path in names.items()
+        if not name.startswith("dlkit.cli") and name not in ("dlkit", "dlkit.__main__")
+    }
+    # A package's own __init__ gathers its modules; that one of them needs another is no circle.
+    for name, needs in graph.items():
+        graph[name] = {one for one in needs if not name.startswith(f"{one}.") and one in graph}
+    state: dict[str, int] = {}
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert state.get(name) != 1, " -> ".join((*path[path.index(name) :], name))
+        if name in state:
+            return
+        state[name] = 1
+        for one in sorted(graph[name]):
+            visit(one, (*path, name))
+        state[name] = 2
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_a_task_is_known_in_tasks_alone() -> None:
+    """No other code holds a task's name, but the two commands and what serves a task as a value."""
+    names = set(TASKS.names()) - {"tensors"}
+    for path in modules():
+        place = path.relative_to(ROOT).as_posix()
+        if place.startswith(("tasks/", "training/networks/")) or path.stem in names:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and node.value in names:
+                overload = place == "runtime/model.py"  # Literal["recognize"], for type checkers
+                assert overload, f"{place}:{node.lineno} holds {node.value!r}"
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -84,7 +161,7 @@ def test_help_loads_nothing_heavy() -> None:
     assert not loaded & {"torch", "cv2", "onnxruntime", "tensorrt", "tensorrt_rtx", "numpy"}
 
 
-def test_runtime_works_where_torch_and_onnx_cannot_be_imported(tmp_path: Path) -> None:
+def test_runtime_works_where_torch_and_onnx_cannot_be_imported() -> None:
     code = """
 import sys
 for name in ("torch", "torchvision", "onnx", "onnxscript", "onnx_ir", "matplotlib", "skimage"):
@@ -95,3 +172,11 @@ print(dlkit.load("mmwave").denoise([np.zeros((70, 50), np.uint8)])[0].shape)
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[1] == "(70, 50)"
+
+
+def test_every_public_name_is_there_and_says_what_it_is() -> None:
+    import dlkit
+
+    for name in dlkit.__all__:
+        value = getattr(dlkit, name)
+        assert name == "__version__" or value.__doc__, name

@@ -2,64 +2,50 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
-import importlib.util
-import json
 import os
 import site
-import subprocess
-import sys
 from pathlib import Path
 
 import onnx
 import pytest
+from typer.testing import CliRunner
 
+from dlkit import processors
 from dlkit.bundle import shipped
-from dlkit.plugins import Plugins
-from dlkit.runtime import processors
-from dlkit.runtime.device import no_cuda
-from dlkit.runtime.processors import control_group
+from dlkit.cli import app
+from dlkit.doctor import examine
+from dlkit.processors import control_group
+from dlkit.runtime.gpu.driver import driver
+from dlkit.runtime.session import BACKENDS
 
-from .doctor_process import (
-    ROOT,
-    Told,
-    doctor,
-    run,
-    wheel,
-)
+from .doctor_process import Told, doctor, findings, wheel
 
 
-def test_this_machine() -> None:
-    told = doctor()
+@pytest.fixture(scope="module")
+def told() -> Told:
+    """Of this machine as it is; what was imported is among the libraries' output."""
+    return doctor(python=("-X", "importtime"))
+
+
+def test_this_machine(told: Told) -> None:
     machine = told.data["machine"]
     assert machine["cores"] == os.cpu_count()
     assert 0 < machine["cores_allowed"] <= machine["cores"]
     assert told.library("numpy")["version"] == importlib.metadata.version("numpy")
     assert told.library("onnx")["version"] == onnx.__version__
     assert [state["name"] for state in told.data["bundles"]] == shipped()
-    backends = {run["backend"] for run in told.data["runs"]}
-    assert backends == set(Plugins("dlkit.runtime.backends", "backend").names())
-    on_cpu = [r for r in told.data["runs"] if (r["backend"], r["device"]) == ("onnxruntime", "cpu")]
-    assert [r["runs"] for r in on_cpu] == [True] * len(shipped())
-    for r in told.data["runs"]:
-        assert r["runs"] is (r["reason"] is None)
-    if no_cuda() is not None:
-        assert told.code == 0
-        assert told.data["cuda"]["gpus"] == []
+    attempts = told.data["attempts"]
+    assert {one["backend"] for one in attempts} == set(BACKENDS.names())
+    on_cpu = [one for one in attempts if (one["backend"], one["device"]) == ("onnxruntime", "cpu")]
+    assert [one["runs"] for one in on_cpu] == [True] * len(shipped())
+    for one in attempts:
+        assert one["runs"] is (one["reason"] is None)
+    assert len(told.data["driver"]["gpus"]) == len(driver().gpus)
 
 
-def test_it_is_quick_because_torch_and_onnx_are_not_imported() -> None:
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "dlkit", "doctor", "--json"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
-    loaded = {
-        line.rpartition("|")[2].strip()
-        for line in done.stderr.splitlines() + json.loads(done.stdout)["library_output"]
-    }
+def test_it_is_quick_because_torch_and_onnx_are_not_imported(told: Told) -> None:
+    loaded = {line.rpartition("|")[2].strip() for line in told.data["library_output"]}
     packages = {name.partition(".")[0] for name in loaded}
     assert "onnxruntime" in packages
     assert not packages & {"torch", "torchvision", "onnx", "onnxscript", "matplotlib"}
@@ -67,32 +53,40 @@ def test_it_is_quick_because_torch_and_onnx_are_not_imported() -> None:
 
 @pytest.mark.parametrize("columns", [80, 120])
 def test_the_screen_fits_and_ends_with_the_verdict(columns: int, tmp_path: Path) -> None:
-    done = run(COLUMNS=str(columns))
+    screen = {"COLUMNS": str(columns)}
+    done = CliRunner().invoke(app, ["doctor", "digits"], env=screen)
     lines = done.stdout.splitlines()
     # A mend is not wrapped, so that its command can be copied.
     assert max(len(line) for line in lines if "mend: " not in line) <= columns
     assert len(lines) < 60
-    if done.returncode == 0:
-        assert done.stdout.rstrip().endswith("no problem found")
-    ill = run(str(tmp_path / "nowhere"), COLUMNS=str(columns))
-    assert ill.returncode == 1
+    assert done.stdout.rstrip().endswith("no problem found") is (done.exit_code == 0)
+    ill = CliRunner().invoke(app, ["doctor", str(tmp_path / "nowhere")], env=screen)
+    assert ill.exit_code == 1
     assert "there is no bundle at" in " ".join(ill.stdout.partition("\nproblems\n")[2].split())
     assert "no problem found" not in ill.stdout
 
 
-def test_both_wheels_of_onnxruntime_and_two_of_opencv(tmp_path: Path) -> None:
+def test_wheels_that_overwrite_each_other_and_one_without_its_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("onnxruntime", "onnxruntime_gpu", "opencv-python", "opencv-contrib-python"):
         wheel(tmp_path, name, "1.0")
-    told = doctor(path=tmp_path)
-    (ort,) = told.findings("onnxruntime")
+    wheel(tmp_path, "tensorrt", "11.4.0")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = examine(["digits"])
+    (ort,) = findings(found, "onnxruntime")
     assert "onnxruntime-gpu and onnxruntime are both installed" in ort
     assert "pip uninstall -y onnxruntime-gpu onnxruntime && pip install onnxruntime" in ort
-    (cv2,) = told.findings("cv2")
+    (cv2,) = findings(found, "cv2")
     assert "opencv-python" in cv2
     assert "opencv-contrib-python" in cv2
+    (absent,) = findings(found, "tensorrt")
+    assert "the module tensorrt is not there" in absent
 
 
-def test_a_placeholder_says_that_it_does_not_import(tmp_path: Path) -> None:
+def test_a_broken_library_does_not_end_the_look_at_the_others(tmp_path: Path) -> None:
+    (tmp_path / "openvino").mkdir()
+    (tmp_path / "openvino" / "__init__.py").write_text("")  # imports, and has nothing
     wheel(tmp_path, "tensorrt", "11.4.0")
     (tmp_path / "tensorrt").mkdir()
     (tmp_path / "tensorrt" / "__init__.py").write_text(
@@ -100,17 +94,17 @@ def test_a_placeholder_says_that_it_does_not_import(tmp_path: Path) -> None:
         "raise ImportError('libnvinfer.so.11: cannot open shared object file')\n"
     )
     told = doctor(path=tmp_path)
+    lines = told.findings("openvino on cpu")
+    assert len(lines) == len(shipped())
+    assert all("AttributeError" in line for line in lines)
+    attempts = told.data["attempts"]
+    assert {one["runs"] for one in attempts if one["backend"] == "openvino"} == {False}
+    assert any(one["runs"] for one in attempts if one["backend"] == "onnxruntime")
     (line,) = told.findings("tensorrt")
     assert "libnvinfer.so.11" in line
     assert "pip uninstall -y tensorrt; pip install" in line
     assert told.library("tensorrt")["imports"] is False
     assert {"chatter", "from below"} <= set(told.data["library_output"])
-
-
-def test_metadata_without_its_module(tmp_path: Path) -> None:
-    wheel(tmp_path, "tensorrt", "11.4.0")
-    (line,) = doctor(path=tmp_path).findings("tensorrt")
-    assert "the module tensorrt is not there" in line
 
 
 def test_a_machine_that_only_deploys(tmp_path: Path) -> None:
@@ -119,26 +113,13 @@ def test_a_machine_that_only_deploys(tmp_path: Path) -> None:
     for entry in Path(site.getsitepackages()[0]).iterdir():
         if not entry.name.startswith(absent) or entry.name.startswith("onnxruntime"):
             (tmp_path / entry.name).symlink_to(entry)
-    done = run("--json", path=tmp_path, python=("-S",))
-    told = Told(done.returncode, json.loads(done.stdout))
-    assert told.code == 0 or no_cuda() is None, told.data["findings"]
+    told = doctor(path=tmp_path, python=("-S",), CUDA_VISIBLE_DEVICES="")
+    assert told.code == 0, told.data["findings"]
     for module in ("torch", "onnx", "openvino", "tensorrt_rtx"):
         library = told.library(module)
         assert library["version"] is None
         assert library["install"].startswith("pip install")
-    assert any(r["runs"] for r in told.data["runs"])
-    assert all(state["opset"] for state in told.data["bundles"])  # read without onnx
-
-
-def test_a_broken_library_does_not_end_the_look_at_the_others(tmp_path: Path) -> None:
-    (tmp_path / "openvino").mkdir()
-    (tmp_path / "openvino" / "__init__.py").write_text("")  # imports, and has nothing
-    told = doctor(path=tmp_path)
-    lines = told.findings("openvino on cpu")
-    assert len(lines) == len(shipped())
-    assert all("AttributeError" in line for line in lines)
-    assert {r["runs"] for r in told.data["runs"] if r["backend"] == "openvino"} == {False}
-    assert any(r["runs"] for r in told.data["runs"] if r["backend"] == "onnxruntime")
+    assert any(one["runs"] for one in told.data["attempts"])
 
 
 def test_numpy_gone_is_told_not_a_crash(tmp_path: Path) -> None:
@@ -147,6 +128,8 @@ def test_numpy_gone_is_told_not_a_crash(tmp_path: Path) -> None:
     told = doctor(path=tmp_path)
     (line,) = told.findings("numpy")
     assert "planted" in line
+    assert told.data["machine"]
+    assert told.data["driver"]
 
 
 def test_limits_of_control_groups(tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
-import importlib.util
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,73 +12,60 @@ import onnx
 import pytest
 
 from dlkit.bundle import Bundle
-from dlkit.engine import Engine, EngineKey
-from dlkit.errors import BundleError
-from dlkit.runtime.doctor.onnx_header import read_header
+from dlkit.bundle.engine import Engine, EngineKey
+from dlkit.doctor import examine
+from dlkit.doctor.examination import Examination
+from dlkit.runtime.gpu import driver
 
-from .doctor_process import (
-    Told,
-    bundle,
-    doctor,
-    plant_driver,
-    with_compiler,
-    without_gpu,
+from .doctor_process import bundle, findings, plant_driver
+
+
+@pytest.mark.parametrize(
+    ("newer", "text"), [({"ir_version": 99}, "IR version"), ({"opset": 999}, "opset")]
 )
-
-
-def test_too_new_an_ir_version_or_opset(tmp_path: Path) -> None:
-    limits = doctor().data["onnx_limits"]
-    newest_ir, newest_opset = limits["ir_version"], limits["opset"]
-    well = bundle(tmp_path / "well", ir_version=newest_ir)
-    told = doctor(str(well.path))
-    assert not told.findings(str(well.path))
-    for name, wanted, text in (
-        ("ir", {"ir_version": newest_ir + 1}, f"IR version {newest_ir + 1}"),
-        ("ir99", {"ir_version": 99}, "IR version 99"),
-        ("opset", {"opset": newest_opset + 1}, f"opset {newest_opset + 1}"),
-    ):
-        ill = bundle(tmp_path / name, **wanted)
-        told = doctor(str(ill.path))
-        (line,) = told.findings(str(ill.path))
-        assert text in line
-        assert "pip install --upgrade onnxruntime" in line
-        cpu = {r["backend"]: r["runs"] for r in told.data["runs"] if r["device"] == "cpu"}
-        assert cpu["onnxruntime"] is False  # the limit that the runtime stated is its real one
+def test_a_graph_that_is_too_new(newer: dict[str, int], text: str, tmp_path: Path) -> None:
+    ill = bundle(tmp_path / "ill", **newer)
+    found = examine([str(ill.path)])
+    (line,) = findings(found, "onnxruntime on cpu")
+    assert text in line
+    assert "pip install --upgrade onnxruntime" in line
+    cpu = {one.backend: one.runs for one in found.attempts if one.device == "cpu"}
+    assert cpu["onnxruntime"] is False
 
 
 def test_damaged_and_missing_bundles(tmp_path: Path) -> None:
     altered = bundle(tmp_path / "altered")
     altered.onnx.write_bytes(altered.onnx.read_bytes()[:-1])
     nowhere = str(tmp_path / "nowhere")
-    told = doctor(str(altered.path), nowhere, "digits")
-    assert "damaged or was changed" in told.findings(str(altered.path))[0]
-    assert "there is no bundle" in told.findings(nowhere)[0]
-    assert [state["name"] for state in told.data["bundles"]] == ["digits"]  # the others go on
+    found = examine([str(altered.path), nowhere, "digits"])
+    (line,) = findings(found, str(altered.path))
+    assert "damaged or was changed" in line
+    assert line.endswith("| Export it again: dlkit export")
+    assert "there is no bundle" in findings(found, nowhere)[0]
+    assert [state.name for state in found.bundles] == ["digits"]  # the others go on
 
 
-def test_a_graph_that_no_backend_takes(tmp_path: Path) -> None:
+def test_a_graph_that_no_backend_takes_and_a_task_that_nobody_knows(tmp_path: Path) -> None:
     source = Bundle.open("digits")
     model = onnx.load(source.onnx)
+    spec = replace(source.spec, task="no_such_task")
+    other = Bundle.create(tmp_path / "other", source.onnx.read_bytes(), spec, {})
     model.graph.node[0].op_type = "NoSuchOperator"
     ill = Bundle.create(tmp_path / "ill", model.SerializeToString(), source.spec, {})
-    told = doctor(str(ill.path))
-    assert any("NoSuchOperator" in line for line in told.findings("onnxruntime on cpu"))
-    assert "nothing on this machine can run it" in told.findings(str(ill.path))[0]
-
-
-def key(owner: Bundle, **changes: Any) -> EngineKey:
-    version = importlib.import_module("tensorrt_rtx").__version__
-    shape = (1, 28, 28)
-    made = EngineKey(owner.sha256, "tensorrt_rtx", version, "fp32", (), (shape, shape, shape), ())
-    return replace(made, **changes)
+    found = examine([str(ill.path), str(other.path)])
+    assert any("NoSuchOperator" in line for line in findings(found, "onnxruntime on cpu"))
+    assert "nothing on this machine can run it" in findings(found, str(ill.path))[0]
+    assert "no_such_task" in findings(found, str(other.path))[0]
 
 
 def engine(owner: Bundle, **changes: Any) -> Engine:
-    return Engine.create(owner, key(owner, **changes), b"the engine's bytes", {}, {})
+    version = importlib.import_module("tensorrt_rtx").__version__
+    shape = (1, 28, 28)
+    key = EngineKey(owner.sha256, "tensorrt_rtx", version, "fp32", (), (shape, shape, shape), ())
+    return Engine.create(owner, replace(key, **changes), b"the engine's bytes", {}, {})
 
 
 def test_engines_that_are_not_whole(tmp_path: Path) -> None:
-    pytest.importorskip("tensorrt_rtx")
     for name in ("well", "truncated", "sidecar", "alone", "retrained"):
         owner = bundle(tmp_path / name)
         made = engine(owner)
@@ -94,10 +79,9 @@ def test_engines_that_are_not_whole(tmp_path: Path) -> None:
             shutil.move(owner.engines, tmp_path / "kept")
             shutil.rmtree(owner.path)
             shutil.move(tmp_path / "kept", bundle(owner.path, ir_version=9).engines)
-    told = doctor(
-        *(str(tmp_path / n) for n in ("well", "truncated", "sidecar", "alone", "retrained"))
-    )
-    problems = {f["about"]: f for f in told.data["findings"] if f["problem"]}
+    names = ("well", "truncated", "sidecar", "alone", "retrained")
+    found = examine([str(tmp_path / name) for name in names])
+    problems = {one.about: one for one in found.problems if one.about.endswith(".engine")}
     assert len(problems) == 4
     for name, text in (
         ("truncated", "is damaged or was changed"),
@@ -106,63 +90,49 @@ def test_engines_that_are_not_whole(tmp_path: Path) -> None:
         ("retrained", "was built from another graph"),
     ):
         (about,) = [about for about in problems if about.startswith(str(tmp_path / name))]
-        assert text in problems[about]["what"]
-        assert f"dlkit export {tmp_path / name} --trt" in problems[about]["mend"]
+        assert text in problems[about].what
+        assert f"dlkit export {tmp_path / name} --trt" in problems[about].mend
 
 
-@without_gpu
-@with_compiler
-def test_engines_that_do_not_fit_this_machine(tmp_path: Path) -> None:
-    pytest.importorskip("tensorrt_rtx")
+def test_engines_that_do_not_fit_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     owner = bundle(tmp_path / "bundle")
     ill = {
-        engine(owner, version="1.0.0").path: "TensorRT for RTX 1.0.0; this machine has",
-        engine(owner, compute=("12.0",)).path: "engine built for sm_120 with",
+        engine(owner, version="1.0.0").path.name: "TensorRT for RTX 1.0.0; this machine has",
+        engine(owner, compute=("12.0",)).path.name: "engine built for sm_120 with",
+        engine(owner, flavor="other").path.name: "unknown TensorRT flavour 'other'",
     }
-    if importlib.util.find_spec("tensorrt") is None:
-        ill[engine(owner, flavor="tensorrt").path] = "tensorrt is not installed"
 
-    def check(told: Told, expected: dict[Path, str], problem: bool) -> None:
-        for path in owner.engines.glob("*.engine"):
-            lines = told.findings(str(path), problem=problem)
-            assert len(lines) == (1 if path in expected else 0)
-            assert expected.get(path, "") in "".join(lines)
-            assert not told.findings(str(path), problem=not problem)
+    def seen(found: Examination, problem: bool) -> dict[str, str]:
+        return {
+            one.about.rpartition("/")[2]: one.what
+            for one in found.findings
+            if one.about.endswith(".engine") and one.problem is problem
+        }
 
-    driver = plant_driver(tmp_path / "driver")
-    check(doctor(str(owner.path), LD_LIBRARY_PATH=driver), ill, problem=True)
-    # Without a GPU no engine runs, and its compute capability cannot be compared.
-    told = doctor(str(owner.path))
-    assert told.code == 0
-    seen = {path: text for path, text in ill.items() if "sm_120" not in text}
-    check(told, seen, problem=False)
-    assert not any(state["fits"] for state in told.data["bundles"][0]["engines"])
+    def look(gpus: int) -> Examination:
+        planted = plant_driver(tmp_path / f"{gpus}-{len(list(tmp_path.iterdir()))}", gpus)
+        monkeypatch.setattr(driver, "_CUDA", str(planted / "libcuda.so.1"))
+        driver.driver.cache_clear()
+        try:
+            return examine([str(owner.path)])
+        finally:
+            driver.driver.cache_clear()
+
+    found = look(gpus=1)
+    told = seen(found, problem=True)
+    assert told.keys() == ill.keys()
+    assert all(text in told[name] for name, text in ill.items())
+    assert not seen(found, problem=False)
+    # Without a GPU no engine runs, and that is said once.
+    found = look(gpus=0)
+    assert not seen(found, problem=True)
+    assert not seen(found, problem=False)
+    assert not any(state.fits for state in found.bundles[0].engines)
     # Where another engine fits, those for other machines are no problem.
     well = {engine(owner).path.name, engine(owner, compute=("8.9", "12.0")).path.name}
-    told = doctor(str(owner.path), LD_LIBRARY_PATH=driver)
-    check(told, ill, problem=False)
-    assert well == {s["file"] for s in told.data["bundles"][0]["engines"] if s["fits"]}
-
-
-def test_the_header_is_what_onnx_wrote(tmp_path: Path) -> None:
-    helper, file = onnx.helper, tmp_path / "model.onnx"
-    big = helper.make_tensor("w", 1, [300_000], [0.5] * 300_000)
-    opsets = {"ai.onnx": 21, "ai.onnx.ml": 3, "com.example": 300}
-    model = helper.make_model(
-        helper.make_graph([], "g", [], [], [big]),
-        opset_imports=[
-            helper.make_opsetid("" if d == "ai.onnx" else d, v) for d, v in opsets.items()
-        ],
-        ir_version=9,
-        producer_name="p" * 70_000,
-        model_version=-1,  # ten bytes as a varint
-    )
-    model.metadata_props.add(key="k", value="v")
-    data = model.SerializeToString()
-    file.write_bytes(data)
-    header = read_header(file)
-    assert (header.ir_version, header.opsets) == (9, opsets)
-    for junk in (b"", b"\xff" * 20, b"no ONNX file at all", data[:40], data[:-300], data[:1]):
-        file.write_bytes(junk)
-        with pytest.raises(BundleError, match="is no ONNX file"):
-            read_header(file)
+    found = look(gpus=1)
+    assert not seen(found, problem=True)
+    assert seen(found, problem=False).keys() == ill.keys()
+    assert well == {state.file for state in found.bundles[0].engines if state.fits}

@@ -2,71 +2,81 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
-import importlib.util
-import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from dlkit.runtime.doctor.elf import needed
-from dlkit.runtime.doctor.gpu import on_the_bus
+from dlkit.bundle import Bundle
+from dlkit.doctor import gpu
+from dlkit.doctor.examination import Finding
+from dlkit.runtime.gpu import driver
+from dlkit.runtime.session import open_session
 
-from .doctor_process import (
-    CC,
-    doctor,
-    plant_driver,
-    with_compiler,
-    without_gpu,
-)
+from .doctor_process import doctor, plant_driver
 
-
-@without_gpu
-@with_compiler
-def test_a_gpu_that_onnxruntime_cannot_use(tmp_path: Path) -> None:
-    ort = importlib.import_module("onnxruntime")
-    if "CUDAExecutionProvider" not in ort.get_available_providers():
-        pytest.skip("onnxruntime without CUDA is installed")
-    told = doctor(LD_LIBRARY_PATH=plant_driver(tmp_path / "driver", supports=11080))
-    cuda = told.data["cuda"]
-    assert cuda["gpus"] == [{"name": "Planted GPU", "compute": "8.9", "memory": 8 << 30}]
-    assert (cuda["driver"], cuda["supports"]) == ("999.12.34", "11.8")
-    assert any("the driver supports 11.8" in line for line in told.findings("onnxruntime"))
-    on_cuda = [
-        r for r in told.data["runs"] if (r["backend"], r["device"]) == ("onnxruntime", "cuda")
-    ]
-    assert on_cuda
-    assert not any(r["runs"] for r in on_cuda)  # opened in truth: the stub runs nothing
-    assert "CUDA" in on_cuda[0]["reason"]
+Plant = Callable[..., None]
 
 
-@without_gpu
-@with_compiler
-def test_a_gpu_and_an_onnxruntime_without_cuda(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(
-        "import onnxruntime\n"
-        "onnxruntime.get_available_providers = lambda: ['CPUExecutionProvider']\n"
-    )
-    told = doctor(path=tmp_path, LD_LIBRARY_PATH=plant_driver(tmp_path / "driver"))
-    (line,) = told.findings("onnxruntime")
-    assert "this machine has a GPU, the wheel has no CUDA" in line
+@pytest.fixture
+def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plant]:
+    """Puts a driver of ours in the place of this machine's."""
+
+    def plant(**how: int) -> None:
+        folder = plant_driver(tmp_path / "driver", **how)
+        monkeypatch.setattr(driver, "_CUDA", str(folder / "libcuda.so.1"))
+        monkeypatch.setattr(driver, "_NVML", str(folder / "libnvidia-ml.so.1"))
+        driver.driver.cache_clear()
+
+    yield plant
+    driver.driver.cache_clear()
 
 
-@without_gpu
-@with_compiler
-def test_a_look_that_fails_is_a_finding(tmp_path: Path) -> None:
-    told = doctor(LD_LIBRARY_PATH=plant_driver(tmp_path / "driver", name_code=3))
-    (line,) = told.findings("GPU")
-    assert "cuDeviceGetName gives 3" in line
-    assert told.data["cuda"] is None
-    assert any(r["runs"] for r in told.data["runs"])
+def test_a_gpu_that_nothing_can_use(tmp_path: Path) -> None:
+    told = doctor("digits", LD_LIBRARY_PATH=str(plant_driver(tmp_path / "driver")))
+    found = told.data["driver"]
+    assert found["gpus"] == [{"name": "Planted GPU", "compute": "8.9", "memory": 8 << 30}]
+    assert (told.data["driver_version"], found["supports"]) == ("999.12.34", "11.8")
+    attempts = [one for one in told.data["attempts"] if one["device"] == "cuda"]
+    assert {one["backend"]: one["runs"] for one in attempts} == {
+        "onnxruntime": False,  # opened in truth: the stub runs nothing
+        "tensorrt": False,
+    }
+    (line,) = told.findings("onnxruntime on cuda")
+    assert "CUDA" in line
+    assert "pip install" in line
+    (idle,) = told.findings("digits")
+    assert "has a GPU, and nothing runs it there: onnxruntime: " in idle
+    assert "tensorrt: the bundle has no engine" in idle
+    assert "dlkit export" in idle
 
 
-@without_gpu
-def test_hidden_gpus_are_noted() -> None:
-    (line,) = doctor(CUDA_VISIBLE_DEVICES="").findings("GPU", problem=False)
-    assert "CUDA_VISIBLE_DEVICES" in line
+def test_a_driver_that_does_not_answer(plant: Plant) -> None:
+    plant(name_code=3)
+    findings: list[Finding] = []
+    assert gpu.look(findings).gpus == ()
+    (finding,) = findings
+    assert finding.problem
+    assert "cuDeviceGetName gives 3" in finding.what
+    assert open_session(Bundle.open("digits")).session.device == "cpu"  # auto goes on without
+
+
+def test_hidden_gpus_are_noted(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(gpus=0)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    findings: list[Finding] = []
+    assert gpu.look(findings).why_none
+    (finding,) = findings
+    assert not finding.problem
+    assert "CUDA_VISIBLE_DEVICES" in finding.what
+
+
+def test_what_the_driver_says(plant: Plant) -> None:
+    plant(gpus=2)
+    assert driver.no_cuda() is None
+    assert (driver.gpu_name(1), driver.compute_capability(1)) == ("Planted GPU", "8.9")
+    assert driver.gpu_name(2) is driver.compute_capability(2) is None
+    assert driver.driver_version() == "999.12.34"
 
 
 def test_a_card_without_a_driver_is_seen_on_the_bus(tmp_path: Path) -> None:
@@ -74,21 +84,6 @@ def test_a_card_without_a_driver_is_seen_on_the_bus(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "vendor").write_text(f"{vendor}\n")
         (tmp_path / name / "class").write_text(f"{kind}\n")
-    assert not on_the_bus(tmp_path)  # Intel's display, NVIDIA's sound
+    assert not gpu.on_the_bus(tmp_path)  # Intel's display, NVIDIA's sound
     (tmp_path / "b" / "class").write_text("0x030200\n")
-    assert on_the_bus(tmp_path)
-
-
-@with_compiler
-def test_needed_libraries_of_an_elf_file(tmp_path: Path) -> None:
-    source, library = tmp_path / "a.c", tmp_path / "a.so"
-    source.write_text("int a(void) { return 1; }\n")
-    assert CC
-    flags = ["-shared", "-fPIC", "-Wl,--no-as-needed", "-lm", "-lpthread"]
-    subprocess.run([CC, *flags, "-o", str(library), str(source)], check=True)
-    assert {"libm.so.6", "libc.so.6"} <= set(needed(library))
-    library.write_bytes(library.read_bytes()[:100])
-    with pytest.raises(ValueError, match="cut short"):
-        needed(library)
-    with pytest.raises(ValueError, match="no 64-bit"):
-        needed(source)
+    assert gpu.on_the_bus(tmp_path)

@@ -12,6 +12,7 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -24,13 +25,13 @@ from dlkit import images
 from dlkit.bundle import Bundle
 from dlkit.cli import app
 from dlkit.errors import InputError
-from dlkit.export.onnx import export_run
+from dlkit.export.api import export
 from dlkit.idx import write_idx
-from dlkit.runtime import folder
-from dlkit.runtime.journal import Journal
-from dlkit.runtime.pipeline import Result
-from dlkit.training.data.digits import load_digits
-from dlkit.training.run import Run
+from dlkit.runtime.folders import sources as folder
+from dlkit.runtime.folders.journal import Journal
+from dlkit.runtime.folders.pipeline import Result
+from dlkit.tasks.recognize.datasets import load_labelled
+from dlkit.training.engine.run import Run
 
 from .conftest import untrained_run
 
@@ -58,7 +59,9 @@ def rows(path: Path) -> dict[str, dict[str, str]]:
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    """The manifest's lines of files."""
+    found = [json.loads(line) for line in path.read_text().splitlines()]
+    return [line for line in found if "file" in line]
 
 
 @pytest.fixture
@@ -97,7 +100,8 @@ def test_kill_9_in_the_middle_and_run_again(scans: Path, tmp_path: Path) -> None
 
 def lines_that_are_whole(path: Path) -> list[dict[str, Any]]:
     text = path.read_text()
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    found = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    return [line for line in found if "file" in line]
 
 
 @pytest.mark.parametrize("task", ["recognize", "denoise"])
@@ -144,7 +148,7 @@ def test_a_second_run_redoes_what_changed(
 def test_one_in_a_hundred_is_corrupt(tmp_path: Path) -> None:
     source = tmp_path / "in"
     source.mkdir()
-    digit = cv2.imencode(".png", load_digits("mnist-mini").test_images[0].numpy())[1].tobytes()
+    digit = cv2.imencode(".png", load_labelled("mnist-mini").test_images[0])[1].tobytes()
     for index in range(1000):
         (source / f"{index}.png").write_bytes(digit[:60] if index % 100 == 7 else digit)
     out = tmp_path / "p.csv"
@@ -204,15 +208,15 @@ def test_files_that_vanish_while_it_runs(
 ) -> None:
     source = tmp_path / "in"
     shutil.copytree(digits_folder, source)
-    listed = folder.sources
+    listed = folder.Inputs.__call__
 
-    def vanishing(*arguments: Any, **options: Any) -> Any:
-        for index, one in enumerate(listed(*arguments, **options)):
-            if index == 3 and "wanted" not in options:
+    def vanishing(inputs: folder.Inputs, left_out: Any = None) -> Any:
+        for index, one in enumerate(listed(inputs, left_out)):
+            if index == 3 and left_out is not None:
                 Path(one.path).unlink(missing_ok=True)
             yield one
 
-    monkeypatch.setattr(folder, "sources", vanishing)
+    monkeypatch.setattr(folder.Inputs, "__call__", vanishing)
     done = dlkit("recognize", source, "--out", tmp_path / "p.csv")
     assert done.exit_code == 1
     assert "No such file" in done.output
@@ -250,7 +254,7 @@ def test_a_model_that_gives_nan(digits_folder: Path, tmp_path: Path) -> None:
     name = next(iter(state["network"]))
     state["network"][name] = torch.full_like(state["network"][name], float("nan"))
     Run(run).save_checkpoint(state)
-    bundle = export_run(run)
+    bundle = export(run)
     np.save(tmp_path / "array.npy", np.zeros((300, 28, 28), np.uint8))
     inputs = (digits_folder, tmp_path / "array.npy")
     done = dlkit("recognize", *inputs, "--model", bundle.path, "--out", tmp_path / "p.csv")
@@ -260,15 +264,15 @@ def test_a_model_that_gives_nan(digits_folder: Path, tmp_path: Path) -> None:
 
 
 def test_arrays(digits_folder: Path, tmp_path: Path) -> None:
-    data = load_digits("mnist-mini")
-    digits = data.test_images.numpy()
+    data = load_labelled("mnist-mini")
+    digits = data.test_images
     target = tmp_path / "arrays"
     target.mkdir()
     np.save(target / "a.npy", digits)
-    np.savez(target / "b.npz", images=digits[:10], labels=data.test_labels.numpy()[:10])
+    np.savez(target / "b.npz", images=digits[:10], labels=data.test_labels[:10])
     write_idx(target / "c-idx3-ubyte", digits[:20])
     write_idx(target / "d-idx3-ubyte.gz", digits[:30])
-    write_idx(target / "e-idx1-ubyte", data.test_labels.numpy().astype(np.uint8))  # labels
+    write_idx(target / "e-idx1-ubyte", data.test_labels.astype(np.uint8))  # labels
     np.save(target / "f.npy", digits[0].repeat(2, axis=0).repeat(2, axis=1))  # one, 56 x 56
     shutil.copy(next(digits_folder.iterdir()), target / "g.png")
     out = tmp_path / "p.csv"
@@ -277,7 +281,7 @@ def test_arrays(digits_folder: Path, tmp_path: Path) -> None:
     assert f"{len(digits) + 10 + 20 + 30 + 1 + 1} done, 0 failed" in done.output
     found = rows(out)
     answers = [found[f"a.npy[{index}]"]["digit"] for index in range(len(digits))]
-    labels = data.test_labels.numpy()
+    labels = data.test_labels
     assert (np.array(answers).astype(int) == labels).mean() > 0.98
     for index in range(10):
         for name in ("b.npz", "c-idx3-ubyte", "d-idx3-ubyte.gz"):
@@ -342,10 +346,10 @@ def test_watch_does_new_files_as_they_appear(digits_folder: Path, tmp_path: Path
 def test_formats_come_back_as_they_came(suffix: str, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
-    scan = np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)
-    cv2.imwrite(str(source / f"colour{suffix}"), scan)
+    scan = np.random.default_rng(0).integers(0, 256, (70, 90), dtype=np.uint8)
+    cv2.imwrite(str(source / f"channels{suffix}"), np.dstack([scan] * 3))
     if suffix in (".png", ".tif"):
-        cv2.imwrite(str(source / f"deep{suffix}"), scan[:, :, 0].astype(np.uint16) * 257)
+        cv2.imwrite(str(source / f"deep{suffix}"), scan.astype(np.uint16) * 257)
     assert dlkit("denoise", source, "--out", out).exit_code == 0
     for path in source.iterdir():
         before, after = images.read(path), images.read(out / path.name)
@@ -359,22 +363,29 @@ def known(path: Path, model: str, **options: bool) -> int:
         return len(journal)
 
 
+def status(size: int, modified: int, changed: int) -> Any:
+    return SimpleNamespace(st_size=size, st_mtime_ns=modified, st_ctime_ns=changed)
+
+
 def test_journal_survives_torn_and_refuses_foreign_lines(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     source = folder.Source('/x/a"b.png', 'a"b ü\n.png')
     with closing(Journal(path, "m" * 64)) as journal:
-        journal.add([Result(source, size=3, modified=4)], [{"digit": "7", "probability": 0.5}])
+        journal.add(
+            [Result(source, size=3, modified=4, changed=5)], [{"digit": "7", "probability": 0.5}]
+        )
     path.write_bytes(path.read_bytes() + b'{"file": "torn')
     with closing(Journal(path, "m" * 64)) as journal:
-        line = journal.answer(source.name, 3, 4)
+        line = journal.answer(source.path, source.name, status(3, 4, 5))
         assert line is not None
         assert (line["file"], line["digit"], line["probability"]) == (source.name, "7", 0.5)
-        for other in ((source.name, 3, 5), (source.name, 2, 4), ("b", 3, 4)):
-            assert journal.answer(*other) is None
+        for other in (status(3, 5, 5), status(2, 4, 5), status(3, 4, 6)):
+            assert journal.answer(source.path, source.name, other) is None
+        assert journal.answer("/elsewhere/x.png", source.name, status(3, 4, 5)) is None
         journal.add([Result(source, size=9, modified=9)], [{}])
     assert len(lines(path)) == 2  # the torn line is gone
     assert known(path, "n" * 64) == 0
     path.write_text("this is no manifest\n")
-    with pytest.raises(InputError, match="delete it, or begin anew with --overwrite"):
+    with pytest.raises(InputError, match="begin anew with --overwrite"):
         Journal(path, "m" * 64)
     assert known(path, "m" * 64, forget=True) == 0

@@ -13,13 +13,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from dlkit.bench import plan
 from dlkit.bundle import Bundle, shipped
-from dlkit.engine import engine_files
+from dlkit.bundle.engine import engine_files
 from dlkit.errors import BackendError
-from dlkit.runtime.cuda import Cuda, no_bindings
-from dlkit.runtime.device import compute_capability, no_cuda
-from dlkit.runtime.flavor import FLAVORS, why_not
-from dlkit.runtime.session import BACKENDS, open_session
+from dlkit.export.api import build_engine
+from dlkit.runtime.gpu.cuda import Cuda, no_bindings
+from dlkit.runtime.gpu.driver import compute_capability, no_cuda
+from dlkit.runtime.gpu.flavor import load_flavor
+from dlkit.runtime.session import open_session
+from dlkit.tasks import TASKS
 
 pytestmark = pytest.mark.gpu
 BATCH = (1, 4, 8)
@@ -28,9 +31,8 @@ SIZE = ((64, 64), (128, 96), (256, 256))
 
 def batch_for(bundle: Bundle, count: int, seed: int = 0) -> NDArray[np.uint8]:
     """Images that the bundle takes and the engine's profile holds."""
-    size = (28, 28) if bundle.spec.task == "recognize" else (128, 96)
-    random = np.random.default_rng(seed)
-    return random.integers(0, 256, (count, *size), dtype=np.uint8)
+    (pixels,) = plan.feeds(bundle.spec, count, (128, 96)).values()
+    return np.roll(pixels, seed, axis=1)
 
 
 def largest(one: NDArray[Any], other: NDArray[Any]) -> float:
@@ -38,27 +40,23 @@ def largest(one: NDArray[Any], other: NDArray[Any]) -> float:
 
 
 def allowed(bundle: Bundle) -> float:
-    """Probability, or grey levels: between two libraries on one graph."""
-    half = bundle.spec.precision != "fp32"
-    return {"recognize": 0.05 if half else 1e-3, "denoise": 8.0 if half else 1.0}[bundle.spec.task]
+    """In the task's unit: between two libraries on one graph."""
+    return 10 * TASKS.load(bundle.spec.task).tolerances[bundle.spec.precision].largest
 
 
 @pytest.fixture(params=shipped())
 def bundle(request: pytest.FixtureRequest, tmp_path: Path) -> Bundle:
     """A copy of each shipped bundle, to put engines into."""
     source = Bundle.open(request.param)
-    return Bundle.create(tmp_path / "b", source.onnx.read_bytes(), source.spec, source.origin)
+    return source.copy(tmp_path / "b")
 
 
 @pytest.fixture
 def with_engine(bundle: Bundle) -> Bundle:
-    """The bundle with an engine; fails where TensorRT is there and cannot build it."""
-    missing = [why_not(flavor) for flavor in FLAVORS]
-    if all(missing) or no_bindings():
-        pytest.skip("; ".join(filter(None, [*missing, no_bindings()])))
-    from dlkit.export import tensorrt
-
-    tensorrt.build_engine(bundle, tensorrt.BuildOptions(batch=BATCH, size=SIZE))
+    """The bundle with an engine; fails where TensorRT is missing or cannot build it."""
+    assert no_bindings() is None
+    load_flavor()
+    build_engine(bundle, BATCH, SIZE)
     return bundle
 
 
@@ -68,8 +66,6 @@ def test_there_is_a_gpu() -> None:
 
 
 def test_onnxruntime_on_cuda(bundle: Bundle) -> None:
-    if reason := BACKENDS.load("onnxruntime").unavailable(bundle, "cuda"):
-        pytest.skip(reason)
     session = open_session(bundle, "onnxruntime", "cuda").session
     reference = open_session(bundle, "onnxruntime", "cpu").session
     for count in (1, 3, 16):
@@ -78,8 +74,6 @@ def test_onnxruntime_on_cuda(bundle: Bundle) -> None:
 
 
 def test_memory_streams_and_graphs() -> None:
-    if reason := no_bindings():
-        pytest.skip(reason)
     gpu = Cuda()
     stream, memory = gpu.create_stream(), gpu.allocate(1 << 20)
     source, target = gpu.allocate_pinned(1 << 20), gpu.allocate_pinned(1 << 20)

@@ -18,9 +18,9 @@ import dlkit
 from dlkit import images
 from dlkit.cli import app
 from dlkit.errors import UsageError
-from dlkit.runtime.tasks.recognize import Recognizer
+from dlkit.tasks.recognize import Recognizer
 
-Pixels = page_maker.Pixels
+UInt8 = page_maker.UInt8
 
 
 def run(*arguments: object) -> Any:
@@ -45,7 +45,7 @@ def digits() -> page_maker.Digits:
 
 
 @pytest.fixture(scope="module")
-def page(digits: page_maker.Digits) -> Pixels:
+def page(digits: page_maker.Digits) -> UInt8:
     """Two lines on white: 01234 56789 and 98765, 40 pixels high."""
     canvas = np.full((300, 900), 255, np.uint8)
     for line, (text, top) in enumerate((("01234 56789", 40), ("98765", 180))):
@@ -87,14 +87,14 @@ def test_the_measuring_script(
 
 
 @pytest.mark.parametrize("degrees", [-10, -4, 4, 10])
-def test_tilted_pages(degrees: int, model: Recognizer, page: Pixels) -> None:
+def test_tilted_pages(degrees: int, model: Recognizer, page: UInt8) -> None:
     turn = cv2.getRotationMatrix2D((450, 150), degrees, 1.0)
     turn[1, 2] += 100
     tilted = cv2.warpAffine(page, turn, (900, 500), borderValue=255.0)
     assert texts(model, np.asarray(tilted, np.uint8)) == LINES
 
 
-def test_any_kind_of_image(model: Recognizer, page: Pixels) -> None:
+def test_any_kind_of_image(model: Recognizer, page: UInt8) -> None:
     """Polarity, depth, colour, alpha, light and size do not matter."""
     light = np.linspace(0.35, 1, page.shape[1])
     blank = np.zeros_like(page)
@@ -115,7 +115,7 @@ def test_any_kind_of_image(model: Recognizer, page: Pixels) -> None:
     assert {name: texts(model, kind) for name, kind in kinds.items()} == dict.fromkeys(kinds, LINES)
 
 
-def test_boxes_are_in_the_pixels_of_the_image(model: Recognizer, page: Pixels) -> None:
+def test_boxes_are_in_the_pixels_of_the_image(model: Recognizer, page: UInt8) -> None:
     for scale in (1, 3):
         large = cv2.resize(page, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
         found = model.read(np.asarray(large, np.uint8))
@@ -129,7 +129,7 @@ def test_boxes_are_in_the_pixels_of_the_image(model: Recognizer, page: Pixels) -
         assert [digit.label for digit in found.digits] == [*"012345678998765"]
 
 
-def test_a_broken_stroke_is_joined(model: Recognizer, page: Pixels) -> None:
+def test_a_broken_stroke_is_joined(model: Recognizer, page: UInt8) -> None:
     broken = page.copy()
     five = next(digit for digit in model.read(page).digits if digit.label == "5")
     x, y, width, height = five.box
@@ -165,7 +165,7 @@ def test_tiny_images(shape: tuple[int, int], model: Recognizer) -> None:
 
 
 def test_a_huge_page_is_read_at_a_reduced_scale(
-    model: Recognizer, page: Pixels, tmp_path: Path
+    model: Recognizer, page: UInt8, tmp_path: Path
 ) -> None:
     huge = np.full((9000, 12000), 255, np.uint8)
     large = cv2.resize(page, None, fx=12, fy=12, interpolation=cv2.INTER_LINEAR)
@@ -184,8 +184,8 @@ def test_squares_of_the_network_go_in_untouched(
         assert model.prepare(image)[0] is image
 
 
-def test_no_such_mode(model: Recognizer, page: Pixels, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="expected auto, single, page"):
+def test_no_such_mode(model: Recognizer, page: UInt8, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="Use one of auto, single, page"):
         model.read(page, "book")
     cv2.imwrite(str(tmp_path / "page.png"), page)
     done = run("recognize", tmp_path / "page.png", "--mode", "book", "--out", tmp_path / "o.csv")
@@ -193,7 +193,7 @@ def test_no_such_mode(model: Recognizer, page: Pixels, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def mixed(tmp_path: Path, page: Pixels, digits: page_maker.Digits) -> Path:
+def mixed(tmp_path: Path, page: UInt8, digits: page_maker.Digits) -> Path:
     """A page, a photograph, an MNIST square, a blank page and a damaged file."""
     folder = tmp_path / "mixed"
     (folder / "sub").mkdir(parents=True)
@@ -282,11 +282,11 @@ def test_annotated_pictures(mixed: Path, tmp_path: Path) -> None:
     assert "3 done before, 1 done" in run(*arguments).output
     assert (seen / "page.png").is_file()
     done = run("recognize", mixed, "--out", out, "--annotate", mixed)
-    assert "choose another" in str(done.exception)
+    assert "Choose another" in str(done.exception)
 
 
 def test_photographs_are_turned_as_their_exif_says(
-    page: Pixels, model: Recognizer, tmp_path: Path
+    page: UInt8, model: Recognizer, tmp_path: Path
 ) -> None:
     jpeg = cv2.imencode(".jpg", np.rot90(page))[1].tobytes()  # the camera was turned
     # One entry of the TIFF header in APP1: orientation (0x0112), short, 6: turn it clockwise.

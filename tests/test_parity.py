@@ -1,62 +1,80 @@
-"""Every recipe x precision x batch: torch against the exported bundle."""
+"""Torch against the exported bundle: every architecture, every precision, every batch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 from dlkit.bundle import Bundle, shipped
-from dlkit.export.reference import network_in
-from dlkit.export.verify import TOLERANCES
+from dlkit.export.proof.reference import find_reference
+from dlkit.export.trace import wrapped
+from dlkit.export.weights import network_in
 from dlkit.runtime.session import open_session, runnable
-from dlkit.spec import PRECISIONS
-from dlkit.training.data.digits import load_digits
-from dlkit.training.pixels import wrap
-from dlkit.training.recipe import ARCHITECTURES, load_recipe
-from dlkit.training.run import Run
+from dlkit.spec import TensorSpec
+from dlkit.tasks import TASKS
+from dlkit.tasks.recognize.datasets import load_labelled
+from dlkit.training.architecture import ARCHITECTURES
+from dlkit.training.engine.run import Run
+from dlkit.training.recipe import RECIPES
 
-from .conftest import small_recipes
+from .covered import ARCHITECTURES_ONCE, HALF, LOWERED
 
 
 def test_every_architecture_is_covered() -> None:
-    assert {load_recipe(name).architecture for name in small_recipes()} == set(
-        ARCHITECTURES.names()
-    )
+    covered = {RECIPES.load(name).network.architecture.reference for name in ARCHITECTURES_ONCE}
+    assert covered == set(ARCHITECTURES.names())
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("name", small_recipes())
+def test_every_operator_is_lowered(bundle_of: Callable[[str, str], Bundle]) -> None:
+    def operators(name: str) -> set[str]:
+        return {node.op_type for node in onnx.load(bundle_of(name, "fp32").onnx).graph.node}
+
+    assert set().union(*map(operators, ARCHITECTURES_ONCE)) == set().union(*map(operators, HALF))
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"), [*((name, "fp32") for name in ARCHITECTURES_ONCE), *LOWERED]
+)
 def test_bundle_computes_what_torch_computes(
     name: str, precision: str, bundle_of: Callable[[str, str], Bundle]
 ) -> None:
     bundle = bundle_of(name, precision)
     assert bundle.spec.precision == precision
-    run = Run(bundle.path.parent)
-    recipe = run.load_recipe()
-    model = wrap(recipe.task, run.load_network(), recipe.network).eval()
+    task = TASKS.load(bundle.spec.task)
+    reference = find_reference(bundle)
+    assert reference.name == "torch fp32, the run's weights"
     backend, device = runnable(bundle)[0]
     session = open_session(bundle, backend, device).session
     random = np.random.default_rng(0)
-    allowed = TOLERANCES[recipe.task, precision]
-    for batch in (1, 3, 64 if recipe.task == "recognize" else 4):
-        shape = [28, 28] if recipe.task == "recognize" else [4 * bundle.spec.multiple_of, 96]
-        pixels = random.integers(0, 256, (batch, *shape), dtype=np.uint8)
-        with torch.inference_mode():
-            expected = model(torch.from_numpy(pixels)).numpy()
-        got = session(pixels)
-        assert got.shape == expected.shape
-        assert got.dtype == expected.dtype == np.dtype(bundle.spec.output.dtype)
-        gap = np.abs(got.astype(float) - expected.astype(float))
-        assert gap.max() <= allowed.largest
-        assert gap.mean() <= allowed.mean
+    allowed = task.tolerances[precision]
+    sizes = (4 * bundle.spec.multiple_of, 96)  # where they are free
+    for batch in (1, 3, 2 * task.batch["cpu"] + 1):
+        shape = [batch, *shape_of(bundle.spec.input, sizes)]
+        feeds = {bundle.spec.input.name: random.integers(0, 256, shape, dtype=np.uint8)}
+        (expected,) = reference.run([feeds])
+        got = session.run(feeds)
+        assert set(got) == set(expected) == {bundle.spec.output.name}
+        for key, array in expected.items():
+            assert got[key].shape == array.shape
+            assert got[key].dtype == array.dtype == np.dtype(bundle.spec.output.dtype)
+            gap = np.abs(got[key].astype(float) - array.astype(float))
+            assert gap.max() <= allowed.largest
+            assert gap.mean() <= allowed.mean
+
+
+def shape_of(tensor: TensorSpec, sizes: tuple[int, int]) -> list[int]:
+    """Without the batch axis."""
+    free = iter(sizes)
+    return [axis if isinstance(axis, int) else next(free) for axis in tensor.shape[1:]]
 
 
 def test_fp16_graph_holds_half_weights(bundle_of: Callable[[str, str], Bundle]) -> None:
     full, half = (
-        bundle_of("vgg_small", precision).onnx.stat().st_size for precision in ("fp32", "fp16")
+        bundle_of("resnet_small", precision).onnx.stat().st_size for precision in ("fp32", "fp16")
     )
     assert half < 0.55 * full
 
@@ -68,16 +86,17 @@ def test_files_name_no_path_of_this_machine(bundle_of: Callable[[str, str], Bund
         assert b"name_scopes" in data
 
 
-@pytest.mark.parametrize("name", ["digits", "mlp_plus", "best"])
+@pytest.mark.parametrize("name", ["resnet_small", "mlp_plus"])
 def test_a_bundle_alone_gives_its_network_back_though_the_exporter_folded_normalisations(
     name: str, bundle_of: Callable[[str, str], Bundle]
 ) -> None:
     bundle = bundle_of(name, "fp32")
-    found = network_in(bundle)
-    assert found is not None
-    recipe, network = found
-    trained = Run(bundle.path.parent).load_network()
-    pixels = load_digits("mnist-mini").test_images[:20]
+    network, built = network_in(bundle)
+    run = Run(bundle.path.parent)
+    pixels = torch.from_numpy(load_labelled("mnist-mini").test_images[:20].copy())
+    task, meaning = TASKS.load(bundle.spec.task), run.load_meaning()
     with torch.inference_mode():
-        one, other = (wrap("recognize", it, recipe.network)(pixels) for it in (network, trained))
+        one, other = (
+            wrapped(task, it, network.config, meaning)(pixels) for it in (built, run.load_network())
+        )
     assert torch.allclose(one, other, atol=1e-5)

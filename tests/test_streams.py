@@ -13,9 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from dlkit.errors import BackendError
-from dlkit.runtime.profile import Profile
-from dlkit.runtime.slot import GRAPHS
-from dlkit.runtime.streams import Streams
+from dlkit.runtime.gpu.profile import Profile
+from dlkit.runtime.gpu.slot import GRAPHS
+from dlkit.runtime.gpu.streams import Streams
 
 from .fake_gpu import FakeGpu, FakeNetwork
 

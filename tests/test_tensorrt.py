@@ -17,16 +17,19 @@ from pathlib import Path
 import onnx_ir as ir
 import pytest
 
-from dlkit.bundle import Bundle
-from dlkit.engine import Engine, engine_files
+from dlkit.bundle import SHIPPED, Bundle
+from dlkit.bundle.engine import Engine, engine_files
 from dlkit.errors import BackendError, BundleError, ExportError, UsageError
-from dlkit.export.proof import inspected_types
-from dlkit.export.source import to_bundle
-from dlkit.export.tensorrt import BuildOptions, build_engine
-from dlkit.runtime.flavor import load_flavor
-from dlkit.spec import PRECISIONS
+from dlkit.export import api
+from dlkit.export.api import export
+from dlkit.export.build_options import BuildOptions, read_profile, read_sizes
+from dlkit.export.engine import build_engine
+from dlkit.export.proof.layers import inspected_types
+from dlkit.export.proof.precision import multiply_adds_by_layer
+from dlkit.runtime.gpu.flavor import load_flavor
 
-from .conftest import small_recipes, untrained_run
+from .conftest import untrained_run
+from .covered import LOWERED
 
 Bundles = Callable[[str, str], Bundle]
 ROOT = Path(__file__).parent.parent
@@ -41,8 +44,7 @@ def bundle(bundle_of: Bundles, tmp_path: Path) -> Bundle:
     return Bundle.open(tmp_path / "bundle")
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("name", small_recipes())
+@pytest.mark.parametrize(("name", "precision"), [("lenet", "fp32"), ("denoiser", "fp32"), *LOWERED])
 def test_engine_is_built_and_holds_its_precision(
     name: str, precision: str, bundle_of: Bundles
 ) -> None:
@@ -54,11 +56,16 @@ def test_engine_is_built_and_holds_its_precision(
             build_engine(source)  # what TensorRT for RTX cannot do is said, not hidden
         return
     engine, built = build_engine(
-        source, BuildOptions(rebuild=True), progress=lambda _, share: seen.append(share)
+        source, BuildOptions(rebuild=True), watch=lambda _, share: seen.append(share)
     )
     assert built
     assert engine.proof["multiply_adds"][precision] >= 0.95
     assert engine.proof["weights"][precision] >= 0.95
+    # what was counted on the graph before it was written is what TensorRT made of it
+    counted = multiply_adds_by_layer(source.onnx.read_bytes(), source.spec)
+    share = sum(count for dtype, count in counted.values() if dtype == precision)
+    whole = sum(count for _, count in counted.values())
+    assert share / whole == pytest.approx(engine.proof["multiply_adds"][precision], abs=0.02)
     assert sum(engine.proof["flop"].values()) == pytest.approx(1)
     assert seen == sorted(seen)
     assert 0 <= seen[0] < 0.1
@@ -90,10 +97,10 @@ def test_fp32_graph_is_refused_where_fp16_was_asked_for(bundle_of: Bundles) -> N
 
 
 def test_half_the_graph_in_fp16_is_refused(bundle_of: Bundles, tmp_path: Path) -> None:
-    full = bundle_of("vgg_small", "fp32")
+    full = bundle_of("resnet_small", "fp32")
     convolutions = [node.name for node in ir.load(full.onnx).graph if node.op_type == "Conv"]
     kept = [str(name) for name in convolutions[:3]]
-    asked = to_bundle(str(full.path), "fp16", tmp_path / "asked", keep=kept)
+    asked = export(full, "fp16", tmp_path / "asked", keep=kept)
     proof = build_engine(asked)[0].proof  # three float32 convolutions, as somebody asked for
     assert set(proof["others"]) == set(kept)
     mixed = Bundle.create(tmp_path / "mixed", asked.onnx.read_bytes(), asked.spec, {})
@@ -103,11 +110,16 @@ def test_half_the_graph_in_fp16_is_refused(bundle_of: Bundles, tmp_path: Path) -
         build_engine(mixed)
     for name in kept:
         assert name in str(error.value)
+    spec = json.dumps(asked.spec.to_json())
+    (tmp_path / "spec.json").write_text(spec)
+    with pytest.raises(ExportError, match=r"of the multiply-adds are fp16, 95% are needed"):
+        export(asked.onnx, out=tmp_path / "claimed", spec=tmp_path / "spec.json")
+    assert not (tmp_path / "claimed").exists()
 
 
 def test_retraining_and_options_give_other_names(bundle_of: Bundles, tmp_path: Path) -> None:
     source = bundle_of("mlp", "fp16")
-    retrained = to_bundle(str(untrained_run(tmp_path, "mlp", seed=8)), "fp16")
+    retrained = export(untrained_run(tmp_path, "mlp", seed=8), "fp16")
     names = {
         build_engine(one, options)[0].path.name
         for one, options in (
@@ -185,18 +197,18 @@ def run(code: str, *arguments: object) -> subprocess.Popen[str]:
 BUILD = """
 import sys
 from dlkit.bundle import Bundle
-from dlkit.export.tensorrt import build_engine
+from dlkit.export.engine import build_engine
 engine, built = build_engine(Bundle.open(sys.argv[1]))
 print(engine.path.name, built)
 """
 SLOW = """
 import sys, time
 from dlkit.bundle import Bundle
-from dlkit.export.tensorrt import build_engine
+from dlkit.export.engine import build_engine
 def slow(phase, share):
     print(share, flush=True)
     time.sleep(0.2)
-build_engine(Bundle.open(sys.argv[1]), progress=slow)
+build_engine(Bundle.open(sys.argv[1]), watch=slow)
 """
 
 
@@ -242,15 +254,14 @@ def test_any_onnx_file_is_built_with_its_spec(bundle_of: Bundles, tmp_path: Path
     file, spec = tmp_path / "any.onnx", tmp_path / "spec.json"
     shutil.copy(source.onnx, file)
     spec.write_text(json.dumps(source.spec.to_json()))
-    half = to_bundle(str(file), "fp16", spec=spec)
+    half = export(file, "fp16", spec=spec)
     assert build_engine(half)[0].proof["multiply_adds"] == {"fp16": 1.0}
-    claims = replace(source.spec, precision="fp16").to_json()  # but the graph is float32
-    spec.write_text(json.dumps(claims))
-    liar = to_bundle(str(file), out=tmp_path / "liar", spec=spec)
+    claims = replace(source.spec, precision="fp16")  # but the graph is float32
+    with pytest.raises(ExportError, match="asked for fp16"):
+        export(file, out=tmp_path / "liar", spec=claims)
+    liar = Bundle.create(tmp_path / "liar", source.onnx.read_bytes(), claims, {})
     with pytest.raises(ExportError, match="asked for fp16"):
         build_engine(liar)
-    with pytest.raises(UsageError, match="--spec"):
-        to_bundle(str(file))
 
 
 def test_a_damaged_graph_is_refused(bundle: Bundle, tmp_path: Path) -> None:
@@ -264,6 +275,7 @@ def test_a_damaged_graph_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     [
         (BuildOptions(batch=(3, 2, 1)), "MIN:OPT:MAX"),
         (BuildOptions(batch=(0, 1, 1)), "MIN:OPT:MAX"),
+        (BuildOptions(batch=(1, 1, 1), compute=("0.1",)), "There are:"),
         (BuildOptions(compute=("1.0",)), "There are:"),
         (BuildOptions(hardware_compatible=True, flavor="tensorrt_rtx"), "option of tensorrt"),
     ],
@@ -271,6 +283,30 @@ def test_a_damaged_graph_is_refused(bundle: Bundle, tmp_path: Path) -> None:
 def test_options_that_cannot_be(options: BuildOptions, message: str, bundle: Bundle) -> None:
     with pytest.raises(UsageError, match=message):
         build_engine(bundle, options)
+
+
+def test_profiles_are_read_from_words() -> None:
+    assert read_profile("1:16:64") == (1, 16, 64)
+    assert read_profile("8") == (8, 8, 8)
+    assert read_sizes("64x32:128x64:256x128") == ((64, 32), (128, 64), (256, 128))
+    for text in ("", "1:2", "a", "1:2:3:4"):
+        with pytest.raises(UsageError, match="MIN:OPT:MAX"):
+            read_profile(text)
+        with pytest.raises(UsageError, match="MIN:OPT:MAX"):
+            read_sizes(text)
+
+
+def test_engines_of_shipped_bundles_go_into_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in (SHIPPED / "digits").iterdir()}
+    engine = api.build_engine("digits", profile="1:2:4")
+    assert engine.path.parent == Path("digits-fp32/engines")
+    assert [shape[0] for shape in engine.key.shapes] == [1, 2, 4]
+    assert api.build_engine("digits", profile="1:2:4") == engine  # the same copy, the same engine
+    assert Bundle.open("digits-fp32").certificate == Bundle.open("digits").certificate
+    assert {path: path.stat().st_mtime_ns for path in (SHIPPED / "digits").iterdir()} == before
 
 
 def test_unknown_and_missing_flavours_are_named(bundle: Bundle) -> None:

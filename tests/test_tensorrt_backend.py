@@ -22,13 +22,13 @@ import numpy as np
 import pytest
 
 from dlkit.bundle import Bundle
-from dlkit.engine import Engine, EngineKey
+from dlkit.bundle.engine import Engine, EngineKey
 from dlkit.errors import BackendError
-from dlkit.runtime import engines
 from dlkit.runtime.backends import _network, tensorrt
-from dlkit.runtime.engines import why_not_here
-from dlkit.runtime.profile import Profile
-from dlkit.runtime.session import open_session
+from dlkit.runtime.gpu import engines
+from dlkit.runtime.gpu.engines import why_not_here
+from dlkit.runtime.gpu.profile import Profile
+from dlkit.runtime.session import BACKENDS, Unavailable, open_session
 from dlkit.spec import ModelSpec, TensorSpec
 
 from .fake_gpu import FakeGpu
@@ -69,7 +69,7 @@ def test_an_engine_that_fits(changes: dict[str, Any], machine: tuple[str, str, s
 @pytest.mark.parametrize(
     ("changes", "machine", "message"),
     [
-        ({}, ("tensorrt", "11.4.0", "9.0"), "this machine has sm_90 and 11.4.0. Rebuild it"),
+        ({}, ("tensorrt", "11.4.0", "9.0"), "this machine has sm_90 and 11.4.0."),
         ({}, ("tensorrt", "11.3.0", "9.0"), "this machine has sm_90 and 11.3.0."),
         ({}, ("tensorrt", "11.4.0", "8.9"), "this machine has sm_89 and 11.4.0."),
         ({}, ("tensorrt", "11.3.0", None), "this machine has no NVIDIA GPU and 11.3.0."),
@@ -86,9 +86,9 @@ def test_an_engine_that_does_not(
 ) -> None:
     reason = why_not_here(engine(**changes), *machine)
     assert reason is not None
-    assert reason.startswith("engine built for sm_89 with TensorRT 11.3.0; this machine has ")
-    assert message in reason
-    assert reason.endswith("Rebuild it: dlkit export b --trt")
+    assert reason.what.startswith("engine built for sm_89 with TensorRT 11.3.0; this machine has ")
+    assert message in f"{reason.what}."
+    assert reason.mend == "Build it again: dlkit export b --trt"
 
 
 @dataclass
@@ -138,13 +138,13 @@ def machine(
         name="fake",
         task="denoise",
         precision="fp16",
-        input=TensorSpec("pixels", "uint8", ("n", "h", "w")),
-        output=TensorSpec("output", "uint8", ("n", "h", "w")),
+        inputs=(TensorSpec("pixels", "uint8", ("n", "h", "w")),),
+        outputs=(TensorSpec("output", "uint8", ("n", "h", "w")),),
     )
     bundle = Bundle.create(tmp_path / "b", b"graph", spec, {})
     monkeypatch.setattr(engines, "compute_capability", lambda: "8.9")
     monkeypatch.setattr(
-        engines, "why_not", lambda name: None if name == trt.__name__ else "not there"
+        engines, "why_not", lambda name: None if name == trt.__name__ else Unavailable("not there")
     )
     monkeypatch.setattr(tensorrt, "no_cuda", lambda: None)
     monkeypatch.setattr(tensorrt, "Cuda", lambda: gpu)
@@ -156,10 +156,11 @@ def machine(
 def test_auto_prefers_an_engine_that_fits_and_says_why_not_where_none_does(
     machine: Machine,
 ) -> None:
-    assert tensorrt.unavailable(machine.bundle, "cpu")
-    reason = tensorrt.unavailable(machine.bundle, "cuda")
-    assert (
-        reason == f"the bundle has no engine; build one: dlkit export {machine.bundle.path} --trt"
+    backend = BACKENDS.load("tensorrt")
+    assert backend.unavailable(machine.bundle, "cpu")
+    mend = f"Build one: dlkit export {machine.bundle.path} --trt"
+    assert backend.unavailable(machine.bundle, "cuda") == Unavailable(
+        "the bundle has no engine", mend
     )
     machine.add(compute=("9.0",))
     with pytest.raises(BackendError, match=r"engine built for sm_90 .* this machine has sm_89 and"):
@@ -168,18 +169,21 @@ def test_auto_prefers_an_engine_that_fits_and_says_why_not_where_none_does(
     opened = open_session(machine.bundle, "auto", "cuda")
     assert (opened.session.backend, opened.session.device) == ("tensorrt", "cuda")
     assert opened.passed_over == {}
-    opened.session.close()  # type: ignore[attr-defined]
+    opened.session.close()
     assert machine.gpu.held == 0
 
 
 def test_session(machine: Machine) -> None:
     machine.add()
     session = open_session(machine.bundle, "tensorrt", "cuda").session
+    assert isinstance(session, tensorrt.TensorRtSession)
     random = np.random.default_rng(0)
     for count in (1, 3, 19, 3, 3, 19, 3):
         batch = random.integers(0, 256, (count, 8, 12), dtype=np.uint8)
         assert (session(batch) == 255 - batch).all()
-    assert session.graphs == "recorded"  # type: ignore[attr-defined]
+    (output,) = session.run({"pixels": batch}).values()
+    assert (output == 255 - batch).all()
+    assert session.graphs == "recorded"
     assert "launch" in machine.gpu.log
     with pytest.raises(BackendError, match="takes 4x4 to 40x16"):
         session(np.zeros((1, 8, 80), np.uint8))
@@ -262,6 +266,6 @@ def test_what_cannot_run_is_found_when_it_is_opened(machine: Machine) -> None:
 
 def test_names_of_what_the_real_runtime_says() -> None:
     trt = importlib.import_module("tensorrt_rtx")
-    from dlkit.runtime.flavor import logger
+    from dlkit.runtime.gpu.flavor import logger
 
     assert _network.why_invalid(trt, trt.Runtime(logger(trt)), b"no engine") == "MALFORMED_ENGINE"

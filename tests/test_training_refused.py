@@ -12,23 +12,23 @@ import torch
 
 from dlkit.errors import TrainingError, UsageError
 from dlkit.export.weights import load_weights
-from dlkit.training.compute import Hardware
-from dlkit.training.loop import Progress
-from dlkit.training.recipe import Recipe, load_recipe
+from dlkit.training.classify.temperature import fit_temperature
+from dlkit.training.engine.fabric import Hardware
+from dlkit.training.engine.loop import Moment
+from dlkit.training.engine.run import Run
+from dlkit.training.engine.start import train
+from dlkit.training.recipe import RECIPES, Recipe
 from dlkit.training.rehearsal import rehearse
-from dlkit.training.run import Run
-from dlkit.training.start import train
-from dlkit.training.temperature import fit_temperature
 
 
 def small(*settings: str, name: str = "lenet_plus") -> Recipe:
-    return load_recipe(name).with_settings(["epochs=1", "batch_size=500", *settings])
+    return RECIPES.load(name).with_settings(["epochs=1", "batch_size=500", *settings])
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "good"
-    assert train(small(), path)
+    assert train(small(), out=path).finished
     return path
 
 
@@ -43,6 +43,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["learning_rate=nan"],
         ["weight_decay=-1"],
         ["classes=5"],
+        ["channels=3"],
+        ["resize=squeeze"],
+        ["init=zeros"],
+        ["optimizer=rmsprop"],
+        ["schedule=cosine"],
         ["patience=3"],  # of a recipe that keeps the last weights
         ["batch_size=611"],  # 5,500 digits: nine batches and one digit
         ["epochs=0"],
@@ -51,18 +56,18 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_settings_without_sense_cost_no_run(settings: list[str], run: Path) -> None:
     before = (run / "checkpoint.pt").read_bytes()
     with pytest.raises(UsageError, match=settings[0].partition("=")[0]):
-        train(small(*settings), run, overwrite=True)
+        train(small(*settings), out=run, overwrite=True)
     assert (run / "checkpoint.pt").read_bytes() == before
 
 
 def test_what_torch_refuses_is_said(run: Path) -> None:
     with pytest.raises(UsageError, match="mlp: dropout probability"):
-        train(small("dropout=2", name="mlp"), run, overwrite=True)
+        train(small("dropout=2", name="mlp"), out=run, overwrite=True)
 
 
 def test_parts_of_a_last_batch_are_counted_at_once(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be split"):
-        train(small("batch_size=611"), tmp_path / "x", hardware=Hardware(accumulate=4))
+        train(small("batch_size=611"), out=tmp_path / "x", hardware=Hardware(accumulate=4))
     assert not list(tmp_path.iterdir())
 
 
@@ -70,23 +75,25 @@ def test_an_empty_folder_stays_the_folder_it_is(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "disk")
     for _ in range(2):
-        assert train(small(name="mlp"), tmp_path / "link", overwrite=True)
+        assert train(small(name="mlp"), out=tmp_path / "link", overwrite=True).finished
     assert (tmp_path / "disk" / "checkpoint.pt").is_file()
     assert (tmp_path / "link").is_symlink()
 
 
 def test_resume_goes_on_in_the_precision_it_began_with(tmp_path: Path) -> None:
-    def interrupt(progress: Progress) -> None:
-        if progress.step == 2:
+    def interrupt(now: Moment) -> None:
+        if now.step == 2:
             os.kill(os.getpid(), signal.SIGINT)
 
     recipe, path = small(), tmp_path / "run"
     assert recipe.bfloat16
-    assert not train(recipe, path, hardware=Hardware(precision="fp32"), watch=interrupt)
+    assert not train(
+        recipe, out=path, hardware=Hardware(precision="fp32"), watch=interrupt
+    ).finished
     with pytest.raises(TrainingError, match=r"begun in fp32.*--precision fp32"):
-        train(recipe, path, resume=True)
+        train(recipe, out=path, resume=True)
     described = replace(recipe, about="the same in other words")
-    assert train(described, path, hardware=Hardware(precision="fp32"), resume=True)
+    assert train(described, out=path, hardware=Hardware(precision="fp32"), resume=True).finished
 
 
 def test_a_bundle_without_batch_normalisation_is_no_beginning(tmp_path: Path) -> None:
@@ -94,7 +101,7 @@ def test_a_bundle_without_batch_normalisation_is_no_beginning(tmp_path: Path) ->
     with pytest.raises(
         TrainingError, match=r"no batch normalisation any more; give --init the run"
     ):
-        train(load_recipe("digits"), tmp_path / "run", init=weights)
+        train("digits", out=tmp_path / "run", weights=weights)
     assert not list(tmp_path.iterdir())
 
 

@@ -5,38 +5,31 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from dlkit.bundle import Bundle, sha256, shipped
+from dlkit.bundle import SHIPPED, Bundle, sha256, shipped
 from dlkit.cli import app
-from dlkit.errors import (
-    BundleError,
-    DlkitError,
-    ExportError,
-    TrainingError,
-    UsageError,
-    VerifyError,
-)
-from dlkit.export.bisect import bisect, read_list
-from dlkit.export.certificate import certify
-from dlkit.export.onnx import export_run
-from dlkit.export.rounding import run_rounded
-from dlkit.export.source import to_bundle
-from dlkit.export.verify import verify
+from dlkit.errors import BundleError, DlkitError, ExportError, UsageError, VerifyError
+from dlkit.export.api import export, verify
+from dlkit.export.proof.bisect import bisect, read_list
+from dlkit.export.proof.rounding import run_rounded
+from dlkit.export.proof.verify import measure, outside
 from dlkit.runtime.session import open_session, runnable
-from dlkit.spec import PRECISIONS
-from dlkit.training.data.pairs import HELD_OUT_SEED, simulate_pairs
-from dlkit.training.run import Run
+from dlkit.tasks import TASKS
+from dlkit.tasks.denoise.pairs import HELD_OUT_SEED, simulate_pairs
+from dlkit.training.engine.run import Run
 
 from .conftest import untrained_run
 
 Bundles = Callable[[str, str], Bundle]
-HALF = [precision for precision in PRECISIONS if precision in ("fp16", "bf16")]
+FEW = {"recognize": 100, "denoise": 4}  # the fewest inputs that a certificate needs
 
 
 def dlkit(*arguments: object) -> Any:
@@ -66,91 +59,138 @@ def overflowing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 PLANTED = ["0", "1", "2", "3"]  # convolution, ReLU, pooling, and the convolution that undoes it
 
 
+def within(bundle: Bundle, *arguments: Any, **options: Any) -> bool:
+    """Whether what is measured of it is inside the tolerance."""
+    return not outside(bundle, measure(bundle, *arguments, **options))
+
+
 @pytest.mark.parametrize("name", shipped())
 def test_shipped_bundles_are_certified_and_certify(name: str, tmp_path: Path) -> None:
     source = Bundle.open(name)
     assert source.uncertified(source.sha256) is None
-    shutil.copytree(source.path, tmp_path / name)
-    copy = Bundle.open(tmp_path / name).with_certificate({})
+    before = (SHIPPED / name / "model.json").read_bytes()
+    copy = source.copy(tmp_path / name).with_certificate(None)
     assert copy.uncertified(copy.sha256) is not None
-    result = verify(copy, limit=2 if source.spec.task == "denoise" else 300)
-    assert result.within
-    assert result.reference.startswith("torch fp32")
-    certificate = Bundle.open(certify(copy, result).path).certificate
-    assert certificate["onnx_sha256"] == source.sha256
-    assert {way["backend"] for way in certificate["measured"]} == {
-        backend for backend, _ in runnable(source)
-    }
-    for way in certificate["measured"]:
-        assert way["sha256"] == source.sha256
-        assert way["finite"]
-        assert set(way["metrics"]) == set(certificate["reference_metrics"])
-        for metric, value in way["metrics"].items():
-            best = certificate["reference_metrics"][metric]
-            assert value >= best - certificate["tolerances"][way["precision"]]["loss"]
-    assert certificate["versions"]["onnxruntime-gpu"] or certificate["versions"]["onnxruntime"]
-    assert certificate["data"]["images"] in (2, 300)
-    assert certificate["hardware"]["processors"] >= 1
+    found = verify(copy, count=FEW[source.spec.task])
+    assert found.reference.name == "torch fp32, the bundle's weights"
+    assert found.reference.sha256 == source.sha256
+    certificate = Bundle.open(copy.path).certificate
+    assert certificate == found
+    assert certificate.onnx_sha256 == source.sha256
+    ways = runnable(source)
+    assert [(row.backend, row.device) for row in certificate.measured] == ways
+    for row in certificate.measured:
+        assert row.sha256 == source.sha256
+        assert row.finite
+        assert set(row.metrics) == set(certificate.reference.metrics)
+        for metric, value in row.metrics.items():
+            best = certificate.reference.metrics[metric]
+            assert value >= best - certificate.tolerances[row.precision]["loss"][metric]
+    assert certificate.versions.keys() & {"onnxruntime-gpu", "onnxruntime"}
+    assert certificate.inputs.count == FEW[source.spec.task]
+    assert certificate.hardware["processors"] >= 1
+    assert (SHIPPED / name / "model.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("precision", HALF)
-@pytest.mark.parametrize("name", ["lenet", "denoiser"])
+def test_a_shipped_bundle_is_verified_as_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = {path: path.read_bytes() for path in (SHIPPED / "digits").iterdir()}
+    done = dlkit("verify", "digits", "--count", 100)
+    assert done.exit_code == 0, done.output
+    assert "read-only; verifying the copy digits-fp32" in " ".join(done.output.split())
+    copy = Bundle.open("digits-fp32")
+    assert copy.certificate is not None
+    assert copy.certificate.inputs.count == 100
+    assert {path: path.read_bytes() for path in (SHIPPED / "digits").iterdir()} == before
+    Bundle.open("mmwave").copy(tmp_path / "other")
+    with pytest.raises(BundleError, match="holds another bundle"):
+        verify("digits", out="other")
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"), [("lenet", "fp16"), ("lenet", "bf16"), ("denoiser", "fp16")]
+)
 def test_half_precision_is_also_measured_rounded(
     name: str, precision: str, bundle_of: Bundles
 ) -> None:
     bundle = bundle_of(name, precision)
-    result = verify(bundle, limit=2)
-    assert result.within
-    assert result.reference == "torch fp32, the run's weights"
-    assert "rounded" in {way.backend for way in result.ways}
-    assert len(result.ways) == 1 + len(runnable(bundle))
+    found = verify(bundle, count=FEW[bundle.spec.task])
+    assert found.reference.name == "torch fp32, the run's weights"
+    assert found.reference.sha256 == sha256(Run(bundle.path.parent).checkpoint)
+    assert "rounded" in {row.backend for row in found.measured}
+    assert len(found.measured) == 1 + len(runnable(bundle))
 
 
 def test_half_precision_of_a_shipped_bundle_knows_its_weights(tmp_path: Path) -> None:
-    half = to_bundle("digits", "fp16", tmp_path / "half")
+    half = export("digits", "fp16", tmp_path / "half")
     assert half.spec.precision == "fp16"
     assert half.onnx.stat().st_size < 0.55 * Bundle.open("digits").onnx.stat().st_size
-    result = verify(half, limit=200)
-    assert result.reference == "torch fp32, the weights of digits"
-    assert result.within
-    assert verify(half, Bundle.open("digits").path, limit=200).within
-    with pytest.raises(TrainingError, match="does not hold"):
-        verify(half, Bundle.open("mmwave").path)
+    found = verify(half, count=200)
+    assert found.reference.name == "torch fp32, the weights of digits"
+    assert found.reference.sha256 == Bundle.open("digits").sha256
+    assert within(half, "digits", count=200)
+    with pytest.raises(UsageError, match="does not hold"):
+        verify(half, "mmwave")
+    with pytest.raises(UsageError, match="a reference is float32"):
+        verify(Bundle.open("digits").copy(tmp_path / "full"), half)
+
+
+@pytest.mark.parametrize(("task", "count"), [("recognize", 99), ("denoise", 3)])
+def test_few_inputs_make_no_certificate(task: str, count: int, tmp_path: Path) -> None:
+    serves = TASKS.load(task)
+    bundle = Bundle.open(str(serves.default_bundle)).copy(tmp_path / "b").with_certificate(None)
+    with pytest.raises(UsageError, match=f"needs {count + 1} inputs or more.* gives {count}"):
+        verify(bundle, count=count)
+    assert Bundle.open(bundle.path).certificate is None
 
 
 def test_data_can_be_named(tmp_path: Path) -> None:
-    pairs = simulate_pairs(range(HELD_OUT_SEED, HELD_OUT_SEED + 2), (168, 96))
-    import cv2
-
-    for index in range(2):
-        for side, images in (("noisy", pairs.noisy), ("clean", pairs.clean)):
-            (tmp_path / side).mkdir(exist_ok=True)
-            cv2.imwrite(str(tmp_path / side / f"{index}.png"), images[index])
-    result = verify(Bundle.open("mmwave"), data=str(tmp_path))
-    assert result.data.images == 2
-    assert result.data.name == tmp_path.name
+    pairs = simulate_pairs(range(HELD_OUT_SEED, HELD_OUT_SEED + 4), (168, 96))
+    for side, images in (("noisy", pairs.noisy), ("clean", pairs.clean)):
+        (tmp_path / side).mkdir()
+        for index, image in enumerate(images):
+            cv2.imwrite(str(tmp_path / side / f"{index}.png"), image)
+    found = measure(Bundle.open("mmwave"), data=str(tmp_path))
+    assert (found.inputs.count, found.inputs.name) == (4, tmp_path.name)
     with pytest.raises(DlkitError, match="nosuch"):
-        verify(Bundle.open("digits"), data="nosuch")
+        measure(Bundle.open("digits"), data="nosuch")
+
+
+def test_data_can_be_arrays(bundle_of: Bundles) -> None:
+    bundle = bundle_of("lenet", "fp32")
+    pixels = np.random.default_rng(0).integers(0, 256, (130, 28, 28), dtype=np.uint8)
+    found = measure(bundle, data=pixels)
+    assert (found.inputs.name, found.inputs.count, found.inputs.random) == ("arrays", 130, False)
+    assert found.reference.metrics == {}  # nobody said what is on them
+    assert measure(bundle, data={"pixels": pixels}).inputs == found.inputs
+    assert measure(bundle, data=pixels, count=101).inputs.count == 101
+    with pytest.raises(DlkitError, match="expected pixels uint8"):
+        measure(bundle, data=pixels[:, :14])
 
 
 def test_overflow_that_a_cpu_hides_is_caught(overflowing: Path) -> None:
-    assert verify(export_run(overflowing, "fp32"), limit=20).within
-    half = export_run(overflowing, "fp16")
+    full = export(overflowing)
+    assert within(full, count=100)
+    half = export(full, "fp16")
     pixels = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
-    assert not np.isfinite(run_rounded(half.onnx.read_bytes(), [pixels])[0]).all()
-    half.with_certificate({"onnx_sha256": half.sha256, "measured": [{"sha256": half.sha256}]})
-    done = dlkit("verify", half.path, "--images", 20)
+    assert not np.isfinite(
+        run_rounded(half.onnx.read_bytes(), [{"pixels": pixels}])[0]["probabilities"]
+    ).all()
+    half.with_certificate(measure(full, count=100))
+    done = dlkit("verify", half.path, "--count", 100)
     assert done.exit_code
     assert "NaN" in done.output
     assert "rounded" in str(done.exception)
     assert "--bisect" in str(done.exception)
-    assert Bundle.open(half.path).certificate == {}
+    assert Bundle.open(half.path).certificate is None
 
 
 def test_bisect_finds_the_planted_nodes_and_their_list_mends(
     overflowing: Path, tmp_path: Path
 ) -> None:
-    half = export_run(overflowing, "fp16", tmp_path / "half")
+    half = export(overflowing, "fp16", tmp_path / "half")
     found = bisect(half, overflowing)
     assert [one.module for one in found.culprits] == PLANTED
     assert [one.operator for one in found.culprits] == ["Conv", "Relu", "AveragePool", "Conv"]
@@ -158,7 +198,7 @@ def test_bisect_finds_the_planted_nodes_and_their_list_mends(
     assert not found.before.finite
     assert found.after.within
     target = tmp_path / "keep.json"
-    done = dlkit("verify", half.path, "--run", overflowing, "--bisect", "--out", target)
+    done = dlkit("verify", half.path, "--against", overflowing, "--bisect", "--out", target)
     assert done.exit_code == 0, done.output
     assert read_list(target) == [one.node for one in found.culprits]
     out = tmp_path / "mended"
@@ -166,16 +206,16 @@ def test_bisect_finds_the_planted_nodes_and_their_list_mends(
     assert dlkit("export", overflowing, *options).exit_code == 0
     mended = Bundle.open(out)
     assert mended.origin["kept_fp32"] == sorted(read_list(target))
-    assert verify(mended, overflowing, limit=100).within
+    assert within(mended, overflowing, count=100)
 
 
 def test_bfloat16_does_not_overflow(overflowing: Path) -> None:
-    assert verify(export_run(overflowing, "bf16"), limit=20).within
+    assert within(export(overflowing, "bf16"), count=100)
 
 
-@pytest.mark.parametrize("name", ["lenet_relu", "denoiser"])
-def test_bisect_leaves_a_sound_network_alone(name: str, bundle_of: Bundles, tmp_path: Path) -> None:
-    bundle = bundle_of(name, "fp16")
+def test_bisect_leaves_a_sound_network_alone(bundle_of: Bundles, tmp_path: Path) -> None:
+    assert bisect(bundle_of("denoiser", "fp16"), count=1).culprits == []
+    bundle = bundle_of("lenet", "fp16")
     found = bisect(bundle)
     assert found.culprits == []
     assert found.tests == 1
@@ -187,11 +227,11 @@ def test_bisect_leaves_a_sound_network_alone(name: str, bundle_of: Bundles, tmp_
 
 def test_bisect_says_when_precision_is_not_what_is_wrong(tmp_path: Path) -> None:
     run = untrained_run(tmp_path, "lenet_relu")
-    half = export_run(run, "fp16")
+    half = export(run, "fp16")
     other = Run(change_weights(run, **{"0.weight": 50.0}))
     origin = {**half.origin, "checkpoint_sha256": sha256(other.checkpoint)}
     spoilt = Bundle.create(tmp_path / "spoilt", half.onnx.read_bytes(), half.spec, origin)
-    assert not verify(spoilt, run, limit=50).within
+    assert not within(spoilt, run, count=100)
     with pytest.raises(VerifyError, match="a fresh export is not"):
         bisect(spoilt, run)
 
@@ -203,16 +243,16 @@ def test_bisect_is_for_half_precision_with_known_weights(
         bisect(bundle_of("lenet", "fp32"))
     half = bundle_of("lenet", "fp16")
     shutil.copytree(half.path, tmp_path / "alone")
-    with pytest.raises(DlkitError, match="--run RUN"):
+    with pytest.raises(VerifyError, match="--against RUN"):
         bisect(Bundle.open(tmp_path / "alone"))
 
 
 def test_lists_of_nodes_that_do_not_fit(bundle_of: Bundles, tmp_path: Path) -> None:
     run = bundle_of("lenet", "fp16").path.parent
     with pytest.raises(ExportError, match="no node nosuch"):
-        export_run(run, "fp16", tmp_path / "out", keep=["nosuch"])
+        export(run / "bundle-fp32", "fp16", tmp_path / "out", keep=["nosuch"])
     with pytest.raises(UsageError, match="make no sense"):
-        export_run(run, "fp32", tmp_path / "out", keep=["node_conv2d"])
+        export(run / "bundle-fp32", "fp32", tmp_path / "out", keep=["node_conv2d"])
     file = tmp_path / "list.json"
     with pytest.raises(UsageError, match="there is no"):
         read_list(file)
@@ -250,34 +290,47 @@ def test_a_hash_that_was_changed_with_the_file_is_no_certificate(tmp_path: Path)
 
 @pytest.mark.parametrize("task", ["recognize", "denoise"])
 def test_uncertified_bundles_warn_or_are_refused(
-    task: str, bundle_of: Bundles, digits_folder: Path, scans_folder: Path, tmp_path: Path
+    task: str, digits_folder: Path, scans_folder: Path, tmp_path: Path
 ) -> None:
-    name, folder = ("lenet", digits_folder) if task == "recognize" else ("denoiser", scans_folder)
-    shutil.copytree(bundle_of(name, "fp32").path, tmp_path / "b")
-    bundle = Bundle.open(tmp_path / "b").with_certificate({})
+    name, folder = ("digits", digits_folder) if task == "recognize" else ("mmwave", scans_folder)
+    source = Bundle.open(name)
+    bundle = source.copy(tmp_path / "b").with_certificate(None)
     out = tmp_path / ("out.csv" if task == "recognize" else "out")
     arguments = (task, folder, "--model", bundle.path, "--out", out)
     done = dlkit(*arguments)
-    assert done.exit_code == 0
+    assert done.exit_code == 0, done.output
     assert done.output.count("has no certificate") == 1
     refused = dlkit(*arguments, "--require-certificate")
     assert isinstance(refused.exception, BundleError)
-    certified = {"onnx_sha256": bundle.sha256, "measured": [{"sha256": bundle.sha256}]}
-    bundle.with_certificate(certified)
+    bundle.with_certificate(source.certificate)
     done = dlkit(*arguments, "--require-certificate")
-    assert done.exit_code == 0
+    assert done.exit_code == 0, done.output
     assert "certificate" not in done.output
+
+
+def test_a_certificate_is_for_one_spec(tmp_path: Path) -> None:
+    source = Bundle.open("digits")
+    turned = replace(source.spec, labels=tuple(reversed(source.spec.labels)))
+    other = Bundle.create(tmp_path / "b", source.onnx.read_bytes(), turned, source.origin)
+    other = other.with_certificate(source.certificate)
+    assert "for other files" in str(other.uncertified(other.sha256))
+    renamed = Bundle.create(
+        tmp_path / "c", source.onnx.read_bytes(), replace(source.spec, name="mine"), source.origin
+    ).with_certificate(source.certificate)
+    assert renamed.uncertified(renamed.sha256) is None
 
 
 def test_verify_sees_another_networks_weights(bundle_of: Bundles, tmp_path: Path) -> None:
     shutil.copytree(bundle_of("lenet", "fp32").path.parent, tmp_path / "run")
     run = change_weights(tmp_path / "run", **{"0.weight": 5.0})
     bundle = Bundle.open(run / "bundle-fp32")
-    with pytest.raises(TrainingError, match="was not exported from"):
+    with pytest.raises(UsageError, match="was not exported from"):
         verify(bundle, run)
     origin = {**bundle.origin, "checkpoint_sha256": sha256(Run(run).checkpoint)}
     other = Bundle.create(tmp_path / "b", bundle.onnx.read_bytes(), bundle.spec, origin)
-    assert not verify(other, run, limit=50).within
+    with pytest.raises(VerifyError, match="out of tolerance"):
+        verify(other, run, count=100)
+    assert Bundle.open(other.path).certificate is None
 
 
 def test_sessions_name_the_file_that_they_run(bundle_of: Bundles) -> None:

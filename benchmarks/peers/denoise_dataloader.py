@@ -27,7 +27,7 @@ out.mkdir()
 
 
 class Scans(Dataset):
-    """Pixels, padded by repeating the edge, and index of each file."""
+    """UInt8, padded by repeating the edge, and index of each file."""
 
     def __init__(self, folder: str) -> None:
         self.paths = sorted(Path(folder).glob("*.png"))

@@ -9,12 +9,12 @@ import numpy as np
 
 import dlkit
 from dlkit import images
-from dlkit.runtime.model import TASKS
+from dlkit.tasks import TASKS
 
 folder, model, out = sys.argv[1:4]
 denoiser = dlkit.load(model, device="cpu")
 session = denoiser.opened.session
-count = TASKS.load("denoise").BATCH["cpu"]  # as the command has it
+count = TASKS.load("denoise").batch["cpu"]  # as the command has it
 paths = sorted(Path(folder).glob("*.png"))[:32]
 images.read(paths[0])
 

@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 
 import dlkit
-from dlkit.runtime.tasks.recognize import BATCH
+from dlkit.tasks import TASKS
 
 folder, model, out = sys.argv[1:4]
 session = dlkit.load(model, device="cpu").opened.session
 paths = sorted(Path(folder).glob("*.png"))
 pixels = np.stack([cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths])
-batch = BATCH["cpu"]
+batch = TASKS.load("recognize").batch["cpu"]
 session(pixels[:batch])
 
 begun = time.perf_counter()

@@ -3,15 +3,14 @@
 import torch
 
 from dlkit.bundle import Bundle
-from dlkit.export.reference import find_network, pixels_of
-from dlkit.training.pixels import wrap
+from dlkit.export.trace import wrapped
+from dlkit.export.weights import network_in
+from dlkit.tasks import TASKS
 
 
 def load(model: str) -> torch.nn.Module:
     """uint8 pixels in, probabilities or pixels out, in float32."""
     bundle = Bundle.open(model)
-    found = find_network(bundle)
-    if found is None:
-        raise SystemExit(f"no torch weights for {model}: keep the bundle in its run's folder")
-    recipe, network, _ = found
-    return wrap(recipe.task, network.eval(), recipe.network, **pixels_of(bundle)).eval()
+    network, built = network_in(bundle)
+    task = TASKS.load(bundle.spec.task)
+    return wrapped(task, built, network.config, bundle.origin.get("meaning", {})).eval()

@@ -4,10 +4,10 @@ plan.py         what is measured: bundles x backends x batches, and what is left
 worker.py       one measurement in a process of its own
 measure.py      rounds over all ways, medians and spread
 machine.py      what the machine is, and its ceiling
-graph.py        multiply-adds of a graph
 jobs.py         turns the plan into jobs of worker.py
 rows.py         what the rounds of one way come to
-run.py          from settings to a result, as plain JSON values
+run.py           from what is asked for to a result
+result.py        the result: plain JSON values, typed
 groups.py       what is compared in one table and one chart
 words.py        figures in words
 report.py       the result as one HTML file

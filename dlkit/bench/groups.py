@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-Row = Mapping[str, Any]
+from dlkit.bench.result import BenchResult, BundleRow, InferenceRow
 
 
 @dataclass(frozen=True)
@@ -19,21 +18,31 @@ class Group:
     """
 
     title: str
-    bundles: list[Row]
-    rows: list[Row]
+    bundles: list[BundleRow]
+    rows: list[InferenceRow]
     tags: Mapping[str, str]
 
-    def label(self, row: Row) -> str:
+    @property
+    def sample(self) -> str:
+        """What one is called."""
+        return self.bundles[0]["sample"]
+
+    def label(self, row: InferenceRow) -> str:
         """A row in words, as short as the group allows."""
         tag = self.tags[row["bundle"]]
         return f"{tag}{', ' if tag else ''}{row['backend']} {row['device']}, batch {row['batch']}"
 
 
-def groups(result: Mapping[str, Any]) -> list[Group]:
-    """The bundles of a result by network, task and size of image, in their order."""
-    together: dict[tuple[str, str, tuple[int, ...]], list[Row]] = {}
+def shapes(bundle: BundleRow) -> str:
+    """Shapes of one sample in words, e.g. ``678x384``."""
+    return ", ".join("x".join(map(str, shape)) or "1" for shape in bundle["inputs"].values())
+
+
+def groups(result: BenchResult) -> list[Group]:
+    """The bundles of a result by network, task and shapes of inputs, in their order."""
+    together: dict[tuple[str, str, str], list[BundleRow]] = {}
     for bundle in result["bundles"]:
-        key = (bundle["network"], bundle["task"], tuple(bundle["size"]))
+        key = (bundle["network"], bundle["task"], shapes(bundle))
         together.setdefault(key, []).append(bundle)
     found = []
     for (network, _, _), bundles in together.items():

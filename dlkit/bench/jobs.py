@@ -12,7 +12,8 @@ from typing import Any
 from dlkit import images
 from dlkit.bench import machine, measure, plan
 from dlkit.bundle import Bundle
-from dlkit.runtime.processors import cpu_count
+from dlkit.processors import cpu_count
+from dlkit.tasks import TASKS, Task
 
 # Of a folder, to measure decoding and encoding on: so many that one file after the other is new to
 # the processor's caches, as in a real run; a few small ones over and over decode faster.
@@ -36,8 +37,9 @@ class Jobs:
     """Does what a key of the plan stands for, each time in a fresh process.
 
     Attributes:
-        files: images of ``--folder``; empty without.
-        samples: images to measure decoding and encoding on, by what they are.
+        files: of ``--folder``; empty without.
+        samples: images to measure decoding and encoding on, by what they are; empty where the
+            bundles take none.
     """
 
     def __init__(
@@ -51,7 +53,13 @@ class Jobs:
         self._settings = settings
         self._scratch = scratch
         self._outputs = itertools.count()
-        self.samples = _of_folder(files) if files else _made_up(settings, scratch, bundles)
+        images_only = {
+            name: bundle for name, bundle in bundles.items() if plan.takes_images(bundle.spec)
+        }
+        self.samples: dict[str, list[Path]] = {}
+        if images_only:
+            made = _of_folder(files) if files else _made_up(settings, scratch, images_only)
+            self.samples = made
 
     def run(self, key: plan.Way | Ceiling) -> Mapping[str, Any]:
         """One measurement."""
@@ -73,13 +81,14 @@ class Jobs:
                 "backend": key.backend,
                 "device": key.device,
                 "threads": self._settings.threads or cpu_count(),
-                "shape": plan.input_shape(key.bundle, key.batch, self._settings.size),
+                "batch": key.batch,
+                "size": self._settings.size,
                 "seconds": self._settings.seconds,
             }
         )
 
     def _command(self, way: plan.Way) -> Mapping[str, Any]:
-        """The task's command over one image, which is start-up alone, and over the folder."""
+        """The task's command over one file, which is start-up alone, and over the folder."""
         one = self._scratch / "one"
         if not one.exists():
             one.mkdir()
@@ -94,13 +103,16 @@ class Jobs:
         # a new place each time: a second run into the same one may have nothing left to do
         where = self._scratch / f"out-{next(self._outputs)}"
         where.mkdir()
-        out = where / ("images" if plan.gives_images(way.bundle) else "answers.csv")
-        options = ["--model", str(way.bundle.path.resolve()), "--out", str(out)]
+        # A table's name; commands that give a file for every file make it a folder.
+        options = ["--out", str(where / "answers.csv")]
         options += ["--backend", way.backend, "--device", way.device]
+        bundle = str(way.bundle.path.resolve())
+        command = TASKS.load(way.bundle.spec.task).command
+        given = (
+            [bundle, str(folder)] if command == Task.command else [str(folder), "--model", bundle]
+        )
         try:
-            return measure.in_process(
-                {"job": "command", "arguments": [way.bundle.spec.task, str(folder), *options]}
-            )
+            return measure.in_process({"job": "command", "arguments": [command, *given, *options]})
         finally:
             shutil.rmtree(where, ignore_errors=True)
 
@@ -119,7 +131,8 @@ def _made_up(
 ) -> dict[str, list[Path]]:
     found = {}
     for bundle in bundles.values():
-        height, width = plan.input_shape(bundle, 1, settings.size)[1:]
+        shape = plan.input_shapes(bundle.spec, 1, settings.size)[bundle.spec.input.name]
+        height, width = shape[1:3]
         paths = [scratch / f"{height}x{width}" / f"{seed}.png" for seed in range(_MADE_UP_FILES)]
         for seed, path in enumerate(paths):
             images.write(path, machine.sample_image(height, width, seed))

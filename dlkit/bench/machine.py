@@ -15,9 +15,9 @@ import numpy as np
 
 from dlkit.bench.measure import timed_calls
 from dlkit.errors import InputError
-from dlkit.runtime.device import gpu_name
-from dlkit.runtime.flavor import FLAVORS
-from dlkit.runtime.processors import cpu_count, processor_name
+from dlkit.processors import cpu_count, processor_name
+from dlkit.runtime.gpu.driver import gpu_name
+from dlkit.runtime.gpu.flavor import FLAVORS
 from dlkit.runtime.session import BACKENDS
 
 # Large enough that loading it costs little beside 2 n^3 operations, small enough for any machine.
@@ -130,7 +130,7 @@ def _images(files: Sequence[Path], threads: int, seconds: float) -> dict[str, fl
     images = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in files]
     pairs = [(path, image) for path, image in zip(files, images, strict=True) if image is not None]
     if not pairs:
-        raise InputError(f"{files[0]} and its like cannot be decoded: give a folder of images")
+        raise InputError(f"{files[0]} and its like cannot be decoded", "Give a folder of images")
 
     def decode(part: list[tuple[Path, Any]]) -> None:
         for path, _ in part:

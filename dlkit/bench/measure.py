@@ -11,10 +11,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
+
+from dlkit.bench.result import SpreadValues
 
 Key = TypeVar("Key", bound=Hashable)
 Clock = Callable[[], float]
@@ -38,16 +40,16 @@ class Spread:
         """Of at least one value."""
         return cls(float(np.median(values)), float(min(values)), float(max(values)))
 
-    def json(self) -> dict[str, float]:
+    def json(self) -> SpreadValues:
         """Plain JSON values."""
-        return asdict(self)
+        return {"median": self.median, "low": self.low, "high": self.high}
 
 
 def interleave(
     ways: Sequence[Key],
     rounds: int,
     run: Callable[[Key], Mapping[str, Any]],
-    progress: Callable[[int, Key], None] = lambda _, __: None,
+    on_step: Callable[[int, Key], None] = lambda _, __: None,
 ) -> tuple[dict[Key, list[Mapping[str, Any]]], dict[Key, str]]:
     """Measure every way once a round, so that a change of the machine hits all of them alike.
 
@@ -63,7 +65,7 @@ def interleave(
     for turn in range(rounds):
         start = turn % max(len(ways), 1)
         for way in [*ways[start:], *ways[:start]]:
-            progress(done, way)
+            on_step(done, way)
             done += 1
             if way in errors:
                 continue

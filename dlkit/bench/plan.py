@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from dlkit.bundle import Bundle
 from dlkit.errors import BackendError, UsageError
 from dlkit.images import SUFFIXES
-from dlkit.runtime.model import TASKS
-from dlkit.runtime.session import BACKENDS, DEVICES, runnable
+from dlkit.runtime.folders.sources import Inputs, ends_in
+from dlkit.runtime.session import BACKENDS, DEVICES, Unavailable
+from dlkit.spec import ModelSpec
+from dlkit.tasks import TASKS, Feeds, Task
+from dlkit.tasks.tensors import random_inputs
 
-# A scan of the article, for graphs that leave height and width free.
+# Height and width where a graph leaves them free: a scan of the article.
 SCAN = (678, 384)
 _MANY = (1, 16, 64)
+_SMALL = 4  # of a free axis that is no height or width
+_FIXED = "its graph has a fixed batch"
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Settings:
 
     Attributes:
         bundles: folders or shipped names.
-        folder: images for the task's command; None for inference alone.
+        folder: files for the task's command; None for inference alone.
         batches: empty for what suits each task.
         backends: empty for all that run here.
         size: height and width where a graph leaves them free.
@@ -50,7 +54,7 @@ class Way:
 
     Attributes:
         name: the bundle's name and precision, see ``open_bundles``.
-        batch: images in one call of the session; 0 for the task's command over a folder.
+        batch: samples in one call of the session; 0 for the task's command over a folder.
     """
 
     name: str
@@ -84,7 +88,7 @@ def open_bundles(given: Sequence[str]) -> dict[str, Bundle]:
     places = [bundle.path.resolve() for bundle in opened]
     for path, place in zip(given, places, strict=True):
         if places.count(place) > 1:
-            raise UsageError(f"the bundle {path} was given twice: name each once")
+            raise UsageError(f"the bundle {path} was given twice", "Name each once")
     names = [f"{bundle.spec.name} {bundle.spec.precision}" for bundle in opened]
     return {
         name if names.count(name) == 1 else f"{name} {path}": bundle
@@ -93,52 +97,50 @@ def open_bundles(given: Sequence[str]) -> dict[str, Bundle]:
 
 
 def ways(
-    bundles: Mapping[str, Bundle],
-    batches: Sequence[int],
-    backends: Sequence[str],
-    device: str,
-    folder: bool,
+    bundles: Mapping[str, Bundle], settings: Settings, folder: bool
 ) -> tuple[list[Way], list[LeftOut]]:
     """Every way that runs here, and what does not, with the reason.
 
     Args:
-        batches: empty for what suits each bundle's task.
-        backends: empty for all.
-        device: ``cpu``, ``cuda``, or ``auto`` for both.
+        settings: says which batches, backends and devices.
         folder: also the task's command over a folder.
 
     Raises:
         UsageError: no such backend, device or batch.
         BackendError: a backend that was named cannot run a bundle, or nothing can.
     """
+    device = settings.device
     if device not in DEVICES:
-        raise UsageError(f"unknown device '{device}'. There are: {', '.join(DEVICES)}")
-    if wrong := [batch for batch in batches if batch < 1]:
+        raise UsageError(f"unknown device '{device}'", f"Use one of {', '.join(DEVICES)}")
+    if wrong := [batch for batch in settings.batches if batch < 1]:
         raise UsageError(f"batch is {wrong[0]}, expected 1 or more")
-    modules: dict[str, Any] = {name: BACKENDS.load(name) for name in backends or BACKENDS.names()}
+    names = settings.backends or BACKENDS.names()
+    backends = {name: BACKENDS.load(name) for name in names}
     kinds = DEVICES[1:] if device == "auto" else (device,)
     found: list[Way] = []
     left_out: dict[tuple[str, str], list[str]] = {}
     for name, bundle in bundles.items():
-        can = set(runnable(bundle))
-        for backend, module in modules.items():
-            here = [kind for kind in kinds if (backend, kind) in can]
-            reasons = {
-                kind: str(module.unavailable(bundle, kind))
-                for kind in kinds
-                if kind not in here and kind in module.DEVICES
-            }
-            if backends and not here:
-                why = "; ".join(reasons.values()) or f"{backend} has no {device}"
-                raise BackendError(f"{backend} cannot run {name}: {why}")
+        counts, never = _batches(bundle, settings.batches)
+        if never:
+            left_out.setdefault((f"batch {', '.join(map(str, never))}", _FIXED), []).append(name)
+        for backend, loaded in backends.items():
+            reasons: dict[str, Unavailable] = {}
+            for kind in (kind for kind in kinds if kind in loaded.devices):
+                why = loaded.unavailable(bundle, kind)
+                if why is not None:
+                    reasons[kind] = why
+                    continue
+                chosen = [*counts, *([0] if folder else [])]
+                found += [Way(name, bundle, backend, kind, count) for count in chosen]
+            here = {way.device for way in found if (way.name, way.backend) == (name, backend)}
+            if settings.backends and not here:
+                first = next(iter(reasons.values()), Unavailable(f"{backend} has no {device}"))
+                raise BackendError(f"{backend} cannot run {name}: {first.what}", first.mend)
             for kind, why in reasons.items():
-                left_out.setdefault((f"{backend} {kind}", why), []).append(name)
-            for kind in here:
-                counts = [*(batches or _suiting(bundle)), *([0] if folder else [])]
-                found += [Way(name, bundle, backend, kind, count) for count in counts]
+                left_out.setdefault((f"{backend} {kind}", str(why)), []).append(name)
     if not found:
-        why = "; ".join(f"{what}: {reason}" for what, reason in left_out)
-        raise BackendError(f"nothing here can run {', '.join(bundles)}: {why}")
+        reason = "; ".join(f"{what}: {why}" for what, why in left_out)
+        raise BackendError(f"nothing here can run {', '.join(bundles)}: {reason}")
     return found, [
         LeftOut(what if len(names) == len(bundles) else f"{what} ({', '.join(names)})", why)
         for (what, why), names in left_out.items()
@@ -163,70 +165,94 @@ def command_line(settings: Settings) -> str:
     return shlex.join(parts)
 
 
-def input_shape(bundle: Bundle, batch: int, size: tuple[int, int]) -> tuple[int, ...]:
-    """Shape of a batch: free heights and widths become ``size``, padded to what the graph takes."""
-    free = iter(size)
-    multiple = bundle.spec.multiple_of
-    sides = []
-    for axis in bundle.spec.input.shape[1:]:
-        wanted = next(free)
-        sides.append(axis if isinstance(axis, int) else wanted + -wanted % multiple)
-    return (batch, *sides)
+def input_shapes(spec: ModelSpec, batch: int, size: tuple[int, int]) -> dict[str, tuple[int, ...]]:
+    """Shape of each input in a call with ``batch`` samples.
+
+    Two free axes of an input are its height and width and become ``size``, padded to what the
+    graph takes; other free axes are small.
+    """
+    free = {one.shape[0]: batch for one in spec.inputs if one.shape}
+    sides = [side + -side % spec.multiple_of for side in size]
+    for one in spec.inputs:
+        names = [axis for axis in one.shape[1:] if isinstance(axis, str)]
+        wanted = sides if len(names) == len(sides) else [_SMALL * spec.multiple_of] * len(names)
+        for name, side in zip(names, wanted, strict=True):
+            free.setdefault(name, side)
+    return {
+        one.name: tuple(free[axis] if isinstance(axis, str) else axis for axis in one.shape)
+        for one in spec.inputs
+    }
 
 
-def gives_images(bundle: Bundle) -> bool:
-    """Whether answers are image files; else they are rows of a table."""
-    return bundle.spec.output.dtype == "uint8"
+def feeds(spec: ModelSpec, batch: int, size: tuple[int, int]) -> Feeds:
+    """Random inputs of one call; speed depends on their shapes, not on what they show."""
+    shapes = input_shapes(spec, batch, size)
+    fixed = tuple(replace(one, shape=shapes[one.name]) for one in spec.inputs)
+    return random_inputs(replace(spec, inputs=fixed), 1).batches[0]
+
+
+def takes_images(spec: ModelSpec) -> bool:
+    """Whether the task's files are images."""
+    return TASKS.load(spec.task).model.suffixes == SUFFIXES
+
+
+def gives_images(spec: ModelSpec) -> bool:
+    """Whether answers are image files, which have to be encoded."""
+    return takes_images(spec) and spec.output.dtype == "uint8"
 
 
 def certified(way: Way, sha256: str) -> dict[str, float] | None:
     """Task metrics that ``dlkit verify`` measured on this file and backend; None without."""
-    if way.bundle.uncertified(sha256) is not None:
+    certificate = way.bundle.certificate
+    if certificate is None or way.bundle.uncertified(sha256) is not None:
         return None
-    for row in way.bundle.certificate.get("measured", []):
-        if (row.get("backend"), row.get("device")) == (way.backend, way.device) and (
-            row.get("sha256") == sha256
-        ):
-            return {str(name): float(value) for name, value in row.get("metrics", {}).items()}
+    for row in certificate.rows(sha256, way.backend):
+        if row.device == way.device:
+            return dict(row.metrics)
     return None
 
 
-def image_files(folder: Path) -> list[Path]:
-    """Image files below a folder, sorted; hidden ones left out, as the commands do.
+def input_files(folder: Path, suffixes: frozenset[str] = SUFFIXES) -> list[Path]:
+    """Files below a folder that a command would take, sorted.
 
     Raises:
-        UsageError: no folder, or no images in it.
+        UsageError: no folder, or nothing in it that is wanted.
     """
     if not folder.is_dir():
-        raise UsageError(f"--folder {folder} is no folder: give one with image files")
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-    if not found:
-        endings = ", ".join(sorted(SUFFIXES))
-        raise UsageError(f"no images in --folder {folder}: expected files that end in {endings}")
-    return found
+        raise UsageError(f"--folder {folder} is no folder", "Give one with the task's files")
+    found = Inputs([folder], lambda name: ends_in(name, suffixes))()
+    files = sorted(Path(source.path) for source in found)
+    if not files:
+        endings = ", ".join(sorted(suffixes))
+        raise UsageError(f"nothing in --folder {folder}, expected files that end in {endings}")
+    return files
 
 
-def one_task(bundles: Mapping[str, Bundle]) -> str:
+def one_task(bundles: Mapping[str, Bundle]) -> Task:
     """The task that all bundles serve.
 
     Raises:
-        UsageError: they serve several, and one folder cannot hold the images of all.
+        UsageError: they serve several, and one folder cannot hold the files of all.
     """
     tasks = sorted({bundle.spec.task for bundle in bundles.values()})
     if len(tasks) > 1:
         raise UsageError(
-            f"--folder holds the images of one task, these bundles {' and '.join(tasks)}: "
-            "run dlkit bench once for each task"
+            f"--folder holds the files of one task, these bundles serve {' and '.join(tasks)}",
+            "Run dlkit bench once for each task",
         )
-    return tasks[0]
+    return TASKS.load(tasks[0])
 
 
-def _suiting(bundle: Bundle) -> Sequence[int]:
-    """Batches that tell something: around what the task's command takes."""
-    usual = int(TASKS.load(bundle.spec.task).BATCH["cpu"])
-    return _MANY if usual >= _MANY[-1] else sorted({1, usual, 4 * usual})
+def _batches(bundle: Bundle, wanted: Sequence[int]) -> tuple[Sequence[int], list[int]]:
+    """Batches that are measured, and those that the graph does not take.
+
+    By default those that tell something: around what the task's command takes.
+    """
+    firsts = [one.shape[0] for one in bundle.spec.inputs if one.shape]
+    if firsts and not any(isinstance(first, str) for first in firsts):
+        fixed = max(int(first) for first in firsts)
+        if not wanted or fixed in wanted:
+            return [fixed], [batch for batch in wanted if batch != fixed]
+        return [], list(wanted)
+    usual = TASKS.load(bundle.spec.task).batch["cpu"]
+    return wanted or (_MANY if usual >= _MANY[-1] else sorted({1, usual, 4 * usual})), []

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from dlkit.bench import words
-from dlkit.bench.groups import Group, groups
+from dlkit.bench.groups import Group, groups, shapes
+from dlkit.bench.result import BenchResult, FolderRow, SpreadValues, WayRow
 
 _COLOURS = 6  # that report.css has
 _LATENCIES = ("p50", "p90", "p99")
 
-Row = Mapping[str, Any]
 
-
-def html(result: Mapping[str, Any]) -> str:
+def html(result: BenchResult) -> str:
     """The report of what ``run.bench`` gave: well-formed XML as well as HTML."""
     import jinja2
 
@@ -33,6 +32,7 @@ def html(result: Mapping[str, Any]) -> str:
     return environment.get_template("report.html.j2").render(
         result=result,
         words=words,
+        shapes=shapes,
         css=(here / "report.css").read_text(encoding="utf-8"),
         colours=colours,
         sections=[_section(group, colours) for group in groups(result)],
@@ -44,13 +44,17 @@ def html(result: Mapping[str, Any]) -> str:
 def _section(group: Group, colours: Mapping[str, int]) -> dict[str, Any]:
     """The charts of a group. Each bar's place is in percent of its track."""
     rows = group.rows
-    best = max(rows, key=lambda row: float(row["images_per_s"]["median"]), default=None)
-    most = _most(rows, "images_per_s")
+    best = max(rows, key=lambda row: float(row["samples_per_s"]["median"]), default=None)
+    most = _most([row["samples_per_s"] for row in rows])
     return {
         "group": group,
         "best": best,
         "speed": [
-            {**_bar(row, row["images_per_s"], most, colours), "label": group.label(row), "row": row}
+            {
+                **_bar(row, row["samples_per_s"], most, colours),
+                "label": group.label(row),
+                "row": row,
+            }
             for row in rows
         ],
         "latency": _latency(group, colours),
@@ -58,37 +62,39 @@ def _section(group: Group, colours: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def _folder(rows: Sequence[Row], colours: Mapping[str, int]) -> list[dict[str, Any]]:
+def _folder(rows: Sequence[FolderRow], colours: Mapping[str, int]) -> list[dict[str, Any]]:
     """Bars of the runs over a folder, each with the mark of its bound."""
     top = max(
-        [_most(rows, "images_per_s"), _most(rows, "images_per_s_after_start")]
-        + [float(row["bound_images_per_s"] or 0) for row in rows]
+        0.0,
+        _most([row["samples_per_s"] for row in rows]),
+        _most([row["samples_per_s_after_start"] for row in rows]),
+        *(float(row["bound_samples_per_s"] or 0) for row in rows),
     )
     return [
         {
-            **_bar(row, row["images_per_s_after_start"] or row["images_per_s"], top, colours),
+            **_bar(row, row["samples_per_s_after_start"] or row["samples_per_s"], top, colours),
             "label": f"{row['bundle']}, {row['backend']} {row['device']}",
-            "bound": _place(row["bound_images_per_s"], top),
+            "bound": _place(row["bound_samples_per_s"], top),
             "row": row,
         }
         for row in rows
     ]
 
 
-def _best_of_each(rows: Sequence[Row]) -> list[Row]:
+def _best_of_each(rows: Sequence[FolderRow]) -> list[FolderRow]:
     """The fastest row of each bundle."""
-    best: dict[str, Row] = {}
-    for row in sorted(rows, key=lambda row: float(row["images_per_s"]["median"])):
+    best: dict[str, FolderRow] = {}
+    for row in sorted(rows, key=lambda row: float(row["samples_per_s"]["median"])):
         best[row["bundle"]] = row
     return list(best.values())
 
 
-def _most(rows: Sequence[Row], name: str) -> float:
-    return max((float(row[name]["high"]) for row in rows if row[name]), default=0.0)
+def _most(spreads: Sequence[SpreadValues | None]) -> float:
+    return max((spread["high"] for spread in spreads if spread), default=0.0)
 
 
 def _bar(
-    row: Row, spread: Mapping[str, float], top: float, colours: Mapping[str, int]
+    row: WayRow, spread: SpreadValues, top: float, colours: Mapping[str, int]
 ) -> dict[str, Any]:
     low, high = _place(spread["low"], top), _place(spread["high"], top)
     return {
@@ -137,7 +143,7 @@ def _latency(group: Group, colours: Mapping[str, int]) -> dict[str, Any]:
 def _shares(group: Group, colours: Mapping[str, int]) -> list[dict[str, Any]]:
     """Share of the ceiling; the track ends at 100 % or at the largest share above it."""
     known = [row for row in group.rows if row["share_of_ceiling"] is not None]
-    top = max([1.0, *(float(row["share_of_ceiling"]) for row in known)])
+    top = max([1.0, *(row["share_of_ceiling"] or 0.0 for row in known)])
     return [
         {
             "label": group.label(row),

@@ -6,16 +6,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dlkit.bench import measure, plan
-from dlkit.bench.graph import multiply_adds
+from dlkit.bench.result import (
+    BundleRow,
+    CeilingRates,
+    FolderRow,
+    ImageRates,
+    InferenceRow,
+    SpreadValues,
+    WayRow,
+)
 from dlkit.bundle import Bundle
+from dlkit.graph import multiply_adds
 
-Row = dict[str, Any]
 Rounds = Sequence[Mapping[str, Any]]
 
 
-def about(name: str, bundle: Bundle, settings: plan.Settings) -> Row:
-    """A bundle: what it is and how much arithmetic one image takes."""
-    shape = plan.input_shape(bundle, 1, settings.size)
+def about(name: str, bundle: Bundle, settings: plan.Settings) -> BundleRow:
+    """A bundle: what it is and how much arithmetic one sample takes."""
+    shapes = plan.input_shapes(bundle.spec, 1, settings.size)
+    certificate = bundle.certificate
     return {
         "name": name,
         "network": bundle.spec.name,
@@ -24,20 +33,22 @@ def about(name: str, bundle: Bundle, settings: plan.Settings) -> Row:
         "path": str(bundle.path),
         "sha256": bundle.sha256,
         "model_bytes": bundle.onnx.stat().st_size,
-        "size": list(shape[1:]),
-        "multiply_adds": multiply_adds(bundle.onnx, shape),
-        "metrics_of": bundle.certificate.get("data", {}).get("name"),
+        "sample": "image" if plan.takes_images(bundle.spec) else "sample",
+        "inputs": {name: list(shape[1:]) for name, shape in shapes.items()},
+        "multiply_adds": multiply_adds(bundle.onnx, shapes),
+        "metrics_of": certificate.inputs.name if certificate else None,
     }
 
 
-def ceiling(rounds: Rounds) -> Row:
+def ceiling(rounds: Rounds) -> CeilingRates:
     """The machine's own rates."""
-    sampled = [
+    sampled: list[ImageRates] = [
         {
             "what": what,
-            **{name: _spread(rounds, "images", what, name) for name in rates},
+            "decode_per_s": _spread(rounds, "images", what, "decode_per_s"),
+            "encode_per_s": _spread(rounds, "images", what, "encode_per_s"),
         }
-        for what, rates in rounds[0]["images"].items()
+        for what in rounds[0]["images"]
     ]
     return {
         "gflops": _spread(rounds, "gflops"),
@@ -46,31 +57,37 @@ def ceiling(rounds: Rounds) -> Row:
     }
 
 
-def inference(way: plan.Way, rounds: Rounds, bundle: Row, top: Row | None) -> Row:
+def inference(
+    way: plan.Way, rounds: Rounds, bundle: BundleRow, top: CeilingRates | None
+) -> InferenceRow:
     """A session with one batch. The share is of the processor's float32 matrix product, so a
     narrower type may exceed it; None on another device, or where the arithmetic is not known.
     """
     calls = sum(int(one["calls"]) for one in rounds)
-    speed = _spread(rounds, "images_per_s")
+    speed = _spread(rounds, "samples_per_s")
     share = None
     if bundle["multiply_adds"] and top and way.device == "cpu":
         gflops = speed["median"] * 2 * bundle["multiply_adds"] / 1e9
         share = gflops / top["gflops"]["median"]
     return {
-        **_identity(way, str(rounds[0]["sha256"])),
+        **_identity(way, str(rounds[0]["sha256"]), speed, _peak(rounds)),
         "batch": way.batch,
-        "images_per_s": speed,
         "latency_s": measure.percentiles([one["latencies_s"] for one in rounds], calls),
         "calls": calls,
         "load_s": _spread(rounds, "load_s"),
         "first_s": _spread(rounds, "first_s"),
-        "peak_bytes": _peak(rounds),
         "share_of_ceiling": share,
     }
 
 
-def folder(way: plan.Way, rounds: Rounds, count: int, rows: Sequence[Row], top: Row | None) -> Row:
-    """The task's command over a folder of ``count`` images.
+def folder(
+    way: plan.Way,
+    rounds: Rounds,
+    count: int,
+    rows: Sequence[InferenceRow],
+    top: CeilingRates | None,
+) -> FolderRow:
+    """The task's command over a folder of ``count`` files.
 
     Its bound is what overlapping could reach if decoding, inference and encoding kept all
     processors busy: 1 / (1/decode + 1/inference + 1/encode), each rate with all processors.
@@ -90,31 +107,31 @@ def folder(way: plan.Way, rounds: Rounds, count: int, rows: Sequence[Row], top: 
     bound = None
     if same and top and top["images"] and way.device == "cpu":
         rates = [top["images"][0]["decode_per_s"]["median"]]
-        rates.append(max(row["images_per_s"]["median"] for row in same))
-        if plan.gives_images(way.bundle):
+        rates.append(max(row["samples_per_s"]["median"] for row in same))
+        if plan.gives_images(way.bundle.spec):
             rates.append(top["images"][0]["encode_per_s"]["median"])
         bound = 1 / sum(1 / rate for rate in rates)
+    speed = measure.Spread.of([count / one for one in seconds]).json()
+    sha256 = same[0]["sha256"] if same else way.bundle.sha256
     return {
-        **_identity(way, str(same[0]["sha256"]) if same else way.bundle.sha256),
-        "images": count,
+        **_identity(way, sha256, speed, _peak(rounds)),
+        "files": count,
         "seconds": measure.Spread.of(seconds).json(),
-        "images_per_s": measure.Spread.of([count / one for one in seconds]).json(),
         "start_s": _spread(rounds, "start_s"),
-        "images_per_s_after_start": after_start,
-        "bound_images_per_s": bound,
+        "samples_per_s_after_start": after_start,
+        "bound_samples_per_s": bound,
         "share_of_bound": after_start["median"] / bound if after_start and bound else None,
-        "peak_bytes": _peak(rounds),
     }
 
 
-def few_note(folders: Sequence[Row]) -> str | None:
+def few_note(folders: Sequence[FolderRow]) -> str | None:
     """A warning where the folder is too small to tell a rate from start-up; None otherwise."""
     if all(row["seconds"]["median"] >= 2 * row["start_s"]["median"] for row in folders):
         return None
-    return f"{folders[0]['images']:,} images last hardly longer than start-up: use a larger folder"
+    return f"{folders[0]['files']:,} files last hardly longer than start-up: use a larger folder"
 
 
-def _identity(way: plan.Way, sha256: str) -> Row:
+def _identity(way: plan.Way, sha256: str, speed: SpreadValues, peak: SpreadValues | None) -> WayRow:
     return {
         "bundle": way.name,
         "task": way.bundle.spec.task,
@@ -123,10 +140,12 @@ def _identity(way: plan.Way, sha256: str) -> Row:
         "device": way.device,
         "sha256": sha256,
         "metrics": plan.certified(way, sha256),
+        "samples_per_s": speed,
+        "peak_bytes": peak,
     }
 
 
-def _spread(rounds: Rounds, *keys: str) -> dict[str, float]:
+def _spread(rounds: Rounds, *keys: str) -> SpreadValues:
     values = []
     for one in rounds:
         value: Any = one
@@ -136,6 +155,6 @@ def _spread(rounds: Rounds, *keys: str) -> dict[str, float]:
     return measure.Spread.of(values).json()
 
 
-def _peak(rounds: Rounds) -> dict[str, float] | None:
+def _peak(rounds: Rounds) -> SpreadValues | None:
     known = [one for one in rounds if one["peak_bytes"] is not None]
     return _spread(known, "peak_bytes") if known else None

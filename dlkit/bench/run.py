@@ -1,54 +1,92 @@
-"""From settings to a result: what was measured, where, and against which ceiling."""
+"""From what is asked for to a result: what was measured, where, and against which ceiling."""
 
 from __future__ import annotations
 
 import datetime
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from dlkit.bench import machine, measure, plan, rows
 from dlkit.bench.jobs import Ceiling, Jobs
+from dlkit.bench.result import BenchResult
+from dlkit.bundle import Bundle, shipped
 from dlkit.errors import BackendError
 
 FORMAT = 1
-Result = dict[str, Any]
-Progress = Callable[[int, int, str], None]
+OnStep = Callable[[int, int, str], None]
 
 
-def bench(settings: plan.Settings, progress: Progress = lambda *_: None) -> Result:
-    """Measure everything that the settings ask for.
+def bench(
+    bundles: Sequence[str | Path | Bundle] = (),
+    *,
+    folder: Path | str | None = None,
+    batches: Sequence[int] = (),
+    backends: Sequence[str] = (),
+    device: str = "auto",
+    size: tuple[int, int] = plan.SCAN,
+    seconds: float = 1.0,
+    rounds: int = 3,
+    threads: int | None = None,
+    on_step: OnStep = lambda *_: None,
+) -> BenchResult:
+    """Measure speed, latency and memory of bundles here, beside what the machine could do.
+
+    Every measurement has a fresh process; each round goes over all ways once. Inputs are random:
+    speed depends on their shapes. docs/bench.md says what each figure means.
 
     Args:
-        progress: told how many measurements are done, of how many (0: not known yet), and what
+        bundles: folders, names of shipped ones, or opened bundles; all that ship by default.
+        folder: files for the task's command, which is then measured from end to end too.
+        batches: samples in one call; what suits each task by default.
+        backends: names; all that run here by default.
+        device: ``cpu``, ``cuda``, or ``auto`` for both.
+        size: height and width where a graph leaves them free; padded to what it takes.
+        seconds: measured time of each way in each round.
+        rounds: over all ways.
+        threads: CPU threads of inference alone; all that the process may use by default.
+        on_step: told how many measurements are done, of how many (0: not known yet), and what
             comes next.
 
+    Returns:
+        plain JSON values; see ``BenchResult``.
+
     Raises:
-        DlkitError: wrong settings, or nothing could be measured.
+        UsageError: something that cannot be, or a folder without files of the task.
+        BundleError: a bundle is missing or damaged.
+        BackendError: a backend that was named cannot run a bundle, or nothing could be measured.
     """
-    bundles = plan.open_bundles(settings.bundles)
+    given = bundles or shipped()
+    settings = plan.Settings(
+        bundles=tuple(str(one.path if isinstance(one, Bundle) else one) for one in given),
+        folder=None if folder is None else Path(folder),
+        batches=tuple(batches),
+        backends=tuple(backends),
+        device=device,
+        size=size,
+        seconds=seconds,
+        rounds=rounds,
+        threads=threads,
+    )
+    opened = plan.open_bundles(settings.bundles)
     files: list[Path] = []
     if settings.folder is not None:
-        plan.one_task(bundles)
-        progress(0, 0, "reading the folder once")
-        files = plan.image_files(settings.folder)
+        on_step(0, 0, "reading the folder once")
+        files = plan.input_files(settings.folder, plan.one_task(opened).model.suffixes)
         for path in files:
             path.read_bytes()  # so that every round finds the files in the page cache
-    ways, left_out = plan.ways(
-        bundles, settings.batches, settings.backends, settings.device, bool(files)
-    )
+    ways, left_out = plan.ways(opened, settings, bool(files))
     others = machine.Others()
     # A temporary folder goes away whatever happens, Ctrl-C included.
     with tempfile.TemporaryDirectory(prefix="dlkit-bench-") as scratch:
-        jobs = Jobs(settings, Path(scratch), bundles, files)
+        jobs = Jobs(settings, Path(scratch), opened, files)
         keys: list[plan.Way | Ceiling] = [Ceiling(), *ways]
         found, errors = measure.interleave(
             keys,
-            settings.rounds,
+            rounds,
             jobs.run,
-            lambda done, key: progress(done, settings.rounds * len(keys), key.label()),
+            lambda done, key: on_step(done, rounds * len(keys), key.label()),
         )
     busy = others.percent()
     failed = [plan.LeftOut(key.label(), why) for key, why in errors.items()]
@@ -57,11 +95,11 @@ def bench(settings: plan.Settings, progress: Progress = lambda *_: None) -> Resu
         why = "; ".join(f"{out.what}: {out.reason}" for out in failed)
         raise BackendError(f"nothing could be measured: {why}")
     top = rows.ceiling(found[Ceiling()]) if Ceiling() in found else None
-    about = {name: rows.about(name, bundle, settings) for name, bundle in bundles.items()}
+    about = {name: rows.about(name, bundle, settings) for name, bundle in opened.items()}
     inference = [
         rows.inference(way, found[way], about[way.name], top) for way in measured if way.batch
     ]
-    folder = [
+    whole = [
         rows.folder(way, found[way], len(files), inference, top)
         for way in measured
         if not way.batch
@@ -72,11 +110,11 @@ def bench(settings: plan.Settings, progress: Progress = lambda *_: None) -> Resu
         "command": plan.command_line(settings),
         "settings": {**asdict(settings), "folder": settings.folder and str(settings.folder)},
         "machine": {**machine.describe(), "others_percent": busy},
-        "notes": [note for note in (machine.others_note(busy), rows.few_note(folder)) if note],
+        "notes": [note for note in (machine.others_note(busy), rows.few_note(whole)) if note],
         "ceiling": top,
         "bundles": list(about.values()),
         "inference": inference,
-        "folder": folder,
-        "left_out": [asdict(out) for out in left_out],
-        "failed": [asdict(out) for out in failed],
+        "folder": whole,
+        "left_out": [{"what": out.what, "reason": out.reason} for out in left_out],
+        "failed": [{"what": out.what, "reason": out.reason} for out in failed],
     }

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from dlkit.bench.result import SpreadValues, WayRow
+
 NONE = "n/a"
 
 # How a task metric is written: its short name, factor, decimals and unit; others as they are.
@@ -36,12 +38,12 @@ def percent(share: float | None) -> str:
     return NONE if share is None else f"{share * 100:.{0 if share >= 0.1 else 1}f} %"
 
 
-def megabytes(spread: Mapping[str, float] | None) -> str:
+def megabytes(spread: SpreadValues | None) -> str:
     """The middle of a spread of bytes in MB, without the unit."""
     return NONE if spread is None else f"{spread['median'] / 1e6:,.0f}"
 
 
-def half_range(spread: Mapping[str, float]) -> str:
+def half_range(spread: SpreadValues) -> str:
     """Half the distance from the lowest to the highest round, in percent of the median."""
     if not spread["median"]:
         return NONE
@@ -49,15 +51,17 @@ def half_range(spread: Mapping[str, float]) -> str:
     return f"±{share:.{0 if share >= 9.5 else 1}f}%"
 
 
-def metrics(row: Mapping[str, Any], short: bool = False) -> str:
+def metrics(row: WayRow, short: bool = False) -> str:
     """Task metrics of a row; it says so where nobody measured them.
 
     Args:
         short: the first metric alone, without its name.
     """
-    values: Mapping[str, float] | None = row["metrics"]
-    if not values:
+    values = row["metrics"]
+    if values is None:
         return "not certified"
+    if not values:
+        return "certified"  # on inputs that nobody knows the answers of
     parts = []
     for name, value in values.items():
         word, factor, decimals, unit = _METRICS.get(name, (name, 1, 4, ""))

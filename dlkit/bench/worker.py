@@ -19,36 +19,34 @@ _PATIENCE = 5
 
 
 def session(job: dict[str, Any]) -> dict[str, Any]:
-    """Inference alone: load, warm up, and call for ``seconds`` with one batch of pixels.
-
-    Speed depends on the shape and not on what the pixels show, so they are seeded noise.
-    """
-    import numpy as np
-
+    """Inference alone: load, warm up, and call for ``seconds`` with one batch."""
     from dlkit.bench.measure import sketch, timed_calls
+    from dlkit.bench.plan import feeds
     from dlkit.bundle import Bundle
     from dlkit.runtime.session import open_session
+    from dlkit.tasks import batch_of
 
-    bundle = Bundle.open(job["bundle"])
-    shape, seconds = tuple(job["shape"]), float(job["seconds"])
-    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    bundle, seconds = Bundle.open(job["bundle"]), float(job["seconds"])
+    size = (int(job["size"][0]), int(job["size"][1]))
+    one, whole = (feeds(bundle.spec, batch, size) for batch in (1, int(job["batch"])))
+    samples = batch_of(whole)
     begun = time.perf_counter()
     opened = open_session(bundle, job["backend"], job["device"], job["threads"]).session
     load_s = time.perf_counter() - begun
     begun = time.perf_counter()
-    opened(pixels[:1])
+    opened.run(one)
     first_s = time.perf_counter() - begun
     begun = time.perf_counter()
-    opened(pixels[:1])
-    expected = (time.perf_counter() - begun) * shape[0]
-    if expected > _PATIENCE * seconds and shape[0] > 1:
+    opened.run(one)
+    expected = (time.perf_counter() - begun) * samples / batch_of(one)
+    if expected > _PATIENCE * seconds and samples > batch_of(one):
         return {"error": f"one call would take about {expected:.3g} s; see it with more --seconds"}
-    timed_calls(lambda: opened(pixels), seconds / 4)  # warm-up
-    latencies, total = timed_calls(lambda: opened(pixels), seconds)
+    timed_calls(lambda: opened.run(whole), seconds / 4)  # warm-up
+    latencies, total = timed_calls(lambda: opened.run(whole), seconds)
     return {
         "load_s": load_s,
         "first_s": first_s,
-        "images_per_s": len(latencies) * shape[0] / total,
+        "samples_per_s": len(latencies) * samples / total,
         "calls": len(latencies),
         "latencies_s": sketch(latencies),
         "sha256": opened.sha256,

@@ -12,6 +12,7 @@ from dlkit.cli import (
     export,
     models,
     recognize,
+    run,
     simulate,
     train,
     verify,
@@ -39,6 +40,7 @@ for module in (
     evaluate,
     recognize,
     denoise,
+    run,
     bench,
     doctor,
 ):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from dlkit.bench.groups import Group, Row
+    from dlkit.bench.groups import Group
+    from dlkit.bench.result import BenchResult, FolderRow, WayRow
 
 _WIDE = 110  # columns from which every figure has room
 
@@ -42,7 +43,7 @@ def progress(console: Console) -> Iterator[Callable[[int, int, str], None]]:
         yield show
 
 
-def show(result: dict[str, Any], console: Console) -> None:
+def show(result: BenchResult, console: Console) -> None:
     """Machine, ceiling, tables, and what is missing from them."""
     from rich.markup import escape
 
@@ -83,19 +84,19 @@ def show(result: dict[str, Any], console: Console) -> None:
 
 def _inference(group: Group, wide: bool) -> Table:
     from dlkit.bench import words
+    from dlkit.bench.groups import shapes
 
     adds = group.bundles[0]["multiply_adds"]
-    size = "x".join(map(str, group.bundles[0]["size"]))
-    title = f"{group.title}, {size}"
-    title += f", {words.number(2 * adds / 1e9)} GFLOP an image" if adds else ""
+    title = f"{group.title}, {shapes(group.bundles[0])}"
+    title += f", {words.number(2 * adds / 1e9)} GFLOP each" if adds else ""
     percents = ("p50", "p90", "p99") if wide else ("p50", "p99")
     several = len(group.bundles) > 1
-    names = [*(["bundle"] if several else []), "backend", "batch", "images/s", ""]
+    names = [*(["bundle"] if several else []), "backend", "batch", f"{group.sample}s/s", ""]
     names += [f"{name} ms" for name in percents]
     names += ["load s", "peak MB", "of ceiling"] if wide else []
     table = _table(title, [*names, "metric"], group.rows)
     for row in group.rows:
-        speed = row["images_per_s"]
+        speed = row["samples_per_s"]
         cells = [group.tags[row["bundle"]]] if several else []
         cells += [f"{row['backend']} {row['device']}", str(row["batch"])]
         cells += [words.number(speed["median"]), words.half_range(speed)]
@@ -107,15 +108,15 @@ def _inference(group: Group, wide: bool) -> Table:
     return table
 
 
-def _folder(rows: Sequence[Row], wide: bool) -> Table:
+def _folder(rows: Sequence[FolderRow], wide: bool) -> Table:
     from dlkit.bench import words
 
-    names = ["bundle", "backend", "images/s", "", "running", "of bound"]
+    names = ["bundle", "backend", "files/s", "", "running", "of bound"]
     names += ["start s", "whole s", "peak MB"] if wide else []
-    title = f"folder to folder, {rows[0]['images']:,} images"
+    title = f"folder to folder, {rows[0]['files']:,} files"
     table = _table(title, [*names, "metric"], rows)
     for row in rows:
-        speed, after = row["images_per_s"], row["images_per_s_after_start"]
+        speed, after = row["samples_per_s"], row["samples_per_s_after_start"]
         cells = [row["bundle"], f"{row['backend']} {row['device']}"]
         cells += [words.number(speed["median"]), words.half_range(speed)]
         cells += [words.number(after and after["median"]), words.percent(row["share_of_bound"])]
@@ -126,7 +127,7 @@ def _folder(rows: Sequence[Row], wide: bool) -> Table:
     return table
 
 
-def _table(title: str, names: list[str], rows: Sequence[Row]) -> Table:
+def _table(title: str, names: list[str], rows: Sequence[WayRow]) -> Table:
     """An empty table; what the short metric of a column leaves out is below it."""
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape

@@ -8,20 +8,14 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as Shown
 
-    from dlkit.training.evaluations import Report, Table
-
-# Distributions that take part in an evaluation, where they are installed.
-_LIBRARIES = (
-    "dlkit", "numpy", "opencv-python-headless", "torch", "torchmetrics", "scikit-image",
-    "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt_rtx_cu13",
-)  # fmt: skip
+    from dlkit.evaluation.report import Report, Table
 
 
-def document(models: dict[str, Any], report: Report) -> dict[str, Any]:
+def document(report: Report) -> dict[str, Any]:
     """The whole report as JSON values.
 
-    Keys: ``format`` (1; a key that changes its meaning changes it), ``date``, ``versions``,
-    ``models`` (file, hash and backend of each row), and the fields of a ``Report`` but its tables.
+    Keys: ``format`` (1; a key that changes its meaning changes it), ``date``, ``versions``, and the
+    fields of a ``Report`` but its tables.
     """
     import dataclasses
     import datetime
@@ -34,7 +28,7 @@ def document(models: dict[str, Any], report: Report) -> dict[str, Any]:
         if field.name != "tables"
     }
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return {"format": 1, "date": now, "versions": installed(_LIBRARIES), "models": models, **values}
+    return {"format": 1, "date": now, "versions": installed(), **values}
 
 
 def show(report: Report, console: Console) -> None:

@@ -5,10 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+# What `pip install dlkit[train]` brings, by the names they are imported by.
+_EXTRA = frozenset(
+    {
+        "filelock",
+        "lightning_fabric",
+        "matplotlib",
+        "ml_dtypes",
+        "onnx",
+        "onnx_ir",
+        "onnxscript",
+        "platformdirs",
+        "skimage",
+        "torch",
+        "torchmetrics",
+        "torchvision",
+    }
+)
+
 
 @contextmanager
 def training_installed(what: str) -> Iterator[None]:
     """Around imports of torch and its company.
+
+    Another module that is missing is a matter of who imports it, e.g. of a plug-in.
 
     Raises:
         UsageError: one of them is missing.
@@ -18,6 +38,8 @@ def training_installed(what: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if (error.name or "").startswith("dlkit"):
+        if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
-        raise UsageError(f"to {what} you need {error.name}: pip install 'dlkit[train]'") from error
+        raise UsageError(
+            f"to {what} you need {error.name}", "Install it: pip install 'dlkit[train]'"
+        ) from error

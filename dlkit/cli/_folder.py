@@ -1,134 +1,219 @@
-"""What ``recognize`` and ``denoise`` share: run a folder, show how far it is, sum up."""
+"""What the commands that run folders share: load the model, show how far it is, sum up."""
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
+import itertools
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
+import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-if TYPE_CHECKING:
-    from dlkit.cli._load import Loaded
-    from dlkit.runtime.folder import Source
-    from dlkit.runtime.folder_run import Line, Tally
-    from dlkit.runtime.pipeline import FileWork, Result
-    from dlkit.runtime.table import Table
+from dlkit.cli._console import notes, plain
 
-_PAUSE = 1.0  # least seconds between two looks at a watched folder
+if TYPE_CHECKING:
+    from dlkit.bundle import Bundle
+    from dlkit.runtime.folders.job import Feeding, Job, Options
+    from dlkit.runtime.folders.pipeline import Seconds
+    from dlkit.runtime.folders.sources import Inputs, Source
+    from dlkit.runtime.folders.tally import Tally
+    from dlkit.tasks import Model
+
+_LOOKED_AT = 4  # files, to see what range their values have
 _SHOW = 0.1  # seconds between two updates of the live line
 
 
 @dataclass(frozen=True)
 class Flags:
-    """How a folder is run; the options of the command line."""
+    """Options that all of these commands have."""
 
     overwrite: bool = False
     watch: bool = False
     dry_run: bool = False
     fail_fast: bool = False
+    follow: bool = False
+    require_certificate: bool = False
+    frames: str = "all"
+    max_pixels: int | None = None
 
+    def __post_init__(self) -> None:
+        from dlkit.errors import UsageError
+        from dlkit.limits import allow_pixels
 
-@dataclass(frozen=True)
-class Job:
-    """What is run over which files.
-
-    Attributes:
-        sources: lists the inputs, anew each time.
-        manifest: its file.
-        setting: what else the answers depend on; others of the manifest do not count.
-        there: whether a source's output still exists.
-        line: what the manifest keeps of an answer.
-        table: opens what takes a row for every file of one pass, done before or now.
-        more: runs what is no image file and adds to the table; yields now and then.
-    """
-
-    loaded: Loaded
-    work: FileWork
-    sources: Callable[[], Iterator[Source]]
-    manifest: Path
-    there: Callable[[Source], bool]
-    line: Callable[[Result], Line]
-    table: Callable[[], AbstractContextManager[Table | None]] = nullcontext
-    more: Callable[[Tally, Table | None], Iterator[object]] = lambda *_: iter(())
-    setting: str = ""
+        if self.frames not in ("all", "first") and not (
+            self.frames.isdecimal() and int(self.frames) > 0
+        ):
+            raise UsageError(f"--frames is '{self.frames}', expected all, first, or 1, 2, 3 ...")
+        if self.max_pixels is not None:  # OpenCV is not loaded yet
+            allow_pixels(self.max_pixels)
 
     @property
-    def key(self) -> str:
-        """Of what computes the answers, for the manifest."""
-        return hashlib.sha256(f"{self.loaded.sha256} {self.setting}".encode()).hexdigest()
+    def options(self) -> Options:
+        """As the job takes them."""
+        from dlkit.runtime.folders.job import Options
+
+        return Options(self.overwrite, self.watch, self.fail_fast)
+
+
+def to_folder(
+    task: str | None,
+    bundle: str,
+    inputs: list[Path],
+    out: Path | None,
+    backend: str,
+    device: str,
+    batch: int | None,
+    workers: int | None,
+    flags: Flags,
+    value_range: str | None = None,
+) -> NoReturn:
+    """Run a bundle into a folder, a file for every file; ends the command.
+
+    Args:
+        task: that the bundle must serve; None for its own.
+        value_range: of a denoiser's images, as ``--range`` has it.
+    """
+    from dlkit.atomic import check_writable
+    from dlkit.bundle import Bundle
+    from dlkit.runtime.folders.job import Feeding, folder_job, no_inputs
+    from dlkit.runtime.folders.sources import Inputs, check, ends_in
+    from dlkit.runtime.model import task_of
+
+    console = notes()
+    check(inputs)
+    opened = Bundle.open(bundle)
+    serves = task_of(opened, task)
+    suffixes = serves.model.suffixes
+    first = inputs[0].resolve()
+    base = first if first.is_dir() else first.parent
+    target = out or base.with_name(f"{base.name}-{serves.folder or opened.spec.name}")
+
+    def feed(device: str) -> Feeding:
+        return Feeding.of(serves, device, batch, workers)
+
+    files = Inputs(inputs, lambda name: ends_in(name, suffixes), target, flags.follow)
+    if not flags.watch and next(files(), None) is None:
+        raise no_inputs(inputs, suffixes)
+    model, feeding = load_model(
+        opened, serves.name, backend, device, feed, None if flags.watch else files(),
+        flags.require_certificate, console,
+    )  # fmt: skip
+    with model:
+        known = _set_range(model, value_range, files, console)
+        job = folder_job(model, inputs, target, feeding, flags.follow, flags.frames, known)
+        if not flags.dry_run:
+            check_writable(target)
+        code = execute(job, flags, console)
+    end(target, code)
+
+
+def _set_range(
+    model: Model[Any, Any, Any], text: str | None, files: Inputs, console: Console
+) -> str:
+    """Set which values stand for black and white: as asked for, or as the first files look."""
+    from dlkit import images
+    from dlkit.errors import InputError
+    from dlkit.tasks.denoise.model import TWELVE_BITS, Denoiser, parse_range, twelve_bits
+
+    if not isinstance(model, Denoiser):
+        return ""
+    if text is not None:
+        model.range = parse_range(text)
+        return str(model.range)
+    looked_at = []
+    for source in itertools.islice(files(), _LOOKED_AT):
+        with contextlib.suppress(InputError):
+            looked_at.append(images.read(source.path))
+    if not twelve_bits(looked_at):
+        return ""
+    model.range = TWELVE_BITS
+    console.print(
+        "16-bit images hold no value above 4095: taken as 12 bits, --range 0:4095; for all 16 bits "
+        "say --range 0:65535",
+        style="yellow",
+        soft_wrap=True,
+    )
+    return str(model.range)
+
+
+def end(out: Path, code: int) -> NoReturn:
+    """Print where the answers are, and end the command."""
+    try:
+        typer.echo(out)
+        sys.stdout.flush()
+    except (OSError, ValueError):  # nobody listens; the work is done all the same
+        sys.stdout = None  # or Python would try again at its end, and fail
+    raise typer.Exit(code)
+
+
+def load_model(
+    bundle: Bundle,
+    task: str,
+    backend: str,
+    device: str,
+    feed: Callable[[str], Feeding],
+    sources: Iterable[Source] | None,
+    require_certificate: bool,
+    console: Console,
+) -> tuple[Model[Any, Any, Any], Feeding]:
+    """Load the bundle; say what was chosen and what was not, and whether it was verified.
+
+    Args:
+        feed: gives how the model is fed on a device.
+        sources: of the inputs; None where there is enough work for all processors.
+
+    Raises:
+        BundleError: a certificate is required, and the file that would run has none.
+    """
+    from dlkit.errors import BundleError
+    from dlkit.runtime.model import load
+
+    feeding = feed("cpu")
+    callers = feeding.workers if sources is None else feeding.callers(sources)
+    model = load(bundle, backend=backend, device=device, task=task, callers=callers)
+    session, spec = model.opened.session, model.bundle.spec
+    console.print(
+        f"{plain(spec.name)} ({spec.precision}) on {session.backend}, {session.device}",
+        highlight=False,
+    )
+    reasons: dict[str, list[str]] = {}
+    for name, reason in model.opened.passed_over.items():
+        reasons.setdefault(reason, []).append(name)
+    for reason, names in reasons.items():
+        line = f"  not {', '.join(names)}: {plain(reason)}"
+        console.print(line, style="dim", highlight=False, soft_wrap=True)
+    other = session.backend if session.arithmetic else None
+    if why := bundle.uncertified(session.sha256, other):
+        if require_certificate:
+            raise BundleError(why)
+        console.print(f"warning: {plain(why)}", style="yellow", highlight=False, soft_wrap=True)
+    return model, feed(session.device)
 
 
 def execute(job: Job, flags: Flags, console: Console) -> int:
-    """Run a job as the flags say; gives the exit code."""
-    from dlkit.runtime.folder_run import Tally
-
-    # A worker that comes back from a library waits for the GIL up to this long, 5 ms by default:
-    # more than it takes to decode a hundred digits.
-    sys.setswitchinterval(5e-4)
+    """Run a job behind a live line; gives the exit code."""
     if flags.dry_run:
-        return _dry_run(job, flags, console)
-    tally = Tally()
+        todo, done = job.would_do(flags.overwrite)
+        console.print(f"would do {todo}, done before {done}; nothing was written", highlight=False)
+        return 0
     if flags.watch:
-        _watch(job, flags, tally, console)
-    else:
-        _once(job, flags, tally, None, console)
+        console.print("watching; Ctrl-C ends", style="dim")
+    with _live(job, console) as watch:
+        tally = job.run(flags.options, watch)
     return sum_up(tally, job.manifest, console)
 
 
-def _once(job: Job, flags: Flags, tally: Tally, failed: set[int] | None, console: Console) -> None:
-    """One pass over the inputs, counted in ``tally``."""
-    from dlkit.runtime.folder_run import Todo, run_files
-    from dlkit.runtime.journal import Journal
-
-    journal = Journal(job.manifest, job.key, flags.overwrite)
-    try:
-        with job.table() as table:
-
-            def skip(line: Line) -> None:
-                tally.skipped += 1
-                if table is not None:
-                    table.add_lines([line])
-
-            def passes() -> Iterator[object]:
-                for lines in files:
-                    if table is not None:
-                        table.add_lines(lines)
-                    yield None
-                yield from job.more(tally, table)
-
-            todo = Todo(journal, skip, job.there, failed)
-            files = run_files(
-                job.work,
-                todo.of(job.sources()),
-                journal,
-                tally,
-                job.loaded.chunk,
-                job.loaded.workers,
-                job.line,
-                flags.fail_fast,
-                failed,
-            )
-            try:
-                _follow(passes(), tally, job, console)
-            finally:
-                files.close()  # type: ignore[attr-defined]  # waits for files being written
-    finally:
-        journal.close()
-    if journal.broken is not None:
-        tally.fail(job.manifest.name, f"{journal.broken}; a second run will not know what is done")
-
-
-def _follow(stream: Iterator[object], tally: Tally, job: Job, console: Console) -> None:
-    """Run the stream to its end behind a live line: rate, bottleneck, time left."""
+@contextmanager
+def _live(job: Job, console: Console) -> Iterator[Callable[[Tally, Seconds], None]]:
+    """A live line: rate, bottleneck, time left."""
     stop = threading.Event()
     total: list[int] = []
 
@@ -151,76 +236,43 @@ def _follow(stream: Iterator[object], tally: Tally, job: Job, console: Console) 
         transient=True,
     ) as progress:
         bar = progress.add_task("starting", total=None, rate=0.0)
-        counting.start()
         shown = 0.0
+
+        def watch(tally: Tally, seconds: Seconds) -> None:
+            nonlocal shown
+            if (now := time.monotonic()) - shown > _SHOW:
+                stage, share = seconds.bottleneck()
+                progress.update(
+                    bar,
+                    description=f"{stage} takes {share:.0%}",
+                    completed=tally.all,
+                    total=total[0] if total else None,
+                    rate=tally.done / tally.seconds,
+                )
+                shown = now
+
+        counting.start()
         try:
-            for _ in stream:
-                if (now := time.monotonic()) - shown > _SHOW:
-                    stage, share = job.work.seconds.bottleneck()
-                    progress.update(
-                        bar,
-                        description=f"{stage} takes {share:.0%}",
-                        completed=tally.all,
-                        total=total[0] if total else None,
-                        rate=tally.done / tally.seconds,
-                    )
-                    shown = now
+            yield watch
         finally:
             stop.set()
             counting.join()
-
-
-def _watch(job: Job, flags: Flags, whole: Tally, console: Console) -> None:
-    """Repeat a run until Ctrl-C; adds up all passes."""
-    from dlkit.runtime.folder_run import Tally
-
-    failed: set[int] = set()
-    console.print("watching; Ctrl-C ends", style="dim")
-    try:
-        while True:
-            begun = time.monotonic()
-            tally = Tally()
-            try:
-                _once(job, flags, tally, failed, console)
-            finally:  # Ctrl-C in the middle of a pass, too
-                whole.done += tally.done
-                whole.failed += tally.failed
-                whole.failures += tally.failures
-            flags = replace(flags, overwrite=False)
-            # A pass over a large folder must not keep a processor busy by itself.
-            time.sleep(max(_PAUSE, 5 * (time.monotonic() - begun)))
-    except KeyboardInterrupt:
-        return
-
-
-def _dry_run(job: Job, flags: Flags, console: Console) -> int:
-    from dlkit.runtime.folder_run import Todo
-    from dlkit.runtime.journal import Journal
-
-    done: list[int] = [0]
-
-    def skip(_: Line) -> None:
-        done[0] += 1
-
-    journal = Journal(job.manifest, job.key, flags.overwrite, read_only=True)
-    try:
-        todo = sum(1 for _ in Todo(journal, skip, job.there).of(job.sources()))
-    finally:
-        journal.close()
-    console.print(f"would do {todo}, done before {done[0]}; nothing was written", highlight=False)
-    return 0
 
 
 def sum_up(tally: Tally, manifest: Path, console: Console) -> int:
     """Print failures and figures; gives the exit code."""
     for name, error in tally.failures:
         text = error if name in error else f"{name}: {error}"
-        console.print(f"failed: {escape(text)}", style="red", highlight=False, soft_wrap=True)
+        console.print(f"failed: {plain(text)}", style="red", highlight=False, soft_wrap=True)
     if (more := tally.failed - len(tally.failures)) > 0:
         console.print(f"... and {more} more failed: {manifest}", style="red", soft_wrap=True)
+    for line in tally.left_out.lines():
+        console.print(plain(line), style="yellow", highlight=False, soft_wrap=True)
     before = f"{tally.skipped} done before, " if tally.skipped else ""
+    left = sum(tally.left_out.counts.values())
+    out = f", {left} left out" if left else ""
     console.print(
-        f"{before}{tally.done} done, {tally.failed} failed, "
+        f"{before}{tally.done} done, {tally.failed} failed{out}, "
         f"{tally.seconds:.1f} s, {(tally.done + tally.failed) / tally.seconds:.0f} images/s",
         highlight=False,
     )

@@ -32,6 +32,19 @@ Watch = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")]
+Frames = Annotated[
+    str,
+    typer.Option(
+        help="Of files with several frames or pages: all, first, or the number of one, from 1."
+    ),
+]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(min=1, help="Largest image that is taken.", show_default="134 million"),
+]
+FollowSymlinks = Annotated[
+    bool, typer.Option("--follow-symlinks", help="Go into folders that are links, each once.")
+]
 RequireCertificate = Annotated[
     bool,
     typer.Option("--require-certificate", help="Run only what dlkit verify has certified."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dlkit.training.compute import Hardware
+    from dlkit.training.engine.fabric import Hardware
     from dlkit.training.recipe import Recipe
 
 
@@ -45,10 +45,11 @@ def show_rehearsal(recipe: Recipe, data: str | None, hardware: Hardware) -> None
         shape = " x ".join(map(str, layer.output))
         table.add_row(layer.name, layer.kind, shape, f"{layer.parameters:,}")
     console.print(table)
-    height, width = found.size
+    shape = " x ".join(map(str, found.shape))
     for line in (
-        f"{found.parameters:,} parameters, {found.mmacs:,.1f} million multiply-adds a picture of "
-        f"{height} x {width}",
+        *(f"note: {note}" for note in found.notes),
+        f"{found.parameters:,} parameters, {found.mmacs:,.1f} million multiply-adds an input of "
+        f"{shape}",
         f"{found.steps:,} steps of {1e3 * found.seconds_a_step:.1f} ms, evaluations between: "
         f"{_minutes(found.seconds)}, once the data is there",
         f"{found.peak_mb:,.0f} MB of memory at most in the steps made",

@@ -22,13 +22,11 @@ def command(
     ] = None,
     folder: Annotated[
         Path | None,
-        typer.Option(help="Also run the task's command over these images, end to end."),
+        typer.Option(help="Also run the task's command over these files, end to end."),
     ] = None,
     batches: Annotated[
         str,
-        typer.Option(
-            help="Images in one call, e.g. 1,16,64.", show_default="1,16,64 digits; 1,4,16 scans"
-        ),
+        typer.Option(help="Samples in one call, e.g. 1,16,64.", show_default="what suits the task"),
     ] = "",
     seconds: Annotated[
         float, typer.Option(min=0.01, help="Measured time of each way in each round.")
@@ -62,26 +60,24 @@ def command(
     from rich.console import Console
 
     from dlkit.atomic import write_bytes
-    from dlkit.bench.plan import Settings
     from dlkit.bench.run import bench
-    from dlkit.bundle import shipped
     from dlkit.cli import _bench
 
-    settings = Settings(
-        bundles=tuple(bundles or shipped()),
-        folder=folder,
-        batches=_numbers(batches),
-        backends=tuple(backend or ()),
-        device=device,
-        size=_size(size),
-        seconds=seconds,
-        rounds=rounds,
-        threads=threads,
-    )
-    for target in (json_file, html_file):
-        _can_be_written(target)
+    _can_be_written(json_file, "--json")
+    _can_be_written(html_file, "--html")
     with _bench.progress(Console(stderr=True)) as show:
-        result = bench(settings, show)
+        result = bench(
+            bundles or (),
+            folder=folder,
+            batches=_numbers(batches),
+            backends=backend or (),
+            device=device,
+            size=_size(size),
+            seconds=seconds,
+            rounds=rounds,
+            threads=threads,
+            on_step=show,
+        )
     _bench.show(result, Console())
     if json_file is not None:
         write_bytes(json_file, (json.dumps(result, indent=2) + "\n").encode())
@@ -94,28 +90,21 @@ def command(
     raise typer.Exit(1 if result["failed"] else 0)
 
 
-def _can_be_written(target: Path | None) -> None:
+def _can_be_written(target: Path | None, option: str) -> None:
     """Find out before minutes of measuring, not after.
 
     Raises:
-        UsageError: the file cannot be written there.
+        UsageError: the file is a folder.
+        MachineError: it cannot be written there.
     """
-    from dlkit.atomic import atomic_path
+    from dlkit.atomic import check_writable
     from dlkit.errors import UsageError
 
     if target is None:
         return
     if target.is_dir():
-        raise UsageError(f"{target} is a folder, expected a file such as {target}/bench.html")
-    try:
-        probe = target.with_name(f".{target.name}.probe")
-        with atomic_path(probe) as part:
-            part.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise UsageError(
-            f"{target} cannot be written ({error.strerror}): choose another place"
-        ) from error
+        raise UsageError(f"{option} {target} is a folder, expected a file")
+    check_writable(target.parent, option)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -1,8 +1,8 @@
 """dlkit doctor
 
-``--json`` prints one document. Its keys are the fields of ``dlkit.runtime.doctor.report.Report``,
-described there: machine, cuda, libraries, onnx_limits, bundles, runs, findings (``problem`` tells
-problems from notes); and these:
+``--json`` prints one document. Its keys are the fields of ``dlkit.doctor.examination.Examination``,
+described there: machine, driver, driver_version, libraries, bundles, attempts, findings
+(``problem`` tells problems from notes); and these:
 
     format          1; a key that changes its meaning changes it
     dlkit           its version
@@ -21,7 +21,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from dlkit.runtime.doctor.report import Cuda, Finding, Library, Machine, Report
+    from dlkit.doctor.examination import Examination, Finding, Library, Machine
+    from dlkit.runtime.gpu.driver import Driver
 
 EXAMPLE = "Example:  dlkit doctor runs/lenet_relu/bundle-fp16"
 
@@ -46,18 +47,18 @@ def command(
     """
     from rich.console import Console
 
-    from dlkit.runtime.doctor import examine
+    from dlkit.doctor import examine
 
     with _libraries_silent() as printed:
-        report = examine(bundles or [])
+        found = examine(bundles or [])
     if json:
-        _print_json(report, printed)
+        _print_json(found, printed)
     else:
-        _print(report, Console())
-    raise typer.Exit(1 if report.problems else 0)
+        _print(found, Console())
+    raise typer.Exit(1 if found.problems else 0)
 
 
-def _print_json(report: Report, printed: list[str]) -> None:
+def _print_json(found: Examination, printed: list[str]) -> None:
     import json
     from dataclasses import asdict
 
@@ -66,8 +67,8 @@ def _print_json(report: Report, printed: list[str]) -> None:
     data = {
         "format": 1,
         "dlkit": __version__,
-        "ok": not report.problems,
-        **asdict(report),
+        "ok": not found.problems,
+        **asdict(found),
         "library_output": printed,
     }
     typer.echo(json.dumps(data, indent=2))
@@ -103,21 +104,21 @@ def _libraries_silent() -> Iterator[list[str]]:
             lines += file.read().decode(errors="replace").splitlines()
 
 
-def _print(report: Report, console: Console) -> None:
-    if report.machine:
-        _machine(report.machine, report.cuda, console)
-    _libraries(report.libraries, console)
-    _runs(report, console)
-    _bundles(report, console)
+def _print(found: Examination, console: Console) -> None:
+    if found.machine:
+        _machine(found.machine, found.driver, found.driver_version, console)
+    _libraries(found.libraries, console)
+    _attempts(found, console)
+    _bundles(found, console)
     for title, style, findings in (
-        ("notes", "bold", report.notes),
-        ("problems", "bold red", report.problems),
+        ("notes", "bold", found.notes),
+        ("problems", "bold red", found.problems),
     ):
         if findings:
             _heading(title, style, console)
             for finding in findings:
                 _finding(finding, style, console)
-    if not report.problems:
+    if not found.problems:
         console.print("\nno problem found", style="bold green")
 
 
@@ -139,7 +140,9 @@ def _rows(rows: Sequence[tuple[str, ...]], console: Console) -> None:
     console.print(Padding(table, (0, 0, 0, 2), expand=False), highlight=False)
 
 
-def _machine(machine: Machine, cuda: Cuda | None, console: Console) -> None:
+def _machine(
+    machine: Machine, driver: Driver | None, version: str | None, console: Console
+) -> None:
     _heading("machine", "bold", console)
     rows = [
         ("Python", f"{machine.python}, {machine.executable}"),
@@ -153,24 +156,14 @@ def _machine(machine: Machine, cuda: Cuda | None, console: Console) -> None:
         allowed = machine.memory_allowed
         limit = f", {allowed / _GIB:.1f} GiB allowed" if allowed else ""
         rows.append(("memory", f"{machine.memory / _GIB:.1f} GiB{limit}"))
-    if cuda:
-        for gpu in cuda.gpus:
-            about = f"{gpu.name}, compute capability {gpu.compute}, {gpu.memory / _GIB:.1f} GiB"
-            rows.append(("GPU", about))
-        if cuda.gpus:
-            driver = f"{cuda.driver or 'version unknown'}, supports CUDA {cuda.supports}"
-            rows.append(("driver", driver))
-        else:
-            rows.append(("GPU", f"none: {cuda.why_none}"))
-        if cuda.libraries:
-            rows.append(("CUDA", _cuda_libraries(cuda)))
+    for gpu in driver.gpus if driver else ():
+        about = f"{gpu.name}, compute capability {gpu.compute}, {gpu.memory / _GIB:.1f} GiB"
+        rows.append(("GPU", about))
+    if driver and driver.gpus:
+        rows.append(("driver", f"{version or 'version unknown'}, supports CUDA {driver.supports}"))
+    elif driver:
+        rows.append(("GPU", f"none: {driver.why_none}"))
     _rows(rows, console)
-
-
-def _cuda_libraries(cuda: Cuda) -> str:
-    missing = [name for name, path in cuda.libraries.items() if path is None]
-    libraries = f"missing: {', '.join(missing)}" if missing else "its libraries are there"
-    return f"onnxruntime was built for {cuda.onnxruntime_built_for}; {libraries}"
 
 
 def _libraries(libraries: list[Library], console: Console) -> None:
@@ -191,17 +184,17 @@ def _libraries(libraries: list[Library], console: Console) -> None:
     _rows(rows, console)
 
 
-def _runs(report: Report, console: Console) -> None:
+def _attempts(found: Examination, console: Console) -> None:
     merged: dict[tuple[str, str, bool, str], list[str]] = {}
-    for run in report.runs:
-        key = (run.backend, run.device, run.runs, run.reason or "")
-        merged.setdefault(key, []).append(run.bundle)
+    for one in found.attempts:
+        reason = ". ".join(text for text in (one.reason, one.mend) if text)
+        merged.setdefault((one.backend, one.device, one.runs, reason), []).append(one.bundle)
     rows = []
     for (backend, device, runs, reason), bundles in merged.items():
         names = ", ".join(bundles)
         if not runs:
             names = _short(reason)
-            if len(bundles) < len(report.bundles):
+            if len(bundles) < len(found.bundles):
                 names = f"{', '.join(bundles)}: {names}"
         rows.append((_YES if runs else _NO, backend, device, names))
     if rows:
@@ -209,32 +202,23 @@ def _runs(report: Report, console: Console) -> None:
         _rows(rows, console)
 
 
-def _bundles(report: Report, console: Console) -> None:
+def _bundles(found: Examination, console: Console) -> None:
     rows = []
-    for bundle in report.bundles:
+    for bundle in found.bundles:
         engines = f"{len(bundle.engines) or 'no'} engine{'' if len(bundle.engines) == 1 else 's'}"
-        version = f"opset {bundle.opset}, IR version {bundle.ir_version}"
-        rows.append((bundle.name, f"{bundle.task}, {bundle.precision}, {version}, {engines}"))
+        verified = "verified" if bundle.verified else "not verified"
+        rows.append((bundle.name, f"{bundle.task}, {bundle.precision}, {verified}, {engines}"))
         for engine in bundle.engines:
             mark = _YES if engine.fits else _NO
             rows.append(("", f"{mark} {engine.file}"))
-    limits = report.onnx_limits
-    if limits and limits.opset and limits.ir_version:
-        reads = f"reads up to opset {limits.opset}, IR version {limits.ir_version}"
-        rows.append(("onnxruntime", reads))
     if rows:
         _heading("bundles", "bold", console)
         _rows(rows, console)
 
 
 def _short(text: str, most: int = 220) -> str:
-    """A long message without ONNX Runtime's place in its source, and without its middle."""
-    import re
-
-    text = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : |/onnxruntime_src/.*\) ", "", text)
-    if len(text) <= most:
-        return text
-    return f"{text[: most // 2]} ... {text[-most // 2 :]}"
+    """A long message without its middle."""
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
 
 
 def _finding(finding: Finding, style: str, console: Console) -> None:

@@ -24,8 +24,9 @@ def command(
     data: Annotated[
         str | None,
         typer.Option(
-            help="Digits: mnist-mini, mnist, or a folder of IDX files, of which the test part is "
-            "taken. Scans: simulated, or a folder with noisy/ and clean/.",
+            help="Classes: mnist-mini, mnist, or your own folder or .npz file, of which the test "
+            "part is taken. Scans: simulated, or a folder with noisy/ and clean/. Tensors: .npy or "
+            ".npz files.",
             show_default="mnist-mini; simulated",
         ),
     ] = None,
@@ -39,8 +40,8 @@ def command(
         int | None,
         typer.Option(
             min=1,
-            help="Most test digits; simulated pairs.",
-            show_default="all digits; 200 pairs",
+            help="Most test images; simulated pairs.",
+            show_default="all test images; 200 pairs",
         ),
     ] = None,
     seed: Annotated[
@@ -66,9 +67,9 @@ def command(
 ) -> None:
     """Measure how good a bundle is, as it is deployed, and beside other bundles.
 
-    Digits: accuracy with its 95 % interval, by class, confusion matrix, calibration (ECE, NLL,
-    Brier), the worst mistakes, accuracy on 18 corruptions, and how sure it is of pictures that are
-    no digits.
+    Classes: accuracy with its 95 % interval, by class, confusion matrix, calibration (ECE, NLL,
+    Brier), the worst mistakes; of digits also accuracy on 18 corruptions, and how sure it is of
+    pictures that are no digits.
 
     Scans: PSNR, SSIM, objects and stripes, beside classical methods.
     """
@@ -77,46 +78,24 @@ def command(
 
     from rich.console import Console
 
-    from dlkit.bundle import Bundle
-    from dlkit.cli import _bench, _evaluate, _load
+    from dlkit.cli import _bench, _evaluate
     from dlkit.cli._extras import training_installed
-    from dlkit.runtime.model import load
 
     notes = Console(stderr=True)
     with training_installed("evaluate"):
-        from dlkit.training.evaluations import EVALUATIONS, Request
-    opened = [Bundle.open(bundle)]
-    task = opened[0].spec.task
-    opened += [Bundle.open(other, task) for other in compare or []]
-    with training_installed("evaluate"):
-        evaluation = EVALUATIONS.load(task)
-    if out is not None:
-        _load.writable(out)
-    methods: dict[str, Any] = {}
-    models: dict[str, Any] = {}
-    for one in opened:
-        model = load(one, backend=backend, device=device)
-        session = model.opened.session
-        name = f"{one.spec.name} ({one.spec.precision})"
-        same = sum(other == name or other.startswith(f"{name} #") for other in methods)
-        name = f"{name} #{same + 1}" if same else name
-        models[name] = {
-            "bundle": str(one.path),
-            "onnx_sha256": one.sha256,
-            "backend": session.backend,
-            "device": session.device,
-            "file_sha256": session.sha256,
-        }
-        methods[name] = evaluation.method(model)
-        where = f"{name}: {one.path}, on {session.backend}, {session.device}"
-        notes.print(where, highlight=False, markup=False, soft_wrap=True)
-    chosen = data or evaluation.DATA
-    notes.print(f"evaluating on {chosen}", highlight=False, markup=False, soft_wrap=True)
-    with _bench.progress(notes) as progress:
-        request = Request(chosen, count, seed, slow, out, progress)
-        report = evaluation.evaluate(methods, request)
+        from dlkit.evaluation.evaluate import evaluate_bundles
 
-    document = text.dumps(_evaluate.document(models, report), indent=1) + "\n"
+    def loaded(name: str, model: Any) -> None:
+        session = model.opened.session
+        where = f"{name}: {model.bundle.path}, on {session.backend}, {session.device}"
+        notes.print(where, highlight=False, markup=False, soft_wrap=True)
+
+    bundles = [bundle, *(compare or [])]
+    with _bench.progress(notes) as show, training_installed("evaluate"):
+        report = evaluate_bundles(
+            bundles, data, count, seed, slow, out, backend, device, show, loaded
+        )
+    document = text.dumps(_evaluate.document(report), indent=1) + "\n"
     if out is not None:
         from dlkit.atomic import write_bytes
 

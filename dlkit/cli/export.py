@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from dlkit.bundle import Bundle
-    from dlkit.engine import Engine
-    from dlkit.export.tensorrt import BuildOptions, Size
-
-Value = TypeVar("Value")
 
 EXAMPLE = (
     "Examples:  dlkit export runs/lenet_relu --precision fp16 --trt  |  "
     "dlkit export mmwave --precision fp16 --trt --batch 1:4:8  |  "
-    "dlkit export digits --precision int8  |  dlkit export net.onnx --spec spec.json --trt"
+    "dlkit export digits --precision int8  |  dlkit export net.onnx --spec spec.json --trt\n\n"
+    "Your own module:  dlkit export mypkg.nets:build --weights w.safetensors --example 3x224x224 "
+    "--task recognize --labels names.txt --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225"
 )
 _ENGINE = "TensorRT engine"
+_MODULE = "A module in torch"
 
 
 def command(
     source: Annotated[
         str,
-        typer.Argument(help="A run, a bundle (folder or shipped name), or an ONNX file."),
+        typer.Argument(
+            help="A run, a bundle (folder or shipped name), an ONNX file, or a module in torch: "
+            "package.module:factory or path/to/file.py:factory."
+        ),
     ],
     precision: Annotated[
         str | None,
@@ -48,13 +45,74 @@ def command(
     data: Annotated[
         str | None,
         typer.Option(
-            help="For int8: training images to calibrate on: mnist-mini, mnist, fashion-mnist or a "
-            "folder of IDX files; simulated, or a folder with noisy/ and clean/.",
+            help="For int8: training data to calibrate on: mnist-mini, mnist, fashion-mnist, or "
+            "your own folder or .npz file; simulated, or a folder with noisy/ and clean/.",
             show_default="what the network was trained on",
         ),
     ] = None,
     spec: Annotated[
-        Path | None, typer.Option(help="For an ONNX file: JSON with what it takes and gives.")
+        Path | None,
+        typer.Option(
+            help="For an ONNX file: JSON with what it takes and gives.",
+            show_default="arrays, as the graph says",
+        ),
+    ] = None,
+    example: Annotated[
+        str | None,
+        typer.Option(
+            help="Shape of one sample, e.g. 3x224x224 (float32); or a .npz file with what forward "
+            "takes, in its order, each with its batch axis.",
+            rich_help_panel=_MODULE,
+        ),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="What it is for: recognize, denoise or tensors.",
+            show_default="tensors: arrays in, arrays out",
+            rich_help_panel=_MODULE,
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Its weights: .safetensors, or a state dict of torch.", rich_help_panel=_MODULE
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="Names of its classes, a line each.", rich_help_panel=_MODULE),
+    ] = None,
+    mean: Annotated[
+        str,
+        typer.Option(
+            help="Of each channel, of pixels from 0 to 1: it gets (pixel - mean) / std.",
+            rich_help_panel=_MODULE,
+        ),
+    ] = "0",
+    std: Annotated[str, typer.Option(help="As mean.", rich_help_panel=_MODULE)] = "1",
+    resize: Annotated[
+        str,
+        typer.Option(
+            help="How images of other sizes become the example's: stretch, letterbox or crop.",
+            rich_help_panel=_MODULE,
+        ),
+    ] = "stretch",
+    multiple_of: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="What heights and widths must be multiples of, where they are free.",
+            rich_help_panel=_MODULE,
+        ),
+    ] = 1,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the bundle, for people.",
+            show_default="the module's or file's",
+            rich_help_panel=_MODULE,
+        ),
     ] = None,
     trt: Annotated[
         bool,
@@ -119,125 +177,85 @@ def command(
     """Export into a bundle: model.onnx, model.json and, with --trt, an engine."""
     from rich.console import Console
 
+    from dlkit.cli import _export
     from dlkit.cli._extras import training_installed
 
     console = Console(stderr=True)
     with training_installed("export"):
-        from dlkit.export.bisect import read_list
-        from dlkit.export.source import to_bundle
-        from dlkit.export.tensorrt import BuildOptions
+        from dlkit.export.api import export
+        from dlkit.export.build_options import BuildOptions, read_profile, read_sizes
+        from dlkit.export.modules import read_example
+        from dlkit.export.proof.bisect import read_list
+        from dlkit.export.source import own_copy
     options = BuildOptions(
-        batch=_batches(batch),
-        size=_sizes(size),
+        batch=None if batch is None else read_profile(batch),
+        size=read_sizes(size),
         flavor=flavor,
         compute=tuple(part for part in compute.split(",") if part),
         hardware_compatible=hardware_compatible,
         version_compatible=version_compatible,
         rebuild=rebuild,
     )
-    keep = read_list(keep_fp32) if keep_fp32 else ()
     with console.status("exporting") as status, training_installed("export"):
-        bundle = to_bundle(source, precision, out, keep, spec, data, status.update)
+        bundle = export(
+            source,
+            precision,
+            out,
+            example=None if example is None else read_example(example),
+            task=task,
+            labels=() if labels is None else _lines(labels),
+            mean=_numbers(mean, "--mean"),
+            std=_numbers(std, "--std"),
+            resize=resize,
+            multiple_of=multiple_of,
+            spec=spec,
+            weights=weights,
+            name=name,
+            keep=read_list(keep_fp32) if keep_fp32 else (),
+            data=data,
+            say=status.update,
+        )
+    if trt and bundle.shipped:
+        bundle = own_copy(bundle)
+        console.print(
+            f"{source} ships with dlkit and is read-only; the engine goes into the copy "
+            f"{bundle.path}",
+            highlight=False,
+            soft_wrap=True,
+        )
     console.print(
         f"{bundle.spec.name} ({bundle.spec.precision}): {bundle.onnx.stat().st_size / 1e6:.2f} MB",
         highlight=False,
     )
     if "int8" in bundle.origin:
-        _show_int8(bundle.origin["int8"], console)
+        _export.show_int8(bundle.origin["int8"], console)
     if trt:
-        engine, built = _build(bundle, options, console)
-        _show(engine, built, console)
-    console.print(f"next: dlkit verify {bundle.path}", style="dim", soft_wrap=True)
+        engine, built = _export.build(bundle, options, console)
+        _export.show_engine(engine, built, console)
+    # nothing else knows what a module computes
+    against = f" --against {source}" if "module" in bundle.origin else ""
+    if against and weights is not None:
+        against += f" --weights {weights}"
+    console.print(f"next: dlkit verify {bundle.path}{against}", style="dim", soft_wrap=True)
     typer.echo(bundle.path)
 
 
-def _show_int8(report: Mapping[str, Any], console: Console) -> None:
-    """What int8 lost, and which layers were left out."""
-    part = report["validation"]
-    ways = {"fp32": part["fp32"], **{f"int8 on {k}": v for k, v in part["int8"].items()}}
-    for way, metrics in ways.items():
-        numbers = ", ".join(f"{name} {value:.5g}" for name, value in metrics.items())
-        console.print(f"{way}: {numbers}", highlight=False)
-    console.print(f"measured on {part['images']} images of {part['name']}", highlight=False)
-    left = ", ".join(report["left_fp32"]) or "none"
-    console.print(
-        f"{report['share']:.1%} of the multiply-adds in int8; layers that the search left in fp32: "
-        f"{left}",
-        highlight=False,
-        soft_wrap=True,
-    )
+def _lines(path: Path) -> list[str]:
+    from dlkit.errors import InputError
+
+    try:
+        return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text ({error})") from error
 
 
-def _build(bundle: Bundle, options: BuildOptions, console: Console) -> tuple[Engine, bool]:
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
-    from dlkit.export.tensorrt import build_engine
-
-    columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    text = TextColumn("{task.description}")
-    with Progress(text, *columns, console=console, transient=True) as bar:
-        task = bar.add_task("building", total=1.0)
-
-        def show(phase: str, share: float) -> None:
-            bar.update(task, description=phase.lower(), completed=share)
-
-        return build_engine(bundle, options, progress=show)
-
-
-def _show(engine: Engine, built: bool, console: Console) -> None:
-    """The engine and its precision proof."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    how = f"built in {engine.built['seconds']:.1f} s" if built else "there already"
-    mega = engine.path.stat().st_size / 1e6
-    console.print(
-        f"engine: {engine.path.name} ({mega:.2f} MB, {how})", highlight=False, soft_wrap=True
-    )
-    proof = engine.proof
-    parts = ("layers", "flop", "multiply_adds", "weights")
-    table = Table("share in", "layers", "FLOP", "multiply-adds", "weights", box=SIMPLE_HEAD)
-    for dtype in sorted({dtype for part in parts for dtype in proof[part]}):
-        table.add_row(dtype, *(_percent(proof[part].get(dtype, 0.0)) for part in parts))
-    console.print(table)
-    if proof["others"]:
-        names = ", ".join(proof["others"])
-        console.print(f"not in {proof['precision']}: {names}", highlight=False, soft_wrap=True)
-    if proof["engine"]:
-        counted = ", ".join(f"{count} {dtype}" for dtype, count in proof["engine"].items())
-        console.print(f"the engine inspector counts layers: {counted}", highlight=False)
-
-
-def _percent(share: float) -> str:
-    return f"{share:.1%}" if share else "-"
-
-
-def _batches(text: str | None) -> tuple[int, int, int] | None:
-    if text is None:
-        return None
-    return _three(text, "--batch", "1:16:64", int)
-
-
-def _sizes(text: str) -> tuple[Size, Size, Size]:
-    def size(part: str) -> Size:
-        height, width = part.split("x")
-        return int(height), int(width)
-
-    return _three(text, "--size", "64x64:688x384:1376x768", size)
-
-
-def _three(
-    text: str, option: str, example: str, read: Callable[[str], Value]
-) -> tuple[Value, Value, Value]:
+def _numbers(text: str, option: str) -> Sequence[float]:
     from dlkit.errors import UsageError
 
-    parts = text.split(":")
     try:
-        values = [read(part) for part in (parts * 3 if len(parts) == 1 else parts)]
-        smallest, best, largest = values
+        return tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        raise UsageError(f"{option} is '{text}', expected MIN:OPT:MAX, e.g. {example}") from error
-    return smallest, best, largest
+        raise UsageError(f"{option} is '{text}', expected numbers, e.g. 0.5,0.5,0.5") from error
 
 
 command.__name__ = "export"

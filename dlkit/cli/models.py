@@ -6,7 +6,7 @@ EXAMPLE = "Example:  dlkit models"
 
 
 def command() -> None:
-    """List recipes and shipped bundles: task, parameters, GFLOP an image, size."""
+    """List recipes and shipped bundles: task, parameters, GFLOP an input, its shape."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -27,7 +27,7 @@ def command() -> None:
         # What it is needs room; a narrow terminal gets the numbers.
         wide = console.width >= 120
         recipes = Table(box=SIMPLE_HEAD)
-        for name in ("recipe", "task", "parameters", "GFLOP", "size"):
+        for name in ("recipe", "task", "parameters", "GFLOP", "input"):
             recipes.add_column(name, no_wrap=True)
         if wide:
             recipes.add_column("what it is")
@@ -37,7 +37,7 @@ def command() -> None:
                 row.task,
                 f"{row.parameters:,}",
                 f"{row.gflop:.4g}",
-                f"{row.size[0]}x{row.size[1]}",
+                "x".join(map(str, row.shape)),
                 *([row.about] if wide else []),
             )
         console.print(recipes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,15 +14,19 @@ import typer
 from dlkit.cli import _options
 
 if TYPE_CHECKING:
-    from dlkit.runtime.folder import Source
-    from dlkit.runtime.folder_run import Line, Tally
-    from dlkit.runtime.pages.page import Digit, Page
-    from dlkit.runtime.pipeline import Result
-    from dlkit.runtime.table import Table
-    from dlkit.runtime.tasks.recognize import Prediction
+    from dlkit.reading.page import Digit, Page
+    from dlkit.runtime.folders.pipeline import Result
+    from dlkit.runtime.folders.sources import Source
+    from dlkit.runtime.folders.table import Table
+    from dlkit.runtime.folders.tally import Tally
+    from dlkit.runtime.folders.todo import Line
+    from dlkit.tasks.recognize import Prediction
+
+    Answer = Prediction | Page
 
 EXAMPLE = "Example:  dlkit recognize scans/ --out digits.csv --annotate seen/ --reject 0.9"
 
+_PGM = re.compile(r"\.pgm(\.png)*$", re.IGNORECASE)
 _LARGE = 1 << 14  # bytes
 _PHOTOGRAPHS = 4  # that a worker takes at once: finding digits takes longer than recognizing them
 
@@ -53,6 +58,9 @@ def command(
     watch: _options.Watch = False,
     dry_run: _options.DryRun = False,
     fail_fast: _options.FailFast = False,
+    frames: _options.Frames = "all",
+    max_pixels: _options.MaxPixels = None,
+    follow_symlinks: _options.FollowSymlinks = False,
     require_certificate: _options.RequireCertificate = False,
 ) -> None:
     """Recognize handwritten digits: MNIST's squares, photographs, pages.
@@ -66,116 +74,161 @@ def command(
     IDX files, at memory speed. A second run goes on where the first stopped,
     and redoes what changed: OUT.manifest.jsonl says what was done.
     """
-    from rich.console import Console
+    from dlkit.cli._console import notes
+    from dlkit.cli._folder import Flags, end, execute, load_model
 
+    flags = Flags(
+        overwrite,
+        watch,
+        dry_run,
+        fail_fast,
+        follow_symlinks,
+        require_certificate,
+        frames,
+        max_pixels,
+    )
     from dlkit import images
-    from dlkit.cli import _folder, _load
+    from dlkit.atomic import check_file, check_writable, same_place
+    from dlkit.bundle import Bundle
     from dlkit.errors import UsageError
-    from dlkit.runtime import arrays, folder, table
-    from dlkit.runtime.pages.annotate import picture, whole
-    from dlkit.runtime.pages.page import Page
-    from dlkit.runtime.pages.reading import MODES
-    from dlkit.runtime.pipeline import FileWork, Runner
+    from dlkit.reading.annotate import picture, whole
+    from dlkit.reading.page import Page
+    from dlkit.reading.reading import MODES
+    from dlkit.runtime.folders import arrays, table
+    from dlkit.runtime.folders.array_files import is_array
+    from dlkit.runtime.folders.job import Feeding, Job, answer_key, no_inputs
+    from dlkit.runtime.folders.outputs import Outputs
+    from dlkit.runtime.folders.pipeline import FileWork
+    from dlkit.runtime.folders.sources import Inputs, check, ends_in
+    from dlkit.runtime.model import task_of
+    from dlkit.runtime.runner import Runner
+    from dlkit.tasks.recognize import Recognizer
 
-    console = Console(stderr=True)
-    folder.check(inputs)
+    console = notes()
+    check(inputs)
     if mode not in MODES:
-        raise UsageError(f"there is no mode '{mode}': expected {', '.join(MODES)}")
+        raise UsageError(f"there is no mode '{mode}'", f"Use one of {', '.join(MODES)}")
     if annotate is not None:
-        if any(annotate.resolve() in (path.resolve(), path.resolve().parent) for path in inputs):
-            raise UsageError(f"--annotate {annotate} is where the inputs are; choose another")
+        places = [place for path in inputs for place in (path, path.resolve().parent)]
+        if any(same_place(annotate, place) for place in places):
+            raise UsageError(f"--annotate {annotate} is where the inputs are", "Choose another")
         if annotate.exists() and not annotate.is_dir():
             raise UsageError(f"--annotate {annotate} is a file, expected a folder")
-    if out.is_dir():
-        raise UsageError(f"--out {out} is a folder, expected a file such as {out}/predictions.csv")
+    manifest = out.with_name(out.name + ".manifest.jsonl")
+    check_file(out)
+    if any(same_place(out, path) for path in inputs):
+        raise UsageError(
+            f"--out {out} is an input: it would be overwritten", "Choose another --out"
+        )
+    if out.exists() and not (overwrite or dry_run or manifest.exists()):
+        raise UsageError(
+            f"--out {out} is there already, and no dlkit wrote it",
+            "Choose another, or replace it with --overwrite",
+        )
 
-    def files() -> Iterator[Source]:
-        found = folder.sources(inputs, annotate)
-        return (source for source in found if not arrays.is_array(source.name))
+    def is_file(name: str) -> bool:
+        return ends_in(name, images.SUFFIXES)
 
-    def array_files() -> Iterator[Source]:
-        found = folder.sources(inputs, wanted=arrays.is_array)
-        return (source for source in found if arrays.is_array(source.name))
+    def is_named_file(source: Source) -> bool:
+        return not is_array(source.name)
 
-    if not watch and next(files(), None) is None and next(array_files(), None) is None:
-        _load.nothing(inputs, {*images.SUFFIXES, ".npy", ".npz", "-ubyte"})
-    loaded = _load.load_model(
-        "recognize",
-        model,
-        backend,
-        device,
-        batch,
-        workers,
-        require_certificate,
-        files(),
-        watch or next(array_files(), None) is not None,
-        console,
-        _PHOTOGRAPHS if mode == "page" or _large(files()) else None,
+    files = Inputs(inputs, is_file, annotate, follow_symlinks, is_named_file)
+    array_files = Inputs(
+        inputs, is_array, annotate, follow_symlinks, lambda one: is_array(one.name)
     )
+    with_arrays = next(array_files(), None) is not None
+    if not watch and next(files(), None) is None and not with_arrays:
+        raise no_inputs(inputs, {*images.SUFFIXES, ".npy", ".npz", "-ubyte"})
+    chunk = _PHOTOGRAPHS if mode == "page" or _large(files()) else None
+
+    opened = Bundle.open(model)
+    task = task_of(opened, "recognize")
+
+    def feed(device: str) -> Feeding:
+        return Feeding.of(task, device, batch, workers, chunk)
+
+    found, feeding = load_model(
+        opened, task.name, backend, device, feed, None if watch or with_arrays else files(),
+        require_certificate, console,
+    )  # fmt: skip
+    assert isinstance(found, Recognizer)
+    recognizer = found
     if not dry_run:
-        _load.writable(out.resolve().parent)
+        check_writable(out.resolve().parent)
         if annotate is not None:
-            _load.writable(annotate)
-    runner = Runner(loaded.model, loaded.model.opened.session, loaded.batch)
-    height, width = loaded.model.bundle.spec.input.shape[1:]
-    array_work = arrays.ArrayWork(runner, (int(height), int(width)))
+            check_writable(annotate, "--annotate")
+    runner = Runner(recognizer, recognizer.opened.session, feeding.batch)
+    array_work = arrays.ArrayWork(runner, recognizer)
 
     def more(tally: Tally, rows: Table | None) -> Iterator[object]:
         if watch or rows is None:
             return  # arrays are done whole, not watched
-        labels = loaded.model.bundle.spec.labels
         for source in array_files():
-            for part in arrays.answers(array_work, source, labels, loaded.workers, tally):
+            for part in arrays.answers(array_work, source, feeding.workers, tally):
                 rows.add(part)
                 yield None
 
     def drawn(source: Source) -> Path:
         assert annotate is not None
-        path = annotate / source.name
-        return path if path.suffix.lower() != ".pgm" else path.with_name(path.name + ".png")
+        # PGM holds no colours; what would then have the name of another picture moves on as well
+        return annotate / (source.name + (".png" if _PGM.search(source.name) else ""))
 
-    def draw(source: Source, answer: Prediction | Page) -> None:
-        image = loaded.model.decode(images.read_bytes(source.path)[0], source.path)
-        page = answer if isinstance(answer, Page) else whole(answer, image.shape)
-        images.write(drawn(source), picture(image, page, reject))
+    def draw(source: Source, answer: Answer | list[Answer], path: Path) -> None:
+        data = images.read_bytes(source.path)[0]
+        pictures = []
+        answers = answer if isinstance(answer, list) else [answer]
+        found = recognizer.decode_all(data, source.path, frames)
+        for image, one in zip(found, answers, strict=True):
+            page = one if isinstance(one, Page) else whole(one, image.shape)
+            pictures.append(picture(image, page, reject))
+        images.write_frames(path, pictures)
 
-    form = table.Form(pages=mode != "single", reject=reject)
-    job = _folder.Job(
-        loaded=loaded,
-        work=FileWork(
-            runner, draw if annotate is not None else None, True, loaded.model.whole(mode)
-        ),
+    pages = mode != "single" and recognizer.bundle.spec.pages
+    form = table.Form(pages=pages, reject=reject)
+    outputs = Outputs(drawn, draw) if annotate is not None else None
+    job = Job(
+        work=FileWork(runner, outputs, True, recognizer.whole(mode), frames),
+        feeding=feeding,
         sources=files,
-        manifest=out.with_name(out.name + ".manifest.jsonl"),
-        there=lambda source: annotate is None or drawn(source).is_file(),
+        manifest=manifest,
+        # Pictures show which digits are unsure.
+        key=answer_key(recognizer, f"{mode} {frames}{f' {reject}' if annotate else ''}"),
+        outputs=outputs,
+        outputs_in=annotate,
         line=_line,
         table=lambda: table.open_table(out, form),
         more=more,
-        # Pictures show which digits are unsure.
-        setting=mode if annotate is None else f"{mode} {reject}",
     )
-    code = _folder.execute(job, _folder.Flags(overwrite, watch, dry_run, fail_fast), console)
+    with recognizer:
+        code = execute(job, flags, console)
     if reject is not None and not dry_run:
         console.print(
             f"{form.unsure} of {form.digits} digits unsure: probability below {reject:g}",
             highlight=False,
         )
-    typer.echo(out)
-    raise typer.Exit(code)
+    end(out, code)
 
 
 def _line(result: Result) -> Line:
     if result.error is not None:
         return {}
-    if not hasattr(result.answer, "lines"):
-        label, probability = result.answer
+    if isinstance(result.answer, list):  # frames, pages
+        return {"frames": [_answer(answer) for answer in result.answer]}
+    return _answer(result.answer)
+
+
+def _answer(answer: Answer) -> Line:
+    from dlkit.reading.page import Page
+
+    if not isinstance(answer, Page):
+        label, probability = answer
         return {"digit": label, "probability": round(probability, 6)}
     lines = [
         {"text": line.text, "digits": [_digit(digit) for digit in line.digits]}
-        for line in result.answer.lines
+        for line in answer.lines
     ]
-    if result.answer.single:
-        return _digit(result.answer.digits[0])
+    if answer.single:
+        return _digit(answer.digits[0])
     return {"lines": lines}
 
 

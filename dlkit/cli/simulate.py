@@ -28,20 +28,18 @@ def command(
     ] = 0,
 ) -> None:
     """Simulate passive millimetre-wave scans with the clean pictures people make of them."""
-    from rich.console import Console
     from rich.progress import Progress
 
-    from dlkit.cli import _load
-    from dlkit.cli._extras import training_installed
+    from dlkit.atomic import check_writable
+    from dlkit.cli._console import notes
     from dlkit.errors import UsageError
+    from dlkit.mmwave.folder import parse_size, write_pairs
 
-    console = Console(stderr=True)
-    with training_installed("simulate"):
-        from dlkit.training.data.mmwave.folder import parse_size, write_pairs
+    console = notes()
     shape = parse_size(size)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} exists and is not empty: choose another folder")
-    _load.writable(out)
+        raise UsageError(f"{out} exists and is not empty", "Choose another folder")
+    check_writable(out)
     with Progress(console=console, transient=True) as progress:
         bar = progress.add_task("simulating", total=count)
         write_pairs(out, range(seed, seed + count), shape, masks, workers,

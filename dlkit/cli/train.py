@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from dlkit.training.loop import Progress as TrainingProgress
+    from dlkit.training.engine.loop import Moment
+    from dlkit.training.engine.run import Run
 
 EXAMPLE = (
     "Example:  dlkit train lenet_relu --data mnist --set epochs=3 --set seed=1\n\n"
     "On your own pairs, from the shipped weights:  "
     "dlkit train denoiser --data pairs/ --init default\n\n"
+    "Your own recipe:  dlkit train path/to/recipe.py  or  dlkit train package.module:RECIPE\n\n"
     "On two GPUs:  dlkit train resnet --devices 2, or "
     "torchrun --nproc-per-node 2 -m dlkit train resnet"
 )
@@ -21,14 +23,18 @@ EXAMPLE = (
 
 def command(
     recipe: Annotated[
-        str | None, typer.Argument(help="A recipe's name.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="A recipe: its name, package.module:NAME, or a Python file.", show_default=False
+        ),
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the recipes.")] = False,
     data: Annotated[
         str | None,
         typer.Option(
-            help="Digits: mnist-mini (bundled), mnist or fashion-mnist (downloaded), or a folder "
-            "with the files. Scans: simulated, or a folder with noisy/ and clean/.",
+            help="To classify: mnist-mini (bundled), mnist or fashion-mnist (downloaded), a folder "
+            "with MNIST's four files, a folder of class folders, or a .npz file with images and "
+            "labels. To restore: simulated, or a folder with noisy/ and clean/.",
             show_default="the recipe's",
         ),
     ] = None,
@@ -38,6 +44,16 @@ def command(
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a field of the recipe; repeat."),
+    ] = None,
+    range_: Annotated[
+        str | None,
+        typer.Option(
+            "--range",
+            metavar="LOW:HIGH",
+            help="Values of black and white in the pairs' files, where they are not those of "
+            "their type: 0:4095 for 12 bits in 16, 0:1 for floats.",
+            show_default="the type's",
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
     devices: Annotated[
@@ -65,7 +81,7 @@ def command(
         typer.Option(
             help="Begin with these weights: a run; or, of networks without batch normalisation, "
             "an FP32 bundle, the name of a shipped one, or 'default' for the task's shipped one. "
-            "The denoiser then takes its settings for fine-tuning.",
+            "A recipe that has settings for fine-tuning then takes them.",
             show_default="fresh weights",
         ),
     ] = None,
@@ -96,28 +112,32 @@ def command(
     first = is_first()
     console = Console(stderr=True, quiet=not first)
     with training_installed("train"):
-        from dlkit.training.compute import Hardware
-        from dlkit.training.recipe import load_recipe
-        from dlkit.training.start import train
+        from dlkit.training.engine.fabric import Hardware
+        from dlkit.training.engine.start import default_folder, train
+        from dlkit.training.recipe import RECIPES
     if list_:
         show_recipes()
         return
     if recipe is None:
-        raise UsageError("which recipe? dlkit train --list shows them, e.g. dlkit train lenet")
-    base = load_recipe(recipe)
+        raise UsageError(
+            "no recipe was named", "Name one, e.g. dlkit train lenet; dlkit train --list shows them"
+        )
+    with training_installed("train"):
+        base = RECIPES.load(recipe)
     weights = None
     if init is not None:
         with training_installed("train"):
             from dlkit.export.weights import load_weights
-        weights = load_weights(init, base.task)
+        weights = load_weights(init, base.task.name)
         base = base.fine_tuning()
-    chosen = base.with_settings(settings or [])
+    ranged = [f"range={range_}"] if range_ is not None else []
+    chosen = base.with_settings([*(settings or []), *ranged])
     hardware = Hardware(device, devices, nodes, precision, accumulate, compile_)
     if dry_run:
         with training_installed("train"):
             show_rehearsal(chosen, data, hardware)
         return
-    target = out or Path("runs") / recipe
+    target = out or default_folder(recipe)
     start = f" from {init}" if init else ""
     console.print(f"{recipe}{start} on {data or chosen.data}, into {target}", highlight=False)
     if (data or chosen.data) == "mnist-mini":
@@ -135,7 +155,9 @@ def command(
     ) as progress:
         bar = progress.add_task("training", total=None, epoch=0, losses="preparing data")
 
-        def watch(now: TrainingProgress) -> None:
+        def watch(now: Moment) -> None:
+            for note in now.notes:
+                console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
             losses = _numbers(now.losses)
             progress.update(
                 bar, total=now.steps, completed=now.step, epoch=now.epoch, losses=losses
@@ -145,24 +167,25 @@ def command(
                 console.print(f"epoch {now.epoch:3d}  {line}", highlight=False)
 
         with training_installed("train"):
-            finished = train(chosen, target, data, hardware, resume, overwrite, weights, watch)
-    if not finished:
+            run = train(
+                chosen, data, target, hardware=hardware, resume=resume, overwrite=overwrite,
+                weights=weights, watch=watch,
+            )  # fmt: skip
+    if not run.finished:
         console.print(
             f"stopped and saved; go on with: dlkit train {recipe} --resume (same options)"
         )
         raise typer.Exit(130 if first else 0)  # a launcher kills all when a part of it fails
-    if first and (line := _end(target)):
+    if first and (line := _end(run)):
         console.print(line, highlight=False, soft_wrap=True)
     console.print(f"next: dlkit export {target}", style="dim")
     if first:
         typer.echo(target)
 
 
-def _end(run: Path) -> str:
-    """What the last line of the log says of the test data."""
-    import json
-
-    end = json.loads((run / "log.jsonl").read_text().splitlines()[-1])
+def _end(run: Run) -> str:
+    """What the last entry of the log says of the test data."""
+    end = run.load_log()[-1]
     if "test_accuracy" not in end:
         return ""
     epoch = f", of epoch {end['best_epoch']}" if "best_epoch" in end else ""

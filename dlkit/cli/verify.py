@@ -10,35 +10,41 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from dlkit.bundle import Bundle
-    from dlkit.export.verify import Difference, Verification
+    from dlkit.bundle import Bundle, Certificate, Measured
 
 EXAMPLE = (
     "Examples:  dlkit verify runs/lenet_relu/bundle-fp16  |  "
-    "dlkit verify BUNDLE --data mnist  |  dlkit verify BUNDLE --bisect"
+    "dlkit verify BUNDLE --data mnist  |  dlkit verify BUNDLE --bisect  |  "
+    "dlkit verify net-fp32 --against mypkg.nets:build --weights w.safetensors --data images.npz"
 )
 
 
 def command(
     bundle: Annotated[str, typer.Argument(help="A bundle's folder, or the name of a shipped one.")],
-    run: Annotated[
-        Path | None,
+    against: Annotated[
+        str | None,
         typer.Option(
-            help="The run, or the fp32 bundle, that it was made from.",
-            show_default="the folder around the bundle",
+            help="What it was made from: a run, an fp32 bundle, an ONNX file, or "
+            "package.module:factory of a module in torch.",
+            show_default="the run around it, its own weights, or the fp32 graph beside it",
         ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Weights of the module that --against names.", show_default="none"),
     ] = None,
     data: Annotated[
         str | None,
         typer.Option(
-            help="Held-out images: mnist-mini, mnist, fashion-mnist or a folder of IDX files; "
-            "simulated, or a folder with noisy/ and clean/.",
-            show_default="mnist-mini; simulated",
+            help="Held-out data: classes: mnist-mini, mnist, fashion-mnist, or your own folder or "
+            ".npz file, of which the test part is taken; images: simulated, or a folder with "
+            "noisy/ and clean/; tensors: .npy or .npz files, or random.",
+            show_default="of what it was trained on",
         ),
     ] = None,
-    images: Annotated[
+    count: Annotated[
         int | None,
-        typer.Option(min=1, help="Most images.", show_default="1000 digits, 6 scans"),
+        typer.Option(min=1, help="Most inputs.", show_default="1000 digits, 6 scans"),
     ] = None,
     bisect: Annotated[
         bool,
@@ -46,95 +52,96 @@ def command(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="With --bisect: the list.", show_default="keep-fp32.json by the bundle"),
+        typer.Option(
+            help="Folder of a copy that gets the certificate; with --bisect: the list.",
+            show_default="the bundle itself; keep-fp32.json beside it",
+        ),
     ] = None,
     engine: Annotated[
         bool,
         typer.Option("--engine", help="With --bisect: run TensorRT engines, not ONNX Runtime."),
     ] = False,
 ) -> None:
-    """Compare torch with every way to run the bundle here; within tolerance, certify it.
+    """Compare every way to run the bundle here with what it was made from; certify it.
 
     The certificate goes into model.json: differences and task metrics for each backend, versions,
-    hardware, and the hashes of what was measured. Out of tolerance is exit code 2 and no
-    certificate.
+    hardware, and the hashes of what was measured. Out of tolerance, or without anything independent
+    to compare with, is exit code 2 and no certificate. A bundle that ships with dlkit is copied
+    into the working directory first.
     """
     from rich.console import Console
 
     from dlkit.bundle import Bundle
     from dlkit.cli._extras import training_installed
-    from dlkit.errors import VerifyError
+    from dlkit.errors import UsageError
 
     console = Console()
     notes = Console(stderr=True)
+    if engine and not bisect:
+        raise UsageError("--engine belongs to --bisect")
     with training_installed("verify"):
-        from dlkit.export.certificate import certify
-        from dlkit.export.verify import verify
+        from dlkit.export.proof.verify import certify, measure
+        from dlkit.export.source import own_copy
     opened = Bundle.open(bundle)
     if bisect:
-        _bisect(opened, run, data, images, out, engine, console)
+        _bisect(opened, against, weights, data, count, out, engine, console)
         return
+    ours = own_copy(opened, out)
+    if ours is not opened:
+        why = f"{bundle} ships with dlkit and is read-only; " if opened.shipped else ""
+        notes.print(f"{why}verifying the copy {ours.path}", highlight=False, soft_wrap=True)
     with notes.status("verifying") as status:
-        result = verify(opened, run, data, images, status.update)
-    _show(opened, result, console)
-    certify(opened, result)
-    if not result.within:
-        own = opened.spec.precision
-        wrong = [way.backend for way in result.ways if not way.within and way.precision == own]
-        bad = ", ".join(wrong)
-        half = opened.spec.precision in ("fp16", "bf16")
-        mend = f"dlkit verify {opened.path} --bisect" if half else "dlkit export --precision fp32"
-        raise VerifyError(
-            f"{opened.path} is out of tolerance on {bad}: no certificate. Try: {mend}"
-        )
-    notes.print(f"certificate written to {opened.path}/model.json", style="dim", soft_wrap=True)
+        found = measure(ours, against, data, count, weights, status.update)
+    _show(ours, found, console)
+    certify(ours, found)
+    notes.print(f"certificate written to {ours.path}/model.json", style="dim", soft_wrap=True)
 
 
-def _show(bundle: Bundle, result: Verification, console: Console) -> None:
+def _show(bundle: Bundle, found: Certificate, console: Console) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    agreement = "same" if bundle.spec.task == "recognize" else "dB to it"
+    from dlkit.tasks import TASKS
+
+    task, metrics = TASKS.load(bundle.spec.task), found.reference.metrics
     table = Table(
-        "backend", "on", "in", "largest", "mean", agreement,
-        *result.reference_metrics, "verdict",
+        "backend", "on", "in", "largest", "mean", task.agreement_name, *metrics, "verdict",
         box=SIMPLE_HEAD, padding=(0, 1, 0, 0),
     )  # fmt: skip
-    table.add_row(
-        "reference", "cpu", "", "", "", "", *map(_number, result.reference_metrics.values()), ""
-    )
-    for way in result.ways:
+    table.add_row("reference", "cpu", "", "", "", "", *map(_number, metrics.values()), "")
+    for row in found.measured:
         table.add_row(
-            way.backend,
-            way.device,
-            way.precision,
-            f"{way.largest:.3g}",
-            f"{way.mean:.3g}",
-            _number(way.agreement),
-            *map(_number, way.metrics.values()),
-            _verdict(way),
+            row.backend,
+            row.device,
+            row.precision,
+            f"{row.largest:.3g}",
+            f"{row.mean:.3g}",
+            _number(row.agreement),
+            *map(_number, row.metrics.values()),
+            _verdict(row),
         )
+    random = " (nobody knows what they should give)" if found.inputs.random else ""
     console.print(
-        f"{bundle.spec.name} ({bundle.spec.precision}) against {result.reference}; "
-        f"{result.data.images} images of {result.data.name}",
+        f"{bundle.spec.name} ({bundle.spec.precision}) against {found.reference.name}; "
+        f"{found.inputs.count} of {found.inputs.name}{random}",
         highlight=False,
     )
     console.print(table)
-    unit = "grey levels" if bundle.spec.task == "denoise" else "probability"
-    for precision, allowed in result.tolerances.items():
-        ssim = "" if allowed.ssim is None else f", ssim by {allowed.ssim:g}"
+    for precision, allowed in found.tolerances.items():
+        losses = ", ".join(f"{name} lower by {loss:g}" for name, loss in allowed["loss"].items())
         console.print(
-            f"allowed in {precision}: {allowed.largest:g} largest and {allowed.mean:g} mean "
-            f"difference ({unit}), metrics lower by {allowed.loss:g}{ssim}",
+            f"allowed in {precision}: {allowed['largest']:g} largest and {allowed['mean']:g} mean "
+            f"difference ({task.unit}){', ' if losses else ''}{losses}",
             highlight=False,
         )
 
 
 def _bisect(
     bundle: Bundle,
-    run: Path | None,
+    against: str | None,
+    weights: Path | None,
     data: str | None,
-    images: int | None,
+    count: int | None,
     out: Path | None,
     engine: bool,
     console: Console,
@@ -143,13 +150,13 @@ def _bisect(
     from rich.console import Console as Notes
     from rich.table import Table
 
-    from dlkit.export.bisect import bisect, write_list
-    from dlkit.export.engine_runner import engine_runner
-    from dlkit.export.rounding import run_rounded
+    from dlkit.export.proof.bisect import bisect, write_list
+    from dlkit.export.proof.engine_runner import engine_runner
+    from dlkit.export.proof.rounding import run_rounded
 
     runner = engine_runner(bundle) if engine else run_rounded
     with Notes(stderr=True).status("bisecting") as status:
-        found = bisect(bundle, run, data, images, runner, status.update)
+        found = bisect(bundle, against, data, count, weights, runner, status.update)
     if not found.culprits:
         console.print(f"within tolerance as it is: {_gap(found.before)}; no node must stay fp32")
         return
@@ -164,7 +171,7 @@ def _bisect(
         highlight=False,
     )
     around = bundle.path.resolve().parent
-    made_from = run or (bundle.path.parent if (around / "recipe.json").is_file() else "RUN")
+    made_from = against or (bundle.path.parent if (around / "recipe.json").is_file() else "SOURCE")
     path = out or bundle.path.parent / "keep-fp32.json"
     write_list(path, bundle, found)
     console.print(
@@ -175,15 +182,15 @@ def _bisect(
     typer.echo(path)
 
 
-def _gap(difference: Difference) -> str:
-    numbers = f"largest {difference.largest:.3g}, mean {difference.mean:.3g}"
-    return numbers if difference.finite else f"{numbers}, NaN or infinite"
+def _gap(row: Measured) -> str:
+    numbers = f"largest {row.largest:.3g}, mean {row.mean:.3g}"
+    return numbers if row.finite else f"{numbers}, NaN or infinite"
 
 
-def _verdict(way: Difference) -> str:
-    if not way.finite:
+def _verdict(row: Measured) -> str:
+    if not row.finite:
         return "NaN"
-    return "within" if way.within else "OUT"
+    return "within" if row.within else "OUT"
 
 
 def _number(value: float) -> str:

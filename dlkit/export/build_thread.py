@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
-Progress = Callable[[str, float], None]
+BuildWatch: TypeAlias = Callable[[str, float], None]
 _POLL = 0.1  # seconds between looks for Ctrl-C
 
 
 def run_build(
-    trt: ModuleType, builder: Any, network: Any, config: Any, progress: Progress | None
+    trt: ModuleType, builder: Any, network: Any, config: Any, watch: BuildWatch | None
 ) -> Any:
     """Build in a thread; gives the plan, or None when TensorRT refuses.
 
@@ -20,9 +20,9 @@ def run_build(
     build ends at its next step, then KeyboardInterrupt goes on.
 
     Args:
-        progress: called with the innermost phase and the share that is done, 0 to 1.
+        watch: called with the innermost phase and the share that is done, 0 to 1.
     """
-    monitor = _monitor(trt, progress)
+    monitor = _monitor(trt, watch)
     config.progress_monitor = monitor
     result: list[Any] = []
     errors: list[BaseException] = []
@@ -47,7 +47,7 @@ def run_build(
     return result[0]
 
 
-def _monitor(trt: ModuleType, progress: Progress | None) -> Any:
+def _monitor(trt: ModuleType, watch: BuildWatch | None) -> Any:
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined]
         """Nested phases, each with a number of steps, become one share."""
 
@@ -73,12 +73,12 @@ def _monitor(trt: ModuleType, progress: Progress | None) -> Any:
             self.phases = [phase for phase in self.phases if phase[0] != phase_name]
 
         def show(self) -> None:
-            if progress is None or not self.phases:
+            if watch is None or not self.phases:
                 return
             share = 0.0
             for _, done, total in reversed(self.phases):
                 share = min((done + share) / total, 1.0)
             self.share = max(self.share, share)  # phases may overlap; a bar never goes back
-            progress(self.phases[-1][0], self.share)
+            watch(self.phases[-1][0], self.share)
 
     return Monitor()

@@ -1,131 +1,268 @@
-"""What ``dlkit export`` takes: a run, a bundle, or any ONNX file with its spec; always a bundle."""
+"""What can be exported: a run, a bundle, an ONNX file, a module in torch; always into a bundle."""
 
 from __future__ import annotations
 
+import datetime
 import json
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnx_ir as ir
+import torch
+from torch import nn
 
 from dlkit.bundle import Bundle, sha256, shipped
-from dlkit.errors import ExportError, UsageError
-from dlkit.export.onnx import OPSET_BFLOAT16, export_run, lower
-from dlkit.export.quantize import Progress, quantize
-from dlkit.spec import ModelSpec
+from dlkit.errors import BundleError, ExportError, UsageError
+from dlkit.export.int8.search import quantize
+from dlkit.export.lower import Say, lower, silent
+from dlkit.export.modules import Example, Images, describe
+from dlkit.export.proof.precision import check_precision
+from dlkit.export.trace import (
+    OPSET_BFLOAT16,
+    check_graph,
+    graph_tensors,
+    opset_for,
+    trace,
+    wrapped,
+)
+from dlkit.export.weights import state_sha256
+from dlkit.plugins import unknown
+from dlkit.spec import PRECISIONS, ModelSpec
+from dlkit.tasks import TASKS, Task
+from dlkit.training.engine.run import Run
 
-_NO_DATA = "the other precisions need none: leave it out"
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the bundle is to be.
+
+    Attributes:
+        precision: one of ``PRECISIONS``; None: float32 of what torch holds, else as it is.
+        out: its folder; a folder beside what it is made from by default.
+        keep: names of nodes that stay float32, for all but ``fp32``.
+        data: int8: what is calibrated on, as ``Task.calibration`` takes it.
+        say: called with what is done next.
+    """
+
+    precision: str | None = None
+    out: Path | None = None
+    keep: Collection[str] = ()
+    data: str | None = None
+    say: Say = silent
+
+    def check(self) -> None:
+        """Refuse what cannot be, before anything is computed.
+
+        Raises:
+            UsageError: an unknown precision, or data that nobody needs.
+        """
+        if self.precision is not None and self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, list(PRECISIONS))
+        if self.data is not None and self.precision != "int8":
+            raise UsageError(
+                "--data has the inputs that int8 is calibrated on; the other precisions need none",
+                "Leave it out",
+            )
 
 
-def to_bundle(
-    source: str,
-    precision: str | None = None,
-    out: Path | None = None,
-    keep: Collection[str] = (),
-    spec: Path | None = None,
-    data: str | None = None,
-    progress: Progress | None = None,
-) -> Bundle:
-    """A bundle in the precision that is asked for, from whatever ``source`` is.
-
-    Args:
-        source: a run's folder; a bundle's folder or shipped name; or an ONNX file.
-        precision: fp32 for a run, and what a bundle or an ONNX file has, by default. A float32
-            bundle or file is converted.
-        out: the bundle's folder. By default inside the run; beside a bundle or file.
-        keep: names of nodes that stay float32.
-        spec: JSON file with the ``ModelSpec`` of an ONNX file.
-        data: int8: training images to calibrate on, as ``calibration_images`` takes them.
-        progress: called with what is done next.
+def from_run(run: Run, wanted: Wanted) -> Bundle:
+    """A trained run as a bundle, inside the run by default.
 
     Raises:
-        DlkitError: it cannot be read, or not be converted.
+        TrainingError: no run, or a damaged one.
+        UsageError: the plug-in that it came from is not here.
+        ExportError: the graph cannot be made, or int8 loses too much.
     """
-    if data is not None and precision != "int8":
-        raise UsageError(f"--data has the images that int8 is calibrated on; {_NO_DATA}")
-    path = Path(source)
-    if path.is_file():
-        if spec is None:
-            raise UsageError(
-                f"{path} is a file: to export an ONNX file, say what it takes and gives with "
-                "--spec SPEC.json (the 'spec' of any model.json shows the form)"
-            )
-        return _from_onnx(path, _read_spec(spec), precision, out, keep, data, progress)
-    if spec is not None:
-        raise UsageError(f"--spec belongs to an ONNX file; {path} is none")
-    if path.is_dir() and not (path / "model.json").is_file():
-        return export_run(path, precision or "fp32", out, keep, data, progress)
-    if not path.exists() and source not in shipped():
-        raise UsageError(
-            f"there is no run, bundle or ONNX file at {path}. Train a run: dlkit train lenet_relu; "
-            f"or export a bundle that ships with dlkit: {', '.join(shipped())}"
-        )
-    bundle = Bundle.open(source)
-    if precision in (None, bundle.spec.precision) and not keep:
-        if out is None:
-            return bundle
-        copy = Bundle.create(out, bundle.onnx.read_bytes(), bundle.spec, bundle.origin)
-        return copy.with_certificate(bundle.certificate)
-    wanted = precision or bundle.spec.precision
-    beside = Path(bundle.spec.name) if bundle.path.name == source else bundle.path
-    target = out or beside.with_name(f"{beside.name}-{wanted}")
-    origin = {**bundle.origin, "converted_from_sha256": bundle.sha256, "kept_fp32": sorted(keep)}
-    graph = _convert(bundle.onnx, bundle.spec, wanted, keep, origin, data, progress)
-    return Bundle.create(target, graph, replace(bundle.spec, precision=wanted), origin)
+    wanted.check()
+    precision = wanted.precision or "fp32"
+    recipe, meaning = run.load_recipe(), run.load_meaning()
+    name, network = run.path.resolve().name, recipe.network
+    task, config = recipe.task, network.config
+    spec = task.describe(config, meaning, network.architecture.multiple_of)
+    spec = replace(spec, name=name, precision=precision)
+    model = wrapped(task, run.load_network(), config, meaning)
+    origin = {
+        "run": name,
+        "checkpoint_sha256": sha256(run.checkpoint),
+        "recipe": recipe.to_json(),
+        "dataset": run.load_checkpoint().get("dataset"),
+        "meaning": meaning,
+    }
+    target = wanted.out or run.path / f"bundle-{precision}"
+    return _from_torch(model, spec, origin, wanted, target)
 
 
-def _from_onnx(
-    path: Path,
-    spec: ModelSpec,
-    precision: str | None,
-    out: Path | None,
-    keep: Collection[str],
-    data: str | None,
-    progress: Progress | None,
+def from_module(
+    module: nn.Module,
+    name: str,
+    task: Task,
+    example: Example,
+    images: Images,
+    wanted: Wanted,
+    source: str = "",
 ) -> Bundle:
-    wanted = precision or spec.precision
-    origin: dict[str, Any] = {"onnx_file": path.name, "converted_from_sha256": sha256(path)}
-    if wanted == spec.precision and not keep:
-        graph = path.read_bytes()
+    """A module in torch as a bundle, in the working directory by default.
+
+    Args:
+        example, images: as ``modules.describe`` takes them.
+        source: where the module was made, for the bundle's origin.
+
+    Raises:
+        ExportError: the graph cannot be made, or int8 loses too much.
+        UsageError: settings that do not fit.
+    """
+    wanted.check()
+    precision = wanted.precision or "fp32"
+    found = describe(module, name, task, example, images)
+    spec = replace(found.spec, precision=precision)
+    origin = {
+        "module": source or f"{type(module).__module__}:{type(module).__qualname__}",
+        "module_sha256": state_sha256(module),
+        **found.origin,
+    }
+    return _from_torch(found.model, spec, origin, wanted, wanted.out or Path(f"{name}-{precision}"))
+
+
+def from_bundle(bundle: Bundle, wanted: Wanted) -> Bundle:
+    """A bundle in another precision; or itself, copied where ``out`` says so.
+
+    Raises:
+        UsageError: it is not float32 and should become something else.
+        ExportError: as ``lower``; or int8 loses too much.
+    """
+    wanted.check()
+    precision = wanted.precision or bundle.spec.precision
+    if precision == bundle.spec.precision and not wanted.keep:
+        return bundle if wanted.out is None else bundle.copy(wanted.out)
+    beside = Path(bundle.spec.name) if bundle.shipped else bundle.path
+    stem = beside.name.removesuffix(f"-{bundle.spec.precision}")
+    target = wanted.out or beside.with_name(f"{stem}-{precision}")
+    origin = {**bundle.origin, "converted_from_sha256": bundle.sha256}
+    return _converted(bundle.onnx, bundle.spec, precision, origin, wanted, target)
+
+
+def from_onnx(path: Path, spec: ModelSpec | Path | str | None, name: str, wanted: Wanted) -> Bundle:
+    """An ONNX file as a bundle, beside it by default.
+
+    Args:
+        spec: what it means, or a JSON file that says so. None: arrays in and out, as the graph
+            says.
+        name: for people, where no spec has one.
+
+    Raises:
+        UsageError: the spec cannot be read.
+        ExportError: it is no ONNX file, does not fit the spec, or cannot be converted.
+    """
+    wanted.check()
+    graph = _load(path)
+    if spec is None:
+        inputs, outputs = graph_tensors(graph)
+        found = ModelSpec(name, "tensors", "fp32", inputs, outputs)
     else:
-        origin["kept_fp32"] = sorted(keep)
-        graph = _convert(path, spec, wanted, keep, origin, data, progress)
-    target = out or path.with_name(f"{path.stem}-bundle-{wanted}")
-    return Bundle.create(target, graph, replace(spec, precision=wanted), origin)
+        found = spec if isinstance(spec, ModelSpec) else _read_spec(Path(spec))
+    check_graph(graph, found)
+    try:
+        TASKS.load(found.task).check(found)
+    except BundleError as error:
+        raise ExportError(f"{path}: {error.what}", error.mend) from error
+    precision = wanted.precision or found.precision
+    origin = {"onnx_file": path.name, "converted_from_sha256": sha256(path)}
+    target = wanted.out or path.with_name(f"{path.stem}-bundle-{precision}")
+    if precision == found.precision and not wanted.keep:
+        whole = path.read_bytes()
+        check_precision(whole, found)
+        return Bundle.create(target, whole, found, origin)
+    return _converted(path, found, precision, origin, wanted, target)
 
 
-def _convert(
+def own_copy(bundle: Bundle, out: Path | None = None) -> Bundle:
+    """The bundle to write into: itself; a copy at ``out``; of a shipped one, which is read-only, a
+    copy in the working directory.
+
+    Raises:
+        BundleError: another bundle is there already.
+    """
+    if out is None and not bundle.shipped:
+        return bundle
+    target = out or Path(f"{bundle.spec.name}-{bundle.spec.precision}")
+    if not (target / "model.json").is_file():
+        return bundle.copy(target)
+    there = Bundle.open(target)
+    if (there.sha256, there.spec_sha256) != (bundle.sha256, bundle.spec_sha256):
+        raise BundleError(f"{target} holds another bundle", "Choose another folder with --out")
+    return there
+
+
+def no_source(source: str) -> UsageError:
+    """The error of a source that is nothing."""
+    return UsageError(
+        f"there is no run, bundle or ONNX file at {source}",
+        "Train a run: dlkit train lenet_relu; name a module: package.module:factory; or a bundle "
+        f"that ships with dlkit: {', '.join(shipped())}",
+    )
+
+
+def _from_torch(
+    model: nn.Module, spec: ModelSpec, origin: dict[str, Any], wanted: Wanted, target: Path
+) -> Bundle:
+    wanted.say("tracing")
+    graph = trace(model, spec, opset_for(spec.precision))
+    origin |= {
+        "torch": torch.__version__,
+        "onnx": onnx.__version__,
+        "opset": graph.opset_imports[""],
+        "date": datetime.date.today().isoformat(),
+    }
+    return _lowered(graph, spec, origin, wanted, target)
+
+
+def _converted(
     path: Path,
     spec: ModelSpec,
     precision: str,
-    keep: Collection[str],
     origin: dict[str, Any],
-    data: str | None,
-    progress: Progress | None,
-) -> bytes:
-    """The graph in another precision; int8 adds its report to ``origin``."""
+    wanted: Wanted,
+    target: Path,
+) -> Bundle:
     if spec.precision != "fp32":
         raise UsageError(
-            f"{path} is {spec.precision}: only fp32 can be converted to {precision}. "
-            "Give the run, or the fp32 bundle, that it came from"
+            f"{path} is {spec.precision}: only fp32 can be converted to {precision}",
+            "Give the run, or the fp32 bundle, that it came from",
         )
-    try:
-        model = ir.load(path)
-    except Exception as error:  # protobuf's errors have no common public base
-        raise ExportError(f"{path} is no ONNX file that can be read: {error}") from error
-    if precision == "bf16" and (model.opset_imports.get("", 0)) < OPSET_BFLOAT16:
+    graph = _load(path)
+    opset = graph.opset_imports.get("", 0)
+    if precision == "bf16" and opset < OPSET_BFLOAT16:
         raise ExportError(
-            f"{path} has opset {model.opset_imports.get('')}, bfloat16 convolutions need "
-            f"{OPSET_BFLOAT16}: export the run with --precision bf16"
+            f"{path} has opset {opset}, bfloat16 convolutions need {OPSET_BFLOAT16}",
+            "Export the run with --precision bf16",
         )
-    if precision == "int8":
-        full = lower(model, spec.name, "fp32")
-        int8 = quantize(full, spec, origin, keep, data, progress)
-        origin["int8"] = int8.report
-        return int8.graph
-    return lower(model, spec.name, precision, keep)
+    return _lowered(graph, replace(spec, precision=precision), origin, wanted, target)
+
+
+def _lowered(
+    graph: ir.Model, spec: ModelSpec, origin: dict[str, Any], wanted: Wanted, target: Path
+) -> Bundle:
+    """The bundle of a float32 graph, in the precision of its spec."""
+    origin["kept_fp32"] = sorted(wanted.keep)
+    if spec.precision == "int8":
+        whole = lower(graph, spec.name, "fp32")
+        found = quantize(whole, spec, origin, wanted.keep, wanted.data, wanted.say)
+        whole, origin["int8"] = found.graph, found.report
+    else:
+        whole = lower(graph, spec.name, spec.precision, wanted.keep)
+        check_precision(whole, spec, wanted.keep)
+    return Bundle.create(target, whole, spec, origin)
+
+
+def _load(path: Path) -> ir.Model:
+    try:
+        # shapes that the file does not note are found where they can be
+        return ir.from_proto(onnx.shape_inference.infer_shapes(onnx.load(path)))
+    except Exception as error:  # protobuf's and onnx's errors have no common public base
+        raise ExportError(f"{path} is no ONNX file that can be read: {error}") from error
 
 
 def _read_spec(path: Path) -> ModelSpec:
@@ -133,6 +270,6 @@ def _read_spec(path: Path) -> ModelSpec:
         data = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(data, dict):
+    if not isinstance(data, Mapping):
         raise UsageError(f"{path} holds {type(data).__name__}, expected an object")
     return ModelSpec.from_json(data.get("spec", data))

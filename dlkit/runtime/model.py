@@ -1,97 +1,119 @@
-"""Model: a session plus what its task does before and after it."""
+"""Load a bundle, ready to answer."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-from numpy.typing import NDArray
-
-from dlkit import images
 from dlkit.bundle import Bundle
-from dlkit.errors import DlkitError
-from dlkit.plugins import Plugins
-from dlkit.runtime.pipeline import Result, Runner
-from dlkit.runtime.session import Opened, open_session
+from dlkit.errors import BundleError, UsageError
+from dlkit.runtime.runner import Prepared, Runner
+from dlkit.runtime.session import Chosen, open_session
+from dlkit.tasks import TASKS, Model, Task
 
-TASKS = Plugins("dlkit.runtime.tasks", "task")
+if TYPE_CHECKING:
+    from dlkit.runtime.folders.tally import Tally
+    from dlkit.tasks.denoise import Denoiser
+    from dlkit.tasks.recognize import Recognizer
+    from dlkit.tasks.tensors import TensorModel
 
-Note = TypeVar("Note")
-Answer = TypeVar("Answer")
 
-
-class Model(ABC, Generic[Note, Answer]):
-    """A loaded bundle that answers for images. One subclass a task, in ``tasks/``.
+@dataclass(frozen=True)
+class Opened(Chosen):
+    """A session that answers for a model; see ``dlkit.tasks.Answers``.
 
     Attributes:
-        bundle: what was loaded.
-        opened: the session, and why it was chosen.
+        task: that the model serves.
     """
 
-    def __init__(self, bundle: Bundle, opened: Opened) -> None:
-        self.bundle = bundle
-        self.opened = opened
+    task: Task
 
-    def decode(self, data: bytes, path: str) -> images.Image:
-        """An image from the bytes of its file; ``path`` is for messages.
+    def answer(
+        self, model: Model[Any, Any, Any], prepared: Iterable[Prepared], batch: int
+    ) -> list[Any]:
+        """Answers, or the ``DlkitError`` in place of one, for what ``prepare`` gave."""
+        return Runner(model, self.session, batch).answer(prepared)
 
-        Raises:
-            InputError: it is none, or too large.
-        """
-        return images.decode(data, path)
+    def run_folder(
+        self,
+        model: Model[Any, Any, Any],
+        inputs: Sequence[Path | str],
+        out: Path | str,
+        **options: Any,
+    ) -> Tally:
+        """A file for every file; see ``dlkit.runtime.folders.job.run_folder``."""
+        from dlkit.runtime.folders.job import run_folder
 
-    @abstractmethod
-    def prepare(self, image: images.Image) -> tuple[images.Pixels, Note]:
-        """An image as the session takes it, (H, W) uint8, and what ``finish`` must know of it."""
-
-    def infer(
-        self, call: Callable[[NDArray[Any]], NDArray[Any]], batch: NDArray[Any]
-    ) -> NDArray[Any]:
-        """The session's output for a batch, by ``call``."""
-        return call(batch)
-
-    @abstractmethod
-    def finish(self, output: NDArray[Any], note: Note) -> Answer:
-        """The answer for one image from its row of the session's output."""
-
-    def finish_all(
-        self, outputs: NDArray[Any], notes: Sequence[Note]
-    ) -> Sequence[Answer | DlkitError]:
-        """``finish`` for each row; the error in place of an answer that cannot be."""
-        answers: list[Answer | DlkitError] = []
-        for output, note in zip(outputs, notes, strict=True):
-            try:
-                answers.append(self.finish(output, note))
-            except DlkitError as error:
-                answers.append(error)
-        return answers
-
-    def answers(self, batch_of: Iterable[images.Image], batch: int) -> list[Answer]:
-        """Answer for images in memory, in their order.
-
-        Raises:
-            InputError: something is no image.
-        """
-        loaded = []
-        for index, image in enumerate(batch_of):
-            images.check(image)
-            loaded.append((Result(index), *self.prepare(image)))
-        Runner(self, self.opened.session, batch).answer(loaded)
-        for result, _, _ in loaded:
-            if result.error is not None:
-                raise result.error
-        return [result.answer for result, _, _ in loaded]
+        return run_folder(model, self.task, inputs, out, **options)
 
 
+@overload
 def load(
-    bundle: str | Bundle | Any,
+    bundle: Literal["digits"],
+    backend: str = ...,
+    device: str = ...,
+    threads: int | None = ...,
+    task: None = ...,
+    callers: int = ...,
+) -> Recognizer: ...
+@overload
+def load(
+    bundle: Literal["mmwave"],
+    backend: str = ...,
+    device: str = ...,
+    threads: int | None = ...,
+    task: None = ...,
+    callers: int = ...,
+) -> Denoiser: ...
+@overload
+def load(
+    bundle: str | Path | Bundle,
+    backend: str = ...,
+    device: str = ...,
+    threads: int | None = ...,
+    *,
+    task: Literal["recognize"],
+    callers: int = ...,
+) -> Recognizer: ...
+@overload
+def load(
+    bundle: str | Path | Bundle,
+    backend: str = ...,
+    device: str = ...,
+    threads: int | None = ...,
+    *,
+    task: Literal["denoise"],
+    callers: int = ...,
+) -> Denoiser: ...
+@overload
+def load(
+    bundle: str | Path | Bundle,
+    backend: str = ...,
+    device: str = ...,
+    threads: int | None = ...,
+    *,
+    task: Literal["tensors"],
+    callers: int = ...,
+) -> TensorModel: ...
+@overload
+def load(
+    bundle: str | Path | Bundle,
+    backend: str = ...,
+    device: str = ...,
+    threads: int | None = ...,
+    task: str | None = ...,
+    callers: int = ...,
+) -> Model[Any, Any, Any]: ...
+def load(
+    bundle: str | Path | Bundle,
     backend: str = "auto",
     device: str = "auto",
     threads: int | None = None,
     task: str | None = None,
     callers: int = 1,
-) -> Any:
+) -> Model[Any, Any, Any]:
     """Load a bundle, ready to answer.
 
     Args:
@@ -100,17 +122,46 @@ def load(
         backend: ``onnxruntime``, ``openvino``, ... or ``auto``.
         device: ``cpu``, ``cuda`` or ``auto``.
         threads: CPU threads of the backend; all that the process may use by default.
-        task: the task that the bundle must serve, if that matters.
+        task: the task that the bundle must serve; it also tells a type checker what comes back.
+            ``tensors`` takes every bundle, as a graph from arrays to arrays.
         callers: threads that will call the session at once.
 
     Returns:
-        a ``Denoiser`` (with ``.denoise(images)``) or a ``Recognizer`` (with
-        ``.recognize(images)`` and ``.read(image)``), by the bundle's task.
+        by the bundle's task, a ``Recognizer`` (``.recognize(images)``, ``.read(image)``), a
+        ``Denoiser`` (``.denoise(images)``), a ``TensorModel`` (``.run(arrays)``), or what a
+        plug-in's task gives. Close it, or use it with ``with``.
 
     Raises:
         BundleError: missing, damaged or for another task.
+        UsageError: the task's package is not installed.
         BackendError: what was named cannot run here.
     """
-    opened_bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle, task)
-    model = TASKS.load(opened_bundle.spec.task).MODEL
-    return model(opened_bundle, open_session(opened_bundle, backend, device, threads, callers))
+    opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+    serves = task_of(opened, task)
+    serves.check(opened.spec)
+    chosen = open_session(opened, backend, device, threads, callers)
+    return serves.open(opened, Opened(chosen.session, chosen.passed_over, serves))
+
+
+def task_of(bundle: Bundle, wanted: str | None = None) -> Task:
+    """The task of a bundle, or the one that is wanted of it.
+
+    Raises:
+        BundleError: it is for another task.
+        UsageError: the task's package is not installed.
+    """
+    name = bundle.spec.task
+    if wanted is not None and name != wanted:
+        if (task := TASKS.load(wanted)).any_graph:
+            return task
+        raise BundleError(
+            f"{bundle.path} is a bundle to {name}, not to {wanted}", f"Use: dlkit {name}"
+        )
+    try:
+        return TASKS.load(name)
+    except UsageError as error:
+        raise UsageError(
+            f"{bundle.path} is for the task '{name}', which is not installed here",
+            f"Install its package, or run the graph on arrays: dlkit run {bundle.path} FILE.npz "
+            "--task tensors",
+        ) from error

@@ -1,83 +1,61 @@
-"""Session: one model on one backend and device; and the choice of the backend."""
+"""The choice of a backend and device for a bundle, and the session that they give."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Any, Protocol
-
-from numpy.typing import NDArray
+from typing import ClassVar
 
 from dlkit.bundle import Bundle
 from dlkit.errors import BackendError, UsageError
-from dlkit.plugins import Plugins
-from dlkit.runtime.processors import cpu_count
+from dlkit.plugins import Registry
+from dlkit.processors import cpu_count
+from dlkit.runtime.unavailable import Unavailable as Unavailable
+from dlkit.runtime.unavailable import several
+from dlkit.tasks import Session
 
-BACKENDS = Plugins("dlkit.runtime.backends", "backend")
 DEVICES = ("auto", "cpu", "cuda")
 
 
-class Session(Protocol):
-    """A loaded model.
-
-    It may have ``submit(batch)`` too, which begins to run a batch and gives something whose
-    ``result()`` is the output, so that the next batch can be given before the last one is done.
+class Backend(ABC):
+    """A way to run bundles: a value, ``BACKEND``, of a file in ``backends/`` or of a plug-in.
 
     Attributes:
-        backend: name of the backend, e.g. ``onnxruntime``.
-        device: ``cpu`` or ``cuda``.
-        sha256: hash of the file that it runs: model.onnx, or an engine.
-        concurrent: whether calls may come from several threads at once.
+        name: as ``--backend`` takes it.
+        devices: kinds of device that it has code for.
+        arithmetic: the type that it computes in when that is not the graph's, one of
+            ``PRECISIONS``. Its answers are then verified by the tolerance of that type, in a row
+            of their own, and ``auto`` takes it only where the certificate has that row.
     """
 
-    backend: str
-    device: str
-    sha256: str
-    concurrent: bool
+    name: ClassVar[str]
+    devices: ClassVar[tuple[str, ...]]
+    arithmetic: ClassVar[str | None] = None
 
-    def __call__(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Run one batch. dtype and shape as ``ModelSpec.input`` and ``.output``.
-
-        The caller owns the returned array.
-        """
-        ...
-
-
-class Backend(Protocol):
-    """What a file in ``backends/`` provides, as module-level names."""
-
-    DEVICES: tuple[str, ...]
-    """Kinds of device that it has code for.
-
-    It may have ``ARITHMETIC`` too, one of ``PRECISIONS``: the type that it computes in when that is
-    not the graph's. Its answers are then verified by the tolerance of that type, in a row of their
-    own, and ``auto`` must ask the certificate for it.
-    """
-
+    @abstractmethod
     def preference(self, bundle: Bundle) -> int:
         """Its place in the order in which ``auto`` tries backends, lowest first, as measured."""
-        ...
 
-    def unavailable(self, bundle: Bundle, device: str) -> str | None:
-        """Why it cannot run here, with the mend; None when it should."""
-        ...
+    @abstractmethod
+    def unavailable(self, bundle: Bundle, device: str) -> Unavailable | None:
+        """Why it cannot run the bundle here; None when it should."""
 
-    def open_session(self, bundle: Bundle, device: str, threads: int, callers: int) -> Session:
-        """Load the model for ``callers`` threads that share ``threads`` processors.
+    @abstractmethod
+    def open(self, bundle: Bundle, device: str, threads: int, callers: int) -> Session:
+        """Load the bundle for ``callers`` threads that share ``threads`` processors.
 
         Raises:
             BackendError: the backend refuses.
         """
-        ...
 
 
-def own_arithmetic(backend: str) -> str | None:
-    """The type that a backend computes in whatever the graph says; None: the graph's."""
-    return getattr(BACKENDS.load(backend), "ARITHMETIC", None)
+BACKENDS: Registry[Backend] = Registry(
+    "backend", "dlkit.runtime.backends", "dlkit.backends", Backend, "BACKEND"
+)
 
 
 @dataclass(frozen=True)
-class Opened:
+class Chosen:
     """A session and how it was chosen.
 
     Attributes:
@@ -94,7 +72,7 @@ def open_session(
     device: str = "auto",
     threads: int | None = None,
     callers: int = 1,
-) -> Opened:
+) -> Chosen:
     """Load a bundle on a backend.
 
     Args:
@@ -108,38 +86,37 @@ def open_session(
         BackendError: what was named cannot run here; nothing else is tried in its place.
     """
     if device not in DEVICES:
-        raise UsageError(f"unknown device '{device}'. There are: {', '.join(DEVICES)}")
+        raise UsageError(f"unknown device '{device}'", f"Use one of {', '.join(DEVICES)}")
     if threads is not None and threads < 1:
         raise UsageError(f"threads is {threads}, expected 1 or more")
     names = BACKENDS.names() if backend == "auto" else [backend]
-    modules: dict[str, Any] = {name: BACKENDS.load(name) for name in names}
+    backends = {name: BACKENDS.load(name) for name in names}
     candidates = [
         (name, kind)
         for kind in (("cuda", "cpu") if device == "auto" else (device,))
-        for name in sorted(names, key=lambda name: int(modules[name].preference(bundle)))
-        if kind in modules[name].DEVICES or len(names) == 1
+        for name in sorted(names, key=lambda name: backends[name].preference(bundle))
+        if kind in backends[name].devices or len(names) == 1
     ]
-    passed_over: dict[str, str] = {}
+    passed_over: dict[str, Unavailable] = {}
     for name, kind in candidates:
-        module: Backend = modules[name]
-        reason = module.unavailable(bundle, kind)
+        reason = backends[name].unavailable(bundle, kind)
         if reason is None:
             try:
-                session = module.open_session(bundle, kind, threads or cpu_count(), callers)
-                return Opened(session, passed_over)
+                session = backends[name].open(bundle, kind, threads or cpu_count(), callers)
+                return Chosen(session, {name: str(why) for name, why in passed_over.items()})
             except BackendError as error:
-                reason = str(error)
+                reason = Unavailable(error.what, error.mend)
         passed_over[f"{name} on {kind}"] = reason
-    reasons = "; ".join(f"{name}: {reason}" for name, reason in passed_over.items())
-    raise BackendError(f"nothing here can run {bundle.path.name}: {reasons}")
+    why = several(passed_over)
+    raise BackendError(f"nothing here can run {bundle.path.name}: {why.what}", why.mend)
 
 
 def runnable(bundle: Bundle) -> list[tuple[str, str]]:
     """Every (backend, device) that says it can run the bundle on this machine."""
-    modules: dict[str, ModuleType] = {name: BACKENDS.load(name) for name in BACKENDS.names()}
+    backends = {name: BACKENDS.load(name) for name in BACKENDS.names()}
     return [
         (name, device)
-        for name, module in modules.items()
+        for name, backend in backends.items()
         for device in DEVICES[1:]
-        if module.unavailable(bundle, device) is None
+        if device in backend.devices and backend.unavailable(bundle, device) is None
     ]

@@ -1,68 +1,123 @@
 """Recipe: what a model is and how it is trained, as a frozen dataclass.
 
-A recipe is a constant in a file of ``recipes/``; a variant is ``replace(base, epochs=10)`` or
-``--set epochs=10``; the resolved one is saved as JSON beside the checkpoint.
+A recipe is a constant: of a file in ``recipes/``, of another package, or of any Python file. A
+variant is ``replace(base, epochs=10)`` or ``--set epochs=10``, also of a part of it:
+``--set optimizer.learning_rate=0.01``. The resolved one is saved as JSON beside the checkpoint.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
-from collections.abc import Iterable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeGuard
 
 from dlkit.errors import TrainingError, UsageError
-from dlkit.plugins import Plugins, unknown
+from dlkit.plugins import Registry, load_attribute, unknown
+from dlkit.tasks import TASKS, Task
+from dlkit.training.architecture import Network
 
-ARCHITECTURES = Plugins("dlkit.training.architectures", "architecture")
-RECIPES = Plugins("dlkit.training.recipes", "recipe")
-TRAINERS = Plugins("dlkit.training.trainers", "trainer")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
-R = TypeVar("R", bound="Recipe")
+    from dlkit.training.engine.fabric import Compute
+    from dlkit.training.engine.trainer import Trainer
+
+_SCALARS = (int, float, str, bool)
+
+
+@dataclass(frozen=True)
+class Example:
+    """What a recipe's network would be on usual data: for lists, and to try without training.
+
+    Attributes:
+        network: with nothing left to the data.
+        meaning: as ``Trainer.meaning`` gives it.
+        shape: of one input that the network takes, float32, without the batch.
+    """
+
+    network: Network
+    meaning: Mapping[str, Any]
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What all recipes have. Each trainer adds its own fields.
+class Recipe(ABC):
+    """What all recipes have. Each way to train has a subclass with its own fields and parts.
 
     Attributes:
         about: one line for ``dlkit models``; says nothing of what is trained.
-        network: the ``Config`` of an architecture.
+        network: what is trained.
         data: default of ``--data``.
         seed: of weights, order and augmentation.
         bfloat16: compute forward and backward in bfloat16 where that is safe (torch's autocast).
     """
 
-    trainer: ClassVar[str]  # file in trainers/ that it is for
+    least: ClassVar[Mapping[str, float]] = {}  # smallest values of fields, by dotted name
+    below: ClassVar[Mapping[str, float]] = {}  # and what they must stay below
+    # package.module:CLASS; by name, since a trainer knows its recipe and not the other way round
+    trained_by: ClassVar[str] = ""
 
     about: str = field(compare=False)
-    network: Any
+    network: Network
     data: str
     seed: int = 0
     bfloat16: bool = False
 
-    @property
-    def architecture(self) -> str:
-        """Name of the architecture: the file that ``network`` is the Config of."""
-        return type(self.network).__module__.rpartition(".")[2]
+    def trainer(self, data: str, compute: Compute) -> Trainer:
+        """What trains it on ``data``: ``trained_by``, called with the recipe and both of these.
+
+        Raises:
+            UsageError: settings that cannot be.
+            InputError: data that cannot be used.
+        """
+        made: Trainer = load_attribute(self.trained_by)(self, data, compute)
+        return made
+
+    @abstractmethod
+    def example(self) -> Example:
+        """The network on usual data; settings that are not 0 stay."""
+
+    def rehearsed(self, data: str) -> Self:
+        """The same with little data, where those cost much: to try a few steps."""
+        return self
 
     @property
-    def task(self) -> str:
-        """The runtime task that the network serves."""
-        return str(ARCHITECTURES.load(self.architecture).TASK)
+    def task(self) -> Task:
+        """The task that the network serves."""
+        return TASKS.load(self.network.architecture.task)
 
-    def fine_tuning(self: R) -> R:
+    def fine_tuning(self) -> Self:
         """What is different when training begins with weights that are good already."""
         return self
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; ``from_json`` gives the same recipe back."""
-        values = dataclasses.asdict(self)
-        return {"trainer": self.trainer, "architecture": self.architecture, **values}
+        values = {
+            one.name: getattr(self, one.name)
+            for one in dataclasses.fields(self)
+            if one.name != "network"
+        }
+        parts = {
+            name: dataclasses.asdict(value) if _is_part(value) else value
+            for name, value in values.items()
+        }
+        kind = type(self)
+        return {
+            "recipe": _CLASSES.reference(kind, kind.__module__),
+            "network": self.network.to_json(),
+            **parts,
+        }
 
-    def with_settings(self: R, settings: Iterable[str]) -> R:
-        """A variant: each setting is ``key=value``, a field of the recipe or of its network.
+    def with_settings(self, settings: Iterable[str]) -> Self:
+        """A variant: each setting is ``name=value``.
+
+        A name is dotted where the field is in a part, ``optimizer.learning_rate``; its last word is
+        enough where only one part has it, and the part's own where it has a ``name``:
+        ``optimizer=adam``.
 
         Raises:
             UsageError: no such field (all are listed), or a value of the wrong type.
@@ -72,51 +127,98 @@ class Recipe:
             key, equals, text = setting.partition("=")
             key = key.strip()
             if not equals:
-                raise UsageError(f"--set {setting}: expected key=value, e.g. --set seed=1")
-            own = _scalars(recipe)
-            inner = _scalars(recipe.network)
-            if key in own:
-                recipe = dataclasses.replace(recipe, **{key: _parse(key, text, own[key])})
-            elif key in inner:
-                value = _parse(key, text, inner[key])
-                network = dataclasses.replace(recipe.network, **{key: value})
-                recipe = dataclasses.replace(recipe, network=network)
-            else:
-                raise UsageError(unknown("setting", key, [*own, *inner]))
+                raise UsageError(f"--set {setting}: expected name=value, e.g. --set seed=1")
+            known = dict(recipe._settings())
+            if f"{key}.name" in known:
+                key = f"{key}.name"
+            if key not in known:
+                same = [name for name in known if name.rpartition(".")[2] == key]
+                if len(same) > 1:
+                    raise UsageError(f"--set {key}: which one? {', '.join(same)}")
+                if not same:
+                    raise unknown("setting", key, list(known))
+                key = same[0]
+            recipe = recipe._with(key.split("."), _parse(key, text, known[key]))
         return recipe
+
+    def check(self) -> None:
+        """Refuse what cannot be, before anything is computed or overwritten.
+
+        Raises:
+            UsageError: a number that is too small, too large, or no number at all.
+        """
+        for name, _ in self._settings():
+            value: Any = self
+            for word in name.split("."):
+                value = getattr(value.config if isinstance(value, Network) else value, word)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UsageError(f"{name} is {value}, expected a number")
+            least, below = self.least.get(name), self.below.get(name)
+            if (least is not None and value < least) or (below is not None and value >= below):
+                wanted = f"{least:g} or more" if least is not None else ""
+                wanted += f"{', ' if wanted else ''}below {below:g}" if below is not None else ""
+                raise UsageError(f"{name} is {value}, expected {wanted}")
+
+    def _settings(self) -> Iterator[tuple[str, type]]:
+        """Dotted name and type of every scalar in it."""
+        yield from _scalars(self)
+        for one in dataclasses.fields(self):
+            value = getattr(self, one.name)
+            part = value.config if isinstance(value, Network) else value
+            if _is_part(part):
+                yield from ((f"{one.name}.{name}", kind) for name, kind in _scalars(part))
+
+    def _with(self, words: list[str], value: Any) -> Self:
+        if len(words) == 1:
+            return dataclasses.replace(self, **{words[0]: value})
+        part = getattr(self, words[0])
+        if isinstance(part, Network):
+            changed: Any = part.replace(**{words[1]: value})
+        else:
+            changed = dataclasses.replace(part, **{words[1]: value})
+        return dataclasses.replace(self, **{words[0]: changed})
+
+
+_CLASSES: Registry[type] = Registry("recipe class", "", "", type, "")
+RECIPES: Registry[Recipe] = Registry(
+    "recipe", "dlkit.training.recipes", "dlkit.recipes", Recipe, "RECIPE"
+)
 
 
 def from_json(data: Mapping[str, Any]) -> Recipe:
     """Read what ``Recipe.to_json`` wrote.
 
     Raises:
+        UsageError: the package that its architecture or its class came from is not here.
         TrainingError: it was written by another version, or is damaged.
     """
     try:
         values = dict(data)
-        recipe_class = TRAINERS.load(values.pop("trainer")).RECIPE
-        config = ARCHITECTURES.load(values.pop("architecture")).Config
-        network = config(**values.pop("network"))
-        return recipe_class(network=network, **values)  # type: ignore[no-any-return]
-    except (KeyError, TypeError, UsageError) as error:
+        kind = load_attribute(str(values.pop("recipe")))
+        if not (isinstance(kind, type) and issubclass(kind, Recipe)):
+            raise TypeError(f"{kind} is no recipe class")
+        network = Network.from_json(values.pop("network"))
+        hints = typing.get_type_hints(kind)
+        for name, value in values.items():
+            part = hints.get(name)
+            if isinstance(part, type) and dataclasses.is_dataclass(part):
+                values[name] = part(**value)
+        return kind(network=network, **values)
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise TrainingError(
-            f"recipe.json cannot be read ({error}): made by another dlkit? Train again"
+            f"recipe.json cannot be read ({type(error).__name__} {error}): made by another dlkit?",
+            "Train again",
         ) from error
 
 
-def load_recipe(name: str) -> Recipe:
-    """A recipe by its name.
-
-    Raises:
-        UsageError: unknown; close names are suggested.
-    """
-    return RECIPES.load(name).RECIPE  # type: ignore[no-any-return]
-
-
-def _scalars(instance: Any) -> dict[str, type]:
+def _scalars(instance: Any) -> list[tuple[str, type]]:
     hints = typing.get_type_hints(type(instance))
-    names = [field.name for field in dataclasses.fields(instance)]
-    return {name: hints[name] for name in names if hints[name] in (int, float, str, bool)}
+    names = [one.name for one in dataclasses.fields(instance)]
+    return [(name, hints[name]) for name in names if hints[name] in _SCALARS]
+
+
+def _is_part(value: object) -> TypeGuard[DataclassInstance]:
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
 
 
 def _parse(key: str, text: str, kind: type) -> Any:
@@ -129,4 +231,5 @@ def _parse(key: str, text: str, kind: type) -> Any:
     try:
         return kind(text)
     except ValueError as error:
-        raise UsageError(f"--set {key}={text}: expected {kind.__name__}") from error
+        what = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
+        raise UsageError(f"--set {key}={text}: expected {what}") from error

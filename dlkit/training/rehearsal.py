@@ -9,21 +9,19 @@ import resource
 import statistics
 import sys
 import time
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dlkit.training.compute import Compute, Hardware, open_compute
-from dlkit.training.data.pairs import SIMULATED
-from dlkit.training.loop import Trainer
-from dlkit.training.recipe import ARCHITECTURES, TRAINERS, Recipe
-from dlkit.training.summary import example, measured
+from dlkit.training.engine.fabric import Compute, Hardware, open_compute
+from dlkit.training.recipe import Recipe
+from dlkit.training.summary import measured
 
 _FIRST_STEPS = 3  # they allocate, and choose kernels
 _STEPS = 5
-_FEW_PAIRS = 8  # simulated ones are costly, and a step takes as long with few as with many
 
 
 @dataclass(frozen=True)
@@ -50,21 +48,24 @@ class Rehearsal:
     Attributes:
         layers: in the order in which they compute.
         parameters: trained weights.
-        mmacs: million multiply-adds for one picture of ``size``.
+        mmacs: million multiply-adds for one input of ``shape``.
+        shape: of what the network takes, without the batch.
         steps: of the whole training.
         seconds_a_step: median over a few real steps.
         seconds: for all steps and evaluations; the data's preparation is not in it.
+        notes: what is odd about the data.
         peak_mb: memory at its highest: the GPU's, or this process's with imports and data.
     """
 
     layers: list[Layer]
     parameters: int
     mmacs: float
-    size: tuple[int, int]
+    shape: tuple[int, ...]
     steps: int
     seconds_a_step: float
     seconds: float
     peak_mb: float
+    notes: list[str]
 
 
 def rehearse(recipe: Recipe, data: str | None, hardware: Hardware) -> Rehearsal:
@@ -73,39 +74,34 @@ def rehearse(recipe: Recipe, data: str | None, hardware: Hardware) -> Rehearsal:
     Raises:
         DlkitError: as the training itself would.
     """
+    recipe.check()
     compute = open_compute(hardware, recipe.bfloat16)
     torch.manual_seed(recipe.seed)
     chosen = data or recipe.data
-    trainer: Trainer = TRAINERS.load(recipe.trainer).TRAINER(_few(recipe, chosen), chosen, compute)
+    trainer = recipe.rehearsed(chosen).trainer(chosen, compute)
     steps = trainer.epochs * trainer.steps_per_epoch
     made = min(_FIRST_STEPS + _STEPS, steps)  # a schedule has no more
     times = [_timed(compute, lambda: trainer.step(0, 0)) for _ in range(made)]
     step = statistics.median(times[_FIRST_STEPS:] or times)
     evaluation = _timed(compute, trainer.evaluate)
+    example = trainer.recipe.example()
     with torch.device("meta"):
-        network = ARCHITECTURES.load(recipe.architecture).build(recipe.network).eval()
-    summary = measured(recipe, network)
+        network = example.network.build().eval()
+    parameters, gflop = measured(network, example.shape)
     return Rehearsal(
-        layers=_layers(recipe, network),
-        parameters=summary[0],
-        mmacs=summary[1] * 1e3 / 2,
-        size=summary[2],
+        layers=_layers(network, example.shape),
+        parameters=parameters,
+        mmacs=gflop * 1e3 / 2,
+        shape=example.shape,
         steps=steps,
         seconds_a_step=step,
         seconds=steps * step + (trainer.epochs + 1) * evaluation,
         peak_mb=_peak_mb(compute),
+        notes=trainer.notes,
     )
 
 
-def _few(recipe: Recipe, data: str) -> Recipe:
-    names = {field.name for field in fields(recipe)}
-    if data == SIMULATED and {"pairs", "held_out"} <= names:
-        changes: dict[str, Any] = {"pairs": _FEW_PAIRS, "held_out": min(2, recipe.held_out)}  # type: ignore[attr-defined]
-        return replace(recipe, **changes)
-    return recipe
-
-
-def _timed(compute: Compute, work: Any) -> float:
+def _timed(compute: Compute, work: Callable[[], object]) -> float:
     begun = time.perf_counter()
     work()
     if compute.device.type == "cuda":
@@ -113,11 +109,11 @@ def _timed(compute: Compute, work: Any) -> float:
     return time.perf_counter() - begun
 
 
-def _layers(recipe: Recipe, network: nn.Module) -> list[Layer]:
+def _layers(network: nn.Module, shape: tuple[int, ...]) -> list[Layer]:
     """Every module without modules inside, by what it gives."""
     found: list[Layer] = []
 
-    def note(name: str, module: nn.Module) -> Any:
+    def note(name: str, module: nn.Module) -> Callable[[nn.Module, Any, Tensor], None]:
         def hook(_: nn.Module, __: Any, output: Tensor) -> None:
             size = sum(weight.numel() for weight in module.parameters())
             found.append(Layer(name, type(module).__name__, tuple(output.shape[1:]), size))
@@ -128,7 +124,7 @@ def _layers(recipe: Recipe, network: nn.Module) -> list[Layer]:
         if not list(module.children()):
             module.register_forward_hook(note(name, module))
     with torch.inference_mode():
-        example(recipe, network)
+        network(torch.zeros(1, *shape, device="meta"))
     return found
 
 

@@ -8,11 +8,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dlkit.training.pixels import wrap
-from dlkit.training.recipe import ARCHITECTURES, RECIPES, Recipe, load_recipe
-
-# A scan of the article, padded to a multiple of 16.
-_SCAN = (688, 384)
+from dlkit.training.recipe import RECIPES
 
 
 @dataclass(frozen=True)
@@ -20,9 +16,12 @@ class Summary:
     """A recipe in numbers.
 
     Attributes:
+        name: of the recipe.
+        task, architecture: names.
         parameters: trained weights.
-        gflop: of one image, a multiplication and an addition counted as two.
-        size: height and width that ``gflop`` is for: what the network computes on.
+        gflop: of one input, a multiplication and an addition counted as two.
+        shape: of the input that ``gflop`` is for: what the network computes on.
+        about: one line for people.
     """
 
     name: str
@@ -30,40 +29,29 @@ class Summary:
     architecture: str
     parameters: int
     gflop: float
-    size: tuple[int, int]
+    shape: tuple[int, ...]
     about: str
 
 
 def summarise(name: str) -> Summary:
     """Measure a recipe's network on torch's meta device: shapes alone, no arithmetic."""
-    recipe = load_recipe(name)
+    recipe = RECIPES.load(name)
+    example = recipe.example()
     with torch.device("meta"):
-        network = ARCHITECTURES.load(recipe.architecture).build(recipe.network).eval()
-    parameters, gflop, size = measured(recipe, network)
-    return Summary(name, recipe.task, recipe.architecture, parameters, gflop, size, recipe.about)
+        network = example.network.build().eval()
+    parameters, gflop = measured(network, example.shape)
+    kind = recipe.network.architecture
+    return Summary(name, kind.task, kind.name, parameters, gflop, example.shape, recipe.about)
 
 
-def measured(recipe: Recipe, network: nn.Module) -> tuple[int, float, tuple[int, int]]:
-    """Parameters, GFLOP and size of a recipe's network that lies on the meta device."""
+def measured(network: nn.Module, shape: tuple[int, ...]) -> tuple[int, float]:
+    """Parameters and GFLOP of a network that lies on the meta device, for an input of a shape."""
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        size = example(recipe, network)
+        network(torch.zeros(1, *shape, device="meta"))
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    return parameters, counter.get_total_flops() / 1e9, size
-
-
-def example(recipe: Recipe, network: nn.Module) -> tuple[int, int]:
-    """Run one picture through a network on the meta device; gives the size it computes on."""
-    if recipe.task == "recognize":
-        side = recipe.network.image_size
-        size, shape = (side, side), (1, 28, 28)
-    else:
-        size, shape = _SCAN, (1, *_SCAN)
-    with torch.device("meta"):
-        model = wrap(recipe.task, network, recipe.network).eval()
-        model(torch.zeros(shape, dtype=torch.uint8))
-    return size
+    return parameters, counter.get_total_flops() / 1e9
 
 
 def summaries() -> list[Summary]:
-    """All recipes."""
+    """All recipes that are built in or installed."""
     return [summarise(name) for name in RECIPES.names()]

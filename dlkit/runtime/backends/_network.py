@@ -12,17 +12,17 @@ from types import ModuleType
 from typing import Any
 
 from dlkit.atomic import write_bytes
-from dlkit.engine import Engine
+from dlkit.bundle.engine import Engine
 from dlkit.errors import BackendError
-from dlkit.runtime.flavor import logger
-from dlkit.runtime.profile import Profile, Shape
+from dlkit.runtime.gpu.flavor import logger
+from dlkit.runtime.gpu.profile import Profile, Shape
 from dlkit.spec import ModelSpec
 
 _TYPES = {"uint8": "UINT8", "float32": "FLOAT", "float16": "HALF", "int32": "INT32"}
 
 
 class TensorRtNetwork:
-    """A loaded engine; see ``dlkit.runtime.gpu.Network``. A CUDA context must be current.
+    """A loaded engine; see ``dlkit.runtime.gpu.device.Network``. A CUDA context must be current.
 
     Attributes:
         profile: shapes that it takes.
@@ -34,8 +34,8 @@ class TensorRtNetwork:
         self._runtime: Any = trt.Runtime(logger(trt))
         if reason := why_invalid(trt, self._runtime, plan):
             raise BackendError(
-                f"{trt.__name__} {trt.__version__} does not run {engine.path} here: {reason}. "
-                f"Rebuild it: dlkit export {engine.path.parent.parent} --trt"
+                f"{trt.__name__} {trt.__version__} does not run {engine.path} here: {reason}",
+                f"Build it again: dlkit export {engine.path.parent.parent} --trt",
             )
         if "version_compatible" in engine.key.flags:
             # Such an engine brings its own runtime along. Its hash was checked.
@@ -104,7 +104,8 @@ class TensorRtNetwork:
         if found != wanted:
             raise BackendError(
                 f"{self._path} has the tensors {sorted(map(str, found))}, "
-                f"model.json says {sorted(map(str, wanted))}. Export the bundle again"
+                f"model.json says {sorted(map(str, wanted))}",
+                f"Build it again: dlkit export {self._path.parent.parent} --trt",
             )
 
     def _error(self, what: str) -> BackendError:
@@ -112,7 +113,7 @@ class TensorRtNetwork:
 
 
 class TensorRtContext:
-    """An execution context; see ``dlkit.runtime.gpu.Context``."""
+    """An execution context; see ``dlkit.runtime.gpu.device.Context``."""
 
     def __init__(self, trt: ModuleType, context: Any, source: str, target: str) -> None:
         self._trt, self._context = trt, context

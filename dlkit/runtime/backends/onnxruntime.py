@@ -13,74 +13,87 @@ from numpy.typing import NDArray
 
 from dlkit.bundle import Bundle
 from dlkit.errors import BackendError
-from dlkit.runtime.device import no_cuda
-
-DEVICES = ("cpu", "cuda")
+from dlkit.runtime.backends._onnx_session import onnx_session
+from dlkit.runtime.backends._onnx_wheel import WHEEL, WITH_CUDA
+from dlkit.runtime.gpu.driver import no_cuda
+from dlkit.runtime.session import Backend, Unavailable
+from dlkit.tasks import Feeds, Session
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # TensorFloat-32 has 10 bits of mantissa: not what a graph in float32 asks for.
 _OPTIONS: dict[str, dict[str, str]] = {"cpu": {}, "cuda": {"use_tf32": "0"}}
-_ERRORS_ONLY = 3  # ONNX Runtime's logging severity: error
 
 
-def preference(bundle: Bundle) -> int:
-    """Its place in ``auto``'s order."""
-    return 10
+class OnnxRuntimeBackend(Backend):
+    """ONNX Runtime."""
+
+    name = "onnxruntime"
+    devices = ("cpu", "cuda")
+
+    def preference(self, bundle: Bundle) -> int:
+        """Its place in ``auto``'s order."""
+        return 10
+
+    def unavailable(self, bundle: Bundle, device: str) -> Unavailable | None:
+        """Why ONNX Runtime cannot run the bundle on the device; None when it should."""
+        if importlib.util.find_spec("onnxruntime") is None:
+            return Unavailable("onnxruntime is not installed", f"Run: pip install {WHEEL}")
+        if device == "cpu" and bundle.spec.precision == "bf16":
+            what = "onnxruntime has no bfloat16 convolutions for the CPU"
+            return Unavailable(what, "Use --backend openvino")
+        if device == "cuda":
+            if reason := no_cuda():
+                return reason
+            import onnxruntime
+
+            if _PROVIDERS["cuda"] not in onnxruntime.get_available_providers():
+                return Unavailable("this onnxruntime has no CUDA", WITH_CUDA)
+        return None
+
+    def open(self, bundle: Bundle, device: str, threads: int, callers: int) -> OnnxRuntimeSession:
+        """Load the bundle."""
+        return OnnxRuntimeSession(bundle, device, threads, callers)
 
 
-def unavailable(bundle: Bundle, device: str) -> str | None:
-    """Why ONNX Runtime cannot run the bundle on the device; None when it should."""
-    if importlib.util.find_spec("onnxruntime") is None:
-        return "onnxruntime is not installed; pip install onnxruntime-gpu"
-    if device == "cpu" and bundle.spec.precision == "bf16":
-        return "onnxruntime has no bfloat16 convolutions for the CPU; use openvino"
-    if device == "cuda":
-        if reason := no_cuda():
-            return reason
-        import onnxruntime
-
-        if _PROVIDERS["cuda"] not in onnxruntime.get_available_providers():
-            return "this onnxruntime has no CUDA; pip uninstall onnxruntime, then install -gpu"
-    return None
-
-
-class OnnxRuntimeSession:
-    """A model in ONNX Runtime."""
+class OnnxRuntimeSession(Session):
+    """A model in ONNX Runtime, whose ``run`` may be called from any thread."""
 
     backend = "onnxruntime"
-    concurrent = True  # InferenceSession.run may be called from any thread
 
     def __init__(self, bundle: Bundle, device: str, threads: int, callers: int) -> None:
         import onnxruntime
 
         self.device = device
         self.sha256 = bundle.sha256
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = _ERRORS_ONLY
-        # With one thread each, every caller computes in its own.
-        options.intra_op_num_threads = max(1, threads // callers)
-        # Reading and writing images use the same cores: idle threads must sleep, not spin.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         missing = _preload(onnxruntime) if device == "cuda" else ""
         provider = (_PROVIDERS[device], _OPTIONS[device])
         try:
-            self._session = onnxruntime.InferenceSession(bundle.onnx, options, providers=[provider])
+            # With one thread each, every caller computes in its own.
+            self._session = onnx_session(bundle.onnx, threads // callers, [provider])
         except Exception as error:  # ONNX Runtime's exceptions have no common public base
-            raise BackendError(f"onnxruntime cannot load {bundle.onnx}: {error}") from error
+            raise BackendError(
+                f"onnxruntime cannot load {bundle.onnx}: {error}",
+                f"Upgrade it: pip install --upgrade {WHEEL}, or use another --backend",
+            ) from error
         active = self._session.get_providers()
         if active[0] != _PROVIDERS[device]:  # it falls back to the CPU in silence
             raise BackendError(
                 f"asked onnxruntime for {_PROVIDERS[device]}, got {', '.join(active)}: "
                 f"its CUDA libraries do not load{missing}. onnxruntime-gpu "
-                f"{onnxruntime.__version__} needs CUDA {_cuda(onnxruntime)} and cuDNN 9: "
-                "pip install 'onnxruntime-gpu[cuda,cudnn]', or use --device cpu"
+                f"{onnxruntime.__version__} needs CUDA {_cuda(onnxruntime)} and cuDNN 9",
+                "Run: pip install 'onnxruntime-gpu[cuda,cudnn]', or use --device cpu",
             )
-        self._input = bundle.spec.input.name
-        self._output = bundle.spec.output.name
+        self._input = bundle.spec.inputs[0].name
+        self._outputs = [one.name for one in bundle.spec.outputs]
+
+    def run(self, feeds: Feeds) -> dict[str, NDArray[Any]]:
+        """Run one batch."""
+        found = self._session.run(self._outputs, dict(feeds))
+        return dict(zip(self._outputs, map(np.asarray, found), strict=True))
 
     def __call__(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Run one batch; the returned array is the caller's."""
-        (output,) = self._session.run([self._output], {self._input: np.ascontiguousarray(batch)})
+        (output,) = self._session.run(self._outputs, {self._input: np.ascontiguousarray(batch)})
         return np.asarray(output)
 
 
@@ -101,6 +114,4 @@ def _cuda(onnxruntime: ModuleType) -> str:
     return str(getattr(onnxruntime, "cuda_version", "") or "of its release notes")
 
 
-def open_session(bundle: Bundle, device: str, threads: int, callers: int) -> OnnxRuntimeSession:
-    """Load the bundle."""
-    return OnnxRuntimeSession(bundle, device, threads, callers)
+BACKEND = OnnxRuntimeBackend()

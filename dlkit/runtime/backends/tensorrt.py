@@ -10,38 +10,64 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit.bundle import Bundle
-from dlkit.engine import Engine
+from dlkit.bundle.engine import Engine
 from dlkit.errors import BackendError, DlkitError
 from dlkit.runtime.backends._network import TensorRtNetwork
-from dlkit.runtime.cuda import Cuda, no_bindings
-from dlkit.runtime.device import no_cuda
-from dlkit.runtime.engines import find_engines
-from dlkit.runtime.slot import Ticket
-from dlkit.runtime.streams import Streams
-
-DEVICES = ("cuda",)
-
-
-def preference(bundle: Bundle) -> int:
-    """Its place in ``auto``'s order."""
-    return 5
+from dlkit.runtime.gpu.cuda import Cuda, no_bindings
+from dlkit.runtime.gpu.driver import no_cuda
+from dlkit.runtime.gpu.engines import find_engines
+from dlkit.runtime.gpu.slot import Ticket
+from dlkit.runtime.gpu.streams import Streams
+from dlkit.runtime.session import Backend, Unavailable
+from dlkit.runtime.unavailable import several
+from dlkit.tasks import Feeds, Session
 
 
-def unavailable(bundle: Bundle, device: str) -> str | None:
-    """Why TensorRT cannot run the bundle on the device; None when it should."""
-    if device not in DEVICES:
-        return f"tensorrt runs on cuda only, not on {device}"
-    if reason := no_cuda() or no_bindings():
-        return reason
-    found = find_engines(bundle)
-    if found.fitting:
-        return None
-    if not found.refused:
-        return f"the bundle has no engine; build one: dlkit export {bundle.path} --trt"
-    return "; ".join(f"{name}: {reason}" for name, reason in found.refused.items())
+class TensorRtBackend(Backend):
+    """TensorRT, in both flavours."""
+
+    name = "tensorrt"
+    devices = ("cuda",)
+
+    def preference(self, bundle: Bundle) -> int:
+        """Its place in ``auto``'s order."""
+        return 5
+
+    def unavailable(self, bundle: Bundle, device: str) -> Unavailable | None:
+        """Why TensorRT cannot run the bundle on the device; None when it should."""
+        if device not in self.devices:
+            return Unavailable(f"tensorrt runs on cuda only, not on {device}", "Use --device cuda")
+        if reason := no_cuda() or no_bindings():
+            return reason
+        if len(bundle.spec.inputs) > 1 or len(bundle.spec.outputs) > 1:
+            what = "tensorrt runs graphs with one input and one output"
+            return Unavailable(what, "Use --backend onnxruntime")
+        found = find_engines(bundle)
+        if found.fitting:
+            return None
+        if not found.refused:
+            mend = f"Build one: dlkit export {bundle.path} --trt"
+            return Unavailable("the bundle has no engine", mend)
+        return several(found.refused)
+
+    def open(self, bundle: Bundle, device: str, threads: int, callers: int) -> TensorRtSession:
+        """The first engine that fits this machine and can be used.
+
+        Raises:
+            BackendError: none can; says of each why.
+        """
+        found = find_engines(bundle)
+        passed_over = dict(found.refused)
+        for engine in found.fitting:
+            try:
+                return TensorRtSession(bundle, engine, passed_over)
+            except DlkitError as error:
+                passed_over[engine.path.name] = Unavailable(error.what, error.mend)
+        why = several(passed_over)
+        raise BackendError(f"no engine of {bundle.path} can be used: {why.what}", why.mend)
 
 
-class TensorRtSession:
+class TensorRtSession(Session):
     """An engine on the GPU. Calls may come from any thread; ``close`` is for when none is inside.
 
     Attributes:
@@ -52,12 +78,12 @@ class TensorRtSession:
 
     backend = "tensorrt"
     device = "cuda"
-    concurrent = True  # while one thread waits, others may begin their batches
 
-    def __init__(self, bundle: Bundle, engine: Engine, passed_over: dict[str, str]) -> None:
+    def __init__(self, bundle: Bundle, engine: Engine, passed_over: dict[str, Unavailable]) -> None:
         self.engine = engine
         self.sha256 = engine.sha256
         self.passed_over = passed_over
+        self._output = bundle.spec.output.name
         plan = engine.read()
         source, target = (np.dtype(spec.dtype) for spec in (bundle.spec.input, bundle.spec.output))
         device = Cuda()
@@ -91,6 +117,11 @@ class TensorRtSession:
         """
         return self.submit(batch).result()
 
+    def run(self, feeds: Feeds) -> dict[str, NDArray[Any]]:
+        """Run a batch of the one input; gives the one output."""
+        (batch,) = feeds.values()
+        return {self._output: self(batch)}
+
     def submit(self, batch: NDArray[Any]) -> Ticket:
         """Begin to run a batch; ``result()`` waits for it and gives an array that is the caller's.
 
@@ -113,17 +144,4 @@ def _close_quietly(streams: Streams, network: TensorRtNetwork) -> None:
     streams.close()
 
 
-def open_session(bundle: Bundle, device: str, threads: int, callers: int = 1) -> TensorRtSession:
-    """Load the first engine of the bundle that this machine runs.
-
-    ``threads`` and ``callers`` do not matter: the GPU computes, and any thread may call.
-    """
-    found = find_engines(bundle)
-    refused = dict(found.refused)
-    for engine in found.fitting:
-        try:
-            return TensorRtSession(bundle, engine, refused)
-        except DlkitError as error:
-            refused[engine.path.name] = str(error)
-    reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
-    raise BackendError(reasons or unavailable(bundle, device) or "no engine")
+BACKEND = TensorRtBackend()

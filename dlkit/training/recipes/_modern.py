@@ -10,23 +10,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from dlkit.training.classify.recipe import Augmentation, Optimizer, Schedule, Selection
+
+OPTIMIZER = Optimizer("sgd", learning_rate=0.1, momentum=0.9, weight_decay=5e-4)
+AUGMENTATION = Augmentation(rotate=12.0, scale=0.12, shear=0.12, shift=2.0, elastic=1.0, settle=0.7)
 MODERN: dict[str, Any] = {
     "batch_size": 128,
-    "optimizer": "sgd",
-    "momentum": 0.9,
-    "learning_rate": 0.1,
-    "weight_decay": 5e-4,
-    "schedule": "one_cycle",
+    "optimizer": OPTIMIZER,
+    "schedule": Schedule("one_cycle"),
     "init": "default",
-    "rotate": 12.0,
-    "scale": 0.12,
-    "shear": 0.12,
-    "shift": 2.0,
-    "elastic": 1.0,
-    "settle": 0.7,
+    "augmentation": AUGMENTATION,
     "label_smoothing": 0.05,
     "ema_decay": 0.998,
     "bfloat16": True,
     "channels_last": True,
-    "keep_best": False,  # the cycle ends at its best; 5,000 digits would choose by chance
+    # the cycle ends at its best; 5,000 digits would choose by chance
+    "selection": Selection(keep_best=False),
 }

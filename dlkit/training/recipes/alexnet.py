@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dlkit.training.architectures.alexnet import Config
-from dlkit.training.trainers.classify import ClassifyRecipe
+from dlkit.training.classify.recipe import ClassifyRecipe, Optimizer
+from dlkit.training.networks.alexnet import ARCHITECTURE as ALEXNET
 
 RECIPE = ClassifyRecipe(
     about="the article's AlexNet at 224 pixels; wants a GPU",
-    network=Config(),
+    network=ALEXNET(),
     epochs=10,
     batch_size=128,
-    learning_rate=0.01,
+    optimizer=Optimizer(learning_rate=0.01),
     init="xavier",
 )

@@ -12,9 +12,8 @@ RECIPE = replace(
     FULL,
     **MODERN,
     about="AlexNet at 28 pixels, a quarter as wide; minutes on two cores",
-    network=replace(
-        FULL.network,
-        image_size=28,
+    network=FULL.network.replace(
+        image_size=0,
         stem_kernel=5,
         stem_stride=1,
         stem_padding=2,

@@ -7,24 +7,22 @@ long training. `best_tuned` goes on from here.
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
-from dlkit.training.architectures.simple_cnn import Config
-from dlkit.training.recipes._modern import MODERN
-from dlkit.training.trainers.classify import ClassifyRecipe
+from dlkit.training.classify.recipe import ClassifyRecipe, Selection
+from dlkit.training.networks.simple_cnn import ARCHITECTURE as SIMPLE_CNN
+from dlkit.training.recipes._modern import AUGMENTATION, MODERN, OPTIMIZER
 
-_BESIDE: dict[str, Any] = {
-    "rotate": 20.0,
-    "shift": 4.0,
-    "elastic": 0.6,
-    "weight_decay": 1e-3,
+_BESIDE = {
+    "augmentation": replace(AUGMENTATION, rotate=20.0, shift=4.0, elastic=0.6),
+    "optimizer": replace(OPTIMIZER, weight_decay=1e-3),
+    "selection": Selection(validation=1 / 60, keep_best=False),
 }
 
 RECIPE = ClassifyRecipe(
     **MODERN | _BESIDE,
     about="five convolutions without padding, pooled once: the most accurate",
-    network=Config(convolutions=5, pooled=2, dropout=0.1),
+    network=SIMPLE_CNN(convolutions=5, pooled=2, dropout=0.1),
     epochs=60,
     outliers=0.125,
-    validation=1 / 60,
 )

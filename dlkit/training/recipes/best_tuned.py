@@ -14,7 +14,7 @@ RECIPE = replace(
     BEST,
     about="three epochs more for a run of best: give it --init",
     epochs=3,
-    learning_rate=0.02,
-    warmup=0.05,
-    settle=0.99,
+    optimizer=replace(BEST.optimizer, learning_rate=0.02),
+    schedule=replace(BEST.schedule, warmup=0.05),
+    augmentation=replace(BEST.augmentation, settle=0.99),
 )

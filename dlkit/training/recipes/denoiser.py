@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dlkit.training.architectures.denoiser import Config
-from dlkit.training.trainers.paired import PairedRecipe
+from dlkit.training.networks.denoiser import ARCHITECTURE as DENOISER
+from dlkit.training.restore.recipe import PairedRecipe
 
 RECIPE = PairedRecipe(
     about="the shipped denoiser: a levels curve and a mask, predicted by a U-Net",
-    network=Config(),
+    network=DENOISER(),
     steps=1500,
     epochs=5,
     pairs=2400,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dlkit.training.architectures.lenet import Config
-from dlkit.training.trainers.classify import ClassifyRecipe
+from dlkit.training.classify.recipe import ClassifyRecipe, Optimizer
+from dlkit.training.networks.lenet import ARCHITECTURE as LENET
 
 RECIPE = ClassifyRecipe(
     about="the article's LeNet: sigmoid, average pooling",
-    network=Config(),
+    network=LENET(),
     epochs=10,
-    learning_rate=0.9,
+    optimizer=Optimizer(learning_rate=0.9),
     init="xavier",
 )

@@ -11,6 +11,6 @@ RECIPE = replace(
     FULL,
     **MODERN,
     about="LeNet with ReLU and batch normalisation on deformed digits; two minutes on two cores",
-    network=replace(FULL.network, activation="relu", pooling="max", batch_norm=True, width=2.0),
+    network=FULL.network.replace(activation="relu", pooling="max", batch_norm=True, width=2.0),
     epochs=20,
 )

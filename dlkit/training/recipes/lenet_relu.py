@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from dlkit.training.classify.recipe import Augmentation, Optimizer, Schedule
 from dlkit.training.recipes.lenet import RECIPE as ARTICLE
 
 RECIPE = replace(
     ARTICLE,
     about="LeNet with ReLU and shifted digits; half a minute on two cores",
-    network=replace(ARTICLE.network, activation="relu"),
+    network=ARTICLE.network.replace(activation="relu"),
     epochs=15,
     batch_size=64,
-    optimizer="adam",
-    learning_rate=0.005,
-    schedule="one_cycle",
+    optimizer=Optimizer("adam", learning_rate=0.005),
+    schedule=Schedule("one_cycle"),
     init="default",
-    shift=2,
+    augmentation=Augmentation(shift=2.0),
 )

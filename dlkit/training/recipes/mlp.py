@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dlkit.training.architectures.mlp import Config
-from dlkit.training.trainers.classify import ClassifyRecipe
+from dlkit.training.classify.recipe import ClassifyRecipe
+from dlkit.training.networks.mlp import ARCHITECTURE as MLP
 
-RECIPE = ClassifyRecipe(about="the article's multilayer perceptron", network=Config(), epochs=3)
+RECIPE = ClassifyRecipe(about="the article's multilayer perceptron", network=MLP(), epochs=3)

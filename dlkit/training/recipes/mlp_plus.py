@@ -14,6 +14,6 @@ RECIPE = replace(
     FULL,
     **MODERN,
     about="the MLP with two layers of 800 on deformed digits; two minutes on two cores",
-    network=replace(FULL.network, hidden=800, layers=2, batch_norm=True),
+    network=FULL.network.replace(hidden=800, layers=2, batch_norm=True),
     epochs=24,
 )

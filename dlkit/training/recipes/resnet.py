@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dlkit.training.architectures.resnet import Config
-from dlkit.training.trainers.classify import ClassifyRecipe
+from dlkit.training.classify.recipe import ClassifyRecipe, Optimizer
+from dlkit.training.networks.resnet import ARCHITECTURE as RESNET
 
 RECIPE = ClassifyRecipe(
     about="the article's ResNet-18 at 96 pixels; wants a GPU",
-    network=Config(),
+    network=RESNET(),
     epochs=10,
     batch_size=128,
-    learning_rate=0.01,
+    optimizer=Optimizer(learning_rate=0.01),
     init="xavier",
 )

@@ -14,6 +14,6 @@ RECIPE = replace(
     FULL,
     **MODERN,
     about="ResNet-18 at 28 pixels, a quarter as wide; minutes on two cores",
-    network=replace(FULL.network, image_size=28, width=0.25, stem="half"),
+    network=FULL.network.replace(image_size=0, width=0.25, stem="half"),
     epochs=24,
 )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dlkit.training.architectures.vgg import Config
-from dlkit.training.trainers.classify import ClassifyRecipe
+from dlkit.training.classify.recipe import ClassifyRecipe, Optimizer
+from dlkit.training.networks.vgg import ARCHITECTURE as VGG
 
 RECIPE = ClassifyRecipe(
     about="the article's VGG-11 at 224 pixels; wants a GPU",
-    network=Config(),
+    network=VGG(),
     epochs=10,
     batch_size=128,
-    learning_rate=0.01,
+    optimizer=Optimizer(learning_rate=0.01),
     init="xavier",
 )

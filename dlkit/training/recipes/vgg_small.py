@@ -11,6 +11,6 @@ RECIPE = replace(
     FULL,
     **MODERN,
     about="VGG-11 at 32 pixels, a quarter as wide; minutes on two cores",
-    network=replace(FULL.network, image_size=32, width=0.25, batch_norm=True, dropout=0.2),
+    network=FULL.network.replace(image_size=32, width=0.25, batch_norm=True, dropout=0.2),
     epochs=24,
 )

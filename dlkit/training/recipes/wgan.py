@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dlkit.training.architectures.wgan import Config
-from dlkit.training.trainers.wgan import WganRecipe
+from dlkit.training.gan.recipe import WganRecipe
+from dlkit.training.networks.wgan import ARCHITECTURE as WGAN
 
 RECIPE = WganRecipe(
-    about="the article's WGAN-GP at 678 x 384; wants a GPU", network=Config(), iterations=400
+    about="the article's WGAN-GP at 678 x 384; wants a GPU", network=WGAN(), iterations=400
 )

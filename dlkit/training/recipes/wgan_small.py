@@ -9,7 +9,8 @@ from dlkit.training.recipes.wgan import RECIPE as FULL
 RECIPE = replace(
     FULL,
     about="WGAN-GP with content loss at 168 x 96, an eighth as wide; minutes on two cores",
-    network=replace(FULL.network, width=0.125),
+    network=FULL.network.replace(width=0.125),
+    critic=replace(FULL.critic, width=0.125),
     height=168,
     width=96,
     batch_size=8,

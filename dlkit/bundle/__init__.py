@@ -1,0 +1,17 @@
+"""What is deployed: a bundle, its certificate, its engines. Standard library alone."""
+
+from dlkit.bundle.bundle import FORMAT, SHIPPED, Bundle, resolve, sha256, shipped
+from dlkit.bundle.certificate import Certificate, Inputs, Measured, Reference
+
+__all__ = [
+    "FORMAT",
+    "SHIPPED",
+    "Bundle",
+    "Certificate",
+    "Inputs",
+    "Measured",
+    "Reference",
+    "resolve",
+    "sha256",
+    "shipped",
+]

@@ -1,0 +1,1 @@
+"""How good a bundle is, beside classical methods: tables and pictures."""

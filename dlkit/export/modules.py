@@ -1,0 +1,224 @@
+"""Any module in torch: what it takes and gives."""
+
+from __future__ import annotations
+
+import inspect
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dlkit.errors import ExportError, InputError, UsageError
+from dlkit.export.trace import wrapped
+from dlkit.export.weights import ModuleConfig
+from dlkit.spec import ModelSpec
+from dlkit.tasks import Task
+
+# A shape without its batch axis, of float32; or what forward takes, with a batch axis.
+Example: TypeAlias = "Sequence[int] | Tensor | Sequence[Tensor]"
+_BATCHES = (2, 3)  # an axis of an output that differs between them is the batch
+
+
+@dataclass(frozen=True)
+class Described:
+    """A module with all that belongs to its graph.
+
+    Attributes:
+        model: takes the inputs of ``spec``, gives its outputs.
+        origin: what the bundle must remember of it, plain JSON: ``config`` and ``meaning``.
+    """
+
+    model: nn.Module
+    spec: ModelSpec
+    origin: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Images:
+    """What an image task must know of a module.
+
+    Attributes:
+        labels: of its classes, in their order.
+        mean, std: of each channel, of pixels from 0 to 1: the module gets (pixel - mean) / std.
+            One value counts for all channels.
+        resize: how an image of another size becomes that of the module; see ``ModelSpec``.
+        multiple_of: heights and widths that the module takes, where its task leaves them free.
+    """
+
+    labels: Sequence[str] = ()
+    mean: Sequence[float] = (0.0,)
+    std: Sequence[float] = (1.0,)
+    resize: str = "stretch"
+    multiple_of: int = 1
+
+
+def describe(
+    module: nn.Module, name: str, task: Task, example: Example, images: Images
+) -> Described:
+    """What a module takes and gives, found by running it.
+
+    Args:
+        example: shape of one sample, float32, without its batch axis; or what ``forward`` takes.
+
+    Raises:
+        ExportError: the module does not take the example, or gives what is no tensor.
+        UsageError: settings that do not fit.
+    """
+    module = module.eval()
+    inputs = _inputs(example)
+    outputs = [_run(module, _batch(inputs, count)) for count in _BATCHES]
+    config, meaning = ModuleConfig(), _tensors(module, inputs, outputs)
+    if task.images:
+        config, meaning = _images(task, inputs, outputs[0], images)
+    elif images != Images():
+        raise UsageError(f"labels, mean, std and sizes are for images; {task.name} takes none")
+    spec = task.describe(config, meaning, images.multiple_of)
+    spec = replace(spec, name=name, precision="fp32")
+    task.check(spec)
+    model = wrapped(task, module, config, meaning)
+    origin = {"config": asdict(config), "meaning": meaning}
+    return Described(model, spec, origin)
+
+
+def read_example(text: str) -> Example:
+    """An example from ``3x224x224``, or from a .npz file with what ``forward`` takes.
+
+    Raises:
+        InputError: the file cannot be read.
+        UsageError: it is neither.
+    """
+    if text.endswith(".npz"):
+        try:
+            with np.load(text, allow_pickle=False) as file:
+                return [torch.from_numpy(file[name]) for name in file.files]
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            raise InputError(f"{text}: cannot be read as arrays ({error})") from error
+    try:
+        return [int(part) for part in text.split("x")]
+    except ValueError as error:
+        raise UsageError(f"the example is '{text}'", "Give a shape, e.g. 3x224x224") from error
+
+
+def _inputs(example: Example) -> list[Tensor]:
+    given = [example] if isinstance(example, Tensor) else list(example)
+    if given and all(isinstance(one, Tensor) and one.ndim for one in given):
+        return [one for one in given if isinstance(one, Tensor)]
+    if given and all(isinstance(one, int) and one > 0 for one in given):
+        return [torch.zeros(1, *(one for one in given if isinstance(one, int)))]
+    raise UsageError(
+        f"example is {example!r}", "Give the shape of one sample, e.g. (3, 224, 224), or tensors"
+    )
+
+
+def _batch(inputs: list[Tensor], count: int) -> list[Tensor]:
+    """The first sample of each input so many times."""
+    return [one[:1].repeat(count, *[1] * (one.ndim - 1)) for one in inputs]
+
+
+def _run(module: nn.Module, inputs: list[Tensor]) -> list[Tensor]:
+    given = ", ".join(f"{str(one.dtype)[6:]} {tuple(one.shape)}" for one in inputs)
+    try:
+        with torch.inference_mode():
+            found = module(*inputs)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        raise ExportError(
+            f"{type(module).__name__} does not take {given}: {str(error).partition(chr(10))[0]}",
+            "Give an example that its forward takes, each with its batch axis first",
+        ) from error
+    several = list(found) if isinstance(found, tuple | list) else [found]
+    if not several or not all(isinstance(one, Tensor) for one in several):
+        kinds = ", ".join(type(one).__name__ for one in several) or "nothing"
+        raise ExportError(
+            f"{type(module).__name__} gives {kinds}, expected a tensor or a tuple of them",
+            "Put it into a module that gives tensors",
+        )
+    return several
+
+
+def _tensors(
+    module: nn.Module, inputs: list[Tensor], outputs: list[list[Tensor]]
+) -> dict[str, Any]:
+    """Inputs named as ``forward`` has them; of the outputs, what differs by batch is free."""
+    names = [
+        one.name
+        for one in inspect.signature(module.forward).parameters.values()
+        if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
+    ]
+    names += [f"input_{place}" for place in range(len(names), len(inputs))]
+    few, many = outputs
+    if len(few) != len(many):
+        raise ExportError(
+            f"{type(module).__name__} gives {len(few)} or {len(many)} outputs by batch"
+        )
+    labels = ["output"] if len(few) == 1 else [f"output_{place}" for place in range(len(few))]
+    return {
+        "inputs": [
+            {"name": name, "dtype": _dtype(one), "shape": ["n", *one.shape[1:]]}
+            for name, one in zip(names, inputs, strict=False)
+        ],
+        "outputs": [
+            {
+                "name": label,
+                "dtype": _dtype(one),
+                "shape": [
+                    size if size == bigger else "n" if place == 0 else f"{label}_{place}"
+                    for place, (size, bigger) in enumerate(zip(one.shape, other.shape, strict=True))
+                ],
+            }
+            for label, one, other in zip(labels, few, many, strict=True)
+        ],
+    }
+
+
+def _images(
+    task: Task, inputs: list[Tensor], outputs: list[Tensor], images: Images
+) -> tuple[ModuleConfig, dict[str, Any]]:
+    """Config and meaning of one float32 (N, C, H, W) in, one tensor out."""
+    shapes = [tuple(one.shape[1:]) for one in inputs]
+    right = len(inputs) == 1 and inputs[0].dtype == torch.float32 and len(shapes[0]) == 3
+    if not right or shapes[0][0] not in (1, 3) or len(outputs) != 1:
+        raise UsageError(
+            f"to {task.name}, a module takes one float32 (N, C, H, W), C 1 or 3, and gives one "
+            f"tensor; this one takes {shapes} and gives {len(outputs)}",
+            "Give --example CxHxW, or export it to tensors",
+        )
+    channels, height, width = shapes[0]
+    mean, std = (
+        list(values) * channels if len(values) == 1 else list(values)
+        for values in (images.mean, images.std)
+    )
+    if len(mean) != channels or len(std) != channels or min(std) <= 0:
+        raise UsageError(
+            f"mean is {mean} and std {std}, expected {channels} value(s) each, std above 0"
+        )
+    given = outputs[0].shape
+    if len(given) not in (2, 4):
+        raise UsageError(
+            f"to {task.name}, a module gives (N, classes) or images (N, C, H, W); this one gives "
+            f"{tuple(given)}"
+        )
+    if len(given) == 4 and (images.labels or set(mean) != {0.0} or set(std) != {1.0}):
+        raise UsageError(
+            "labels, mean and std belong to classes; a network that gives images takes them as "
+            "they are, 0 to 1"
+        )
+    meaning: dict[str, Any] = {
+        "size": [height, width],
+        "channels": channels,
+        "levels": False,
+        "mean": mean,
+        "std": std,
+        "resize": images.resize,
+        "scale": given[2] // height if len(given) == 4 else 1,
+    }
+    if images.labels:
+        meaning["labels"] = list(images.labels)
+    return ModuleConfig((height, width), int(given[1]) if len(given) == 2 else 0), meaning
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

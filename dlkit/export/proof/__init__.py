@@ -1,0 +1,1 @@
+"""The proof that what is deployed computes what the network computes."""

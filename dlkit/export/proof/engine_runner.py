@@ -1,0 +1,35 @@
+"""Run a graph as a TensorRT engine, to bisect on what will be deployed. Needs a GPU."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from dlkit.bundle import Bundle
+from dlkit.errors import BackendError
+from dlkit.export.build_options import BuildOptions
+from dlkit.export.engine import build_engine
+from dlkit.export.proof.bisect import GraphRunner
+from dlkit.runtime.gpu.driver import no_cuda
+from dlkit.runtime.session import open_session
+from dlkit.tasks import Feeds, Outputs
+
+
+def engine_runner(bundle: Bundle) -> GraphRunner:
+    """A runner for ``bisect`` that builds each graph and runs the engine.
+
+    Raises:
+        BackendError: no GPU.
+    """
+    if (reason := no_cuda()) is not None:
+        raise BackendError(f"engines cannot run here: {reason}")
+
+    def run(graph: bytes, batches: list[Feeds]) -> Outputs:
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Bundle.create(Path(folder) / "bundle", graph, bundle.spec, {})
+            # Bisect keeps as many nodes in float32 as it likes.
+            build_engine(copy, BuildOptions(share=0.0))
+            session = open_session(copy, "tensorrt", "cuda").session
+            return [session.run(feeds) for feeds in batches]
+
+    return run

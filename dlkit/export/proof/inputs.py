@@ -1,0 +1,73 @@
+"""What a bundle is measured on: held-out data of its task, or arrays that somebody gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlkit.bundle import Bundle
+from dlkit.errors import InputError, UsageError
+from dlkit.spec import ModelSpec
+from dlkit.tasks import TASKS, Feeds, HeldOut, Task
+from dlkit.tasks.tensors import check_arrays
+
+# A dataset's name or a folder; an array of the only input; arrays by the names of the inputs; or
+# several of those, a call each.
+Data: TypeAlias = "str | Path | NDArray[Any] | Feeds | Sequence[Feeds]"
+
+
+def held_out(bundle: Bundle, data: Data | None = None, count: int | None = None) -> HeldOut:
+    """Inputs that no training saw.
+
+    Args:
+        data: as ``Task.held_out`` takes it; or arrays, dtypes and shapes as the bundle's spec has
+            them, first axis the samples.
+        count: most inputs.
+
+    Raises:
+        InputError: the data cannot be read, or the arrays do not fit.
+        UsageError: the task has no data of its own, and none was named.
+    """
+    task = TASKS.load(bundle.spec.task)
+    if data is None or isinstance(data, str | Path):
+        name = None if data is None else str(data)
+        return task.held_out(bundle.spec, bundle.origin, name, count)
+    if isinstance(data, np.ndarray):
+        data = {bundle.spec.input.name: data}
+    calls = [data] if isinstance(data, Mapping) else list(data)
+    batches = [part for feeds in calls for part in _parts(task, bundle.spec, feeds, count)]
+    if not batches:
+        raise InputError("there is no array to compare on", "Give one sample or more")
+    return HeldOut("arrays", batches, 0, lambda _: {})
+
+
+def enough(task: Task, data: HeldOut) -> None:
+    """Refuse too few inputs for a certificate.
+
+    Raises:
+        UsageError: says how many are needed.
+    """
+    if data.count < task.least_inputs:
+        raise UsageError(
+            f"a certificate to {task.name} needs {task.least_inputs} inputs or more, {data.name} "
+            f"gives {data.count}",
+            "Give more with --data, or a larger --count",
+        )
+
+
+def _parts(task: Task, spec: ModelSpec, feeds: Feeds, count: int | None) -> list[Feeds]:
+    """Arrays in batches, where the graph takes any number of samples."""
+    check_arrays(spec, feeds)
+    free = {one.shape[0] for one in spec.inputs if one.shape and isinstance(one.shape[0], str)}
+    if len(free) != 1 or not all(one.shape and one.shape[0] in free for one in spec.inputs):
+        return [feeds]
+    samples = min(len(next(iter(feeds.values()))), count or 1 << 62)
+    step = task.batch["cpu"]
+    return [
+        {name: array[at : min(at + step, samples)] for name, array in feeds.items()}
+        for at in range(0, samples, step)
+    ]

@@ -1,0 +1,124 @@
+"""Does a bundle still compute what its network computes? What is measured is its certificate."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from dlkit.bundle import Bundle, Certificate, Inputs, Measured, Reference
+from dlkit.errors import BackendError, VerifyError
+from dlkit.export.lower import Say, silent
+from dlkit.export.proof.compare import Expected
+from dlkit.export.proof.inputs import Data, enough, held_out
+from dlkit.export.proof.reference import Against, find_reference
+from dlkit.export.proof.rounding import ROUNDED, run_rounded
+from dlkit.processors import cpu_count, processor_name
+from dlkit.runtime.gpu.driver import gpu_name
+from dlkit.runtime.session import open_session, runnable
+from dlkit.tasks import TASKS
+from dlkit.versions import installed
+
+
+def measure(
+    bundle: Bundle,
+    against: Against | None = None,
+    data: Data | None = None,
+    count: int | None = None,
+    weights: Path | str | None = None,
+    say: Say = silent,
+) -> Certificate:
+    """Compare every way to run the bundle here with an independent reference.
+
+    Args:
+        against, weights: as ``find_reference`` takes them.
+        data, count: as ``held_out`` takes them.
+        say: called with what is measured next.
+
+    Returns:
+        What was measured, within tolerance or not; nothing is written.
+
+    Raises:
+        UsageError: what was named does not fit, or too few inputs.
+        VerifyError: there is no reference, or it gives NaN.
+        InputError: the data cannot be read.
+        BackendError: no backend runs here.
+    """
+    task, own = TASKS.load(bundle.spec.task), bundle.spec.precision
+    ways = runnable(bundle)
+    if not ways:
+        raise BackendError(f"nothing on this machine can run {bundle.path}")
+    reference = find_reference(bundle, against, weights)
+    say("reading held-out inputs")
+    inputs = held_out(bundle, data, count)
+    enough(task, inputs)
+    say(reference.name)
+    expected = Expected.of(task, inputs, reference.run(inputs.batches))
+    rows: list[Measured] = []
+    for backend, device in ways:
+        say(f"{backend} on {device}")
+        session = open_session(bundle, backend, device).session
+        try:
+            outputs = [session.run(feeds) for feeds in inputs.batches]
+        finally:
+            session.close()
+        precision = session.arithmetic or own
+        tolerance = task.tolerances[precision]
+        rows.append(expected.beside(outputs, tolerance, backend, precision, device, session.sha256))
+    if own in ROUNDED:
+        say("rounded after each node")
+        outputs = run_rounded(bundle.onnx.read_bytes(), inputs.batches)
+        rows.append(
+            expected.beside(outputs, task.tolerances[own], "rounded", own, sha256=bundle.sha256)
+        )
+    return Certificate(
+        onnx_sha256=bundle.sha256,
+        spec_sha256=bundle.spec_sha256,
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        reference=Reference(reference.name, reference.sha256, expected.metrics),
+        inputs=Inputs(inputs.name, inputs.count, inputs.fingerprint(), inputs.random),
+        tolerances={
+            name: asdict(task.tolerances[name])
+            for name in dict.fromkeys([own, *(row.precision for row in rows)])
+        },
+        measured=tuple(rows),
+        versions=installed(),
+        hardware=_hardware(),
+    )
+
+
+def outside(bundle: Bundle, found: Certificate) -> list[Measured]:
+    """What is out of tolerance and computes in the graph's own precision.
+
+    A backend's other arithmetic has its row in the certificate too; outside the tolerance it is
+    only not used by itself.
+    """
+    own = bundle.spec.precision
+    return [row for row in found.measured if row.precision == own and not row.within]
+
+
+def certify(bundle: Bundle, found: Certificate) -> Bundle:
+    """Write what was measured into model.json; where something is out of tolerance, none stays.
+
+    Raises:
+        VerifyError: out of tolerance, on which backends.
+    """
+    if not (wrong := outside(bundle, found)):
+        return bundle.with_certificate(found)
+    bundle.with_certificate(None)
+    bad = ", ".join(row.backend for row in wrong)
+    mend = "Look for what is wrong in the fp32 bundle first: dlkit verify"
+    if bundle.spec.precision in ROUNDED:
+        mend = f"Find the nodes that must stay fp32: dlkit verify {bundle.path} --bisect"
+    raise VerifyError(f"{bundle.path} is out of tolerance on {bad}: no certificate", mend)
+
+
+def _hardware() -> dict[str, Any]:
+    return {
+        "machine": f"{platform.system()} {platform.machine()}",
+        "processor": processor_name(),
+        "processors": cpu_count(),
+        "gpu": gpu_name(),
+    }

@@ -1,0 +1,61 @@
+"""Images: files and geometry."""
+
+import os
+
+from dlkit.limits import MAX_PIXELS, VARIABLE, allow_pixels, max_pixels
+
+# Before OpenCV is loaded: its limit, and no lines of its own on people's terminals, since what is
+# wrong with a file is said as that file's error.
+os.environ.setdefault(VARIABLE, str(MAX_PIXELS))
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+
+from dlkit.images.files import (
+    FRAMES,
+    SUFFIXES,
+    decode,
+    decode_frames,
+    open_file,
+    read,
+    read_bytes,
+    write,
+    write_frames,
+)
+from dlkit.images.geometry import (
+    Image,
+    UInt8,
+    check,
+    colour,
+    crop,
+    fit,
+    grey,
+    is_grey,
+    like,
+    pad,
+    resize,
+)
+
+__all__ = [
+    "FRAMES",
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "Image",
+    "UInt8",
+    "allow_pixels",
+    "check",
+    "colour",
+    "crop",
+    "decode",
+    "decode_frames",
+    "fit",
+    "grey",
+    "is_grey",
+    "like",
+    "max_pixels",
+    "open_file",
+    "pad",
+    "read",
+    "read_bytes",
+    "resize",
+    "write",
+    "write_frames",
+]

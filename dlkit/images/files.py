@@ -1,0 +1,292 @@
+"""Image files: read, decode with all their frames, upright; and write."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import cv2
+import numpy as np
+import simplejpeg
+from PIL import Image as Pil
+
+from dlkit.atomic import write_new
+from dlkit.errors import InputError
+from dlkit.images.geometry import Image, check
+from dlkit.limits import max_pixels
+
+SUFFIXES = frozenset(
+    (
+        ".png", ".apng", ".jpg", ".jpeg", ".jfif", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".pgm",
+        ".ppm", ".pnm", ".gif", ".jp2", ".avif",
+    )
+)  # fmt: skip
+FRAMES = ("all", "first")
+
+# Plain system calls: half the time of open() for small files, and there are many. A pipe without a
+# writer must not keep the run waiting.
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+_TRAILER = 64  # bytes at the end of a PNG, among which its last chunk must be
+_ORIENTATION = 0x0112  # Exif 2.32, tag Orientation
+_PNG = b"\x89PNG"
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def read(path: Path | str) -> Image:
+    """Decode an image file as it is stored; of several frames the first one.
+
+    Returns:
+        uint8 or uint16, (H, W) grey, (H, W, 3) BGR or (H, W, 4) BGRA.
+
+    Raises:
+        InputError: no image, truncated, damaged, empty, of another depth, or too large.
+    """
+    return decode(read_bytes(path)[0], path)
+
+
+def read_bytes(path: Path | str) -> tuple[bytes, os.stat_result]:
+    """A file's bytes, and its size and date as they were when it was read.
+
+    Raises:
+        InputError: missing, no file, or not readable.
+    """
+    try:
+        handle = os.open(path, _READ)
+        try:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode):
+                raise _no_file(path)
+            data = os.read(handle, status.st_size)
+            while len(data) < status.st_size and (more := os.read(handle, status.st_size)):
+                data += more  # one call gives at most 2 GiB
+        finally:
+            os.close(handle)
+    except (OSError, MemoryError) as error:
+        why = getattr(error, "strerror", None) or "not enough memory"
+        raise InputError(f"{path}: cannot be read ({why})") from error
+    return data, status
+
+
+def open_file(path: Path | str) -> IO[bytes]:
+    """An open file, to be read in order.
+
+    Raises:
+        InputError: missing, no file, or not readable.
+    """
+    try:
+        handle = os.open(path, _READ)
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise _no_file(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    return os.fdopen(handle, "rb")
+
+
+def decode(data: bytes, path: Path | str, upright: bool = False) -> Image:
+    """What ``read`` does, from bytes.
+
+    Args:
+        path: for messages.
+        upright: turn it as its EXIF orientation says.
+    """
+    return decode_frames(data, path, upright, "first")[0]
+
+
+def decode_frames(
+    data: bytes, path: Path | str, upright: bool = False, frames: str = "all"
+) -> list[Image]:
+    """All frames or pages of an image file, in order; or the first one alone.
+
+    Args:
+        path: for messages.
+        upright: turn them as their EXIF orientation says.
+        frames: ``all``, ``first``, or the number of one, from 1.
+
+    Returns:
+        uint8, uint16 or float32 (TIFF), (H, W), (H, W, 3) BGR or (H, W, 4) BGRA each.
+
+    Raises:
+        InputError: as ``read`` has it; or there is no such frame.
+    """
+    if not data:
+        raise InputError(f"{path}: is empty")
+    try:
+        _check_size(data, path)
+        found = _decode(data, path, upright, several=frames != "first")
+    except (cv2.error, MemoryError, ValueError) as error:
+        raise InputError(f"{path}: cannot be decoded ({_reason(error)})") from error
+    if frames not in FRAMES:
+        number = int(frames)
+        if not 1 <= number <= len(found):
+            raise InputError(f"{path}: has no frame {number}, but {len(found)}")
+        found = [found[number - 1]]
+    for image in found:
+        if image.dtype == np.float32:  # of TIFF: whoever takes it must know its range
+            continue
+        try:
+            check(image)
+        except InputError as error:
+            raise InputError(f"{path}: {error.what}", error.mend) from error
+    return found
+
+
+def write(path: Path, image: Image) -> None:
+    """Encode by the path's ending and write whole or not at all; makes missing folders.
+
+    Raises:
+        InputError: the format cannot hold the image.
+        MachineError: the file cannot be written.
+    """
+    _write(path, lambda: cv2.imencode(_ending(path), image), image)
+
+
+def write_frames(path: Path, frames: Sequence[Image]) -> None:
+    """Several images into one file, as frames or pages.
+
+    Raises:
+        InputError: the format holds one image only, or not such ones.
+        MachineError: the file cannot be written.
+    """
+    if len(frames) == 1:
+        write(path, frames[0])
+    elif path.suffix.lower() in (".tif", ".tiff"):
+        _write(path, lambda: cv2.imencodemulti(".tif", list(frames)), frames[0])
+    else:
+        animation = cv2.Animation()
+        animation.frames = [_animated(frame) for frame in frames]
+        animation.durations = [100] * len(frames)  # milliseconds
+        _write(path, lambda: cv2.imencodeanimation(_ending(path), animation), frames[0])
+
+
+def _decode(data: bytes, path: Path | str, upright: bool, several: bool) -> list[Image]:
+    if data.startswith(b"\xff\xd8"):
+        return [_jpeg(data, upright)]
+    pixels = np.frombuffer(data, np.uint8)
+    if several and data.startswith(_TIFF):
+        flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if upright else cv2.IMREAD_UNCHANGED
+        done, pages = cv2.imdecodemulti(pixels, flags)
+        if done and pages:
+            return list(pages)
+        raise InputError(f"{path}: is no image that can be decoded, or is damaged")
+    if several and _moves(data):
+        done, animation = cv2.imdecodeanimation(pixels)
+        if done and len(animation.frames):
+            return [_as_stored(frame) for frame in animation.frames]
+        raise InputError(f"{path}: is damaged: its frames cannot be decoded")
+    if data.startswith(_PNG) and b"IEND" not in data[-_TRAILER:]:
+        raise InputError(f"{path}: is truncated (a PNG without its end)")
+    if upright and (b"eXIf" in data if data.startswith(_PNG) else not data.startswith(_TIFF)):
+        image: Image | None
+        image, kinds, blocks = cv2.imdecodeWithMetadata(pixels, cv2.IMREAD_UNCHANGED)
+        if image is not None and len(kinds):
+            image = _turned(image, _orientation(bytes(np.asarray(blocks[0]).tobytes())))
+    else:
+        image = cv2.imdecode(pixels, cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise InputError(f"{path}: is no image that can be decoded, or is damaged")
+    return [image]
+
+
+def _jpeg(data: bytes, upright: bool) -> Image:
+    """Strictly: libjpeg goes on past damage with a warning, which must not be missed."""
+    *_, space, _ = simplejpeg.decode_jpeg_header(data)
+    wanted = "GRAY" if space == "Gray" else "BGR"
+    image = simplejpeg.decode_jpeg(data, colorspace=wanted, strict=True)
+    if space == "Gray":
+        image = image[:, :, 0]
+    at = data.find(b"Exif\0\0", 0, 1 << 16)
+    if not upright or at < 0:
+        return np.asarray(image)
+    size = int.from_bytes(data[at - 2 : at], "big")  # of the segment that holds it
+    return _turned(image, _orientation(data[at : at - 2 + size]))
+
+
+def _check_size(data: bytes, path: Path | str) -> None:
+    """Refuse what is too large before anything is decoded; other formats are OpenCV's to refuse."""
+    if data.startswith(_PNG) and len(data) > 24:
+        width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
+    elif data.startswith(b"\xff\xd8"):
+        height, width, *_ = simplejpeg.decode_jpeg_header(data)
+    else:
+        return
+    if width * height > (most := max_pixels()):
+        raise InputError(
+            f"{path}: has {width} x {height} pixels, at most {most / 1e6:.0f} million are taken",
+            "Cut or shrink it, or allow it with --max-pixels",
+        )
+
+
+def _moves(data: bytes) -> bool:
+    """Whether a PNG, WebP, GIF or AVIF may have several frames."""
+    if data.startswith(_PNG):
+        return b"acTL" in data
+    if data.startswith(b"RIFF"):
+        return b"ANIM" in data[:64]
+    return data.startswith(b"GIF8") or data[4:12] == b"ftypavis"
+
+
+def _orientation(exif: bytes) -> int:
+    """As EXIF counts them, 1 to 8; 1 where there is none."""
+    try:
+        found = Pil.Exif()
+        found.load(exif)
+        return int(found.get(_ORIENTATION, 1))
+    except Exception:  # of a damaged block, which has many ways to be damaged
+        return 1
+
+
+def _turned(image: Image, orientation: int) -> Image:
+    if orientation in (5, 6, 7, 8):
+        image = np.swapaxes(image, 0, 1)
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return np.ascontiguousarray(image)
+
+
+def _as_stored(frame: Any) -> Image:
+    """OpenCV gives every frame of an animation colours, and some an alpha that hides nothing."""
+    image: Image = np.asarray(frame)
+    if image.ndim == 3 and image.shape[2] == 4 and (image[:, :, 3] == 255).all():
+        image = image[:, :, :3]
+    grey = image.ndim == 3 and image.shape[2] == 3 and (image[:, :, :1] == image[:, :, 1:]).all()
+    return np.ascontiguousarray(image[:, :, 0] if grey else image)
+
+
+def _animated(frame: Image) -> Image:
+    if frame.ndim == 3 and frame.shape[2] == 4:
+        return frame
+    code = cv2.COLOR_GRAY2BGRA if frame.ndim == 2 else cv2.COLOR_BGR2BGRA
+    return np.asarray(cv2.cvtColor(frame, code))
+
+
+def _ending(path: Path) -> str:
+    """The ending by which OpenCV knows how to encode."""
+    ending = path.suffix.lower()
+    return {".jfif": ".jpg", ".jpe": ".jpg", ".apng": ".png", ".pnm": ".pgm"}.get(ending, ending)
+
+
+def _write(path: Path, encode: Any, image: Image) -> None:
+    try:
+        done, data = encode()
+    except cv2.error as error:
+        raise InputError(f"{path}: cannot be encoded ({_reason(error)})") from error
+    if not done:
+        raise InputError(f"{path}: {path.suffix} cannot hold {image.dtype} {image.shape}")
+    write_new(path, data.tobytes())
+
+
+def _no_file(path: Path | str) -> InputError:
+    return InputError(f"{path}: is no file, but a folder, a pipe or a device")
+
+
+def _reason(error: BaseException) -> str:
+    line = str(error).strip().partition("\n")[0]
+    if "CV_IO_MAX_IMAGE" in line:
+        return f"it has more than {max_pixels() / 1e6:.0f} million pixels; see --max-pixels"
+    return line or "not enough memory"

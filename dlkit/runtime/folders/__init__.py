@@ -1,0 +1,1 @@
+"""Folders of files: what is to do, what was done, and the threads that do it."""

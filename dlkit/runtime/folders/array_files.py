@@ -1,0 +1,147 @@
+"""Images in array files, read a part at a time: .npy, .npz and IDX.
+
+Nothing is mapped: a file that is cut while it is read is an error of that file and no crash; and an
+archive that unpacks to gigabytes needs no more memory than one part.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from dlkit import images
+from dlkit.array_errors import DAMAGED, unreadable
+from dlkit.errors import InputError
+from dlkit.idx import idx_shape
+
+_SUFFIXES = (".npy", ".npz", "-ubyte", "-ubyte.gz")
+_FLAT = 28 * 28
+
+
+def is_array(name: str) -> bool:
+    """Whether a file's name ends as arrays do, and MNIST's image files (not its labels)."""
+    return name.lower().endswith(_SUFFIXES) and "idx1" not in name
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """An array whose values come in order.
+
+    Attributes:
+        shape: (N, H, W), or (N, H, W, 3).
+    """
+
+    path: Path
+    file: IO[bytes]
+    shape: tuple[int, ...]
+
+    def parts(self, count: int) -> Iterator[NDArray[np.uint8]]:
+        """At most ``count`` images at a time."""
+        size = math.prod(self.shape[1:])
+        for first in range(0, self.shape[0], count):
+            some = min(count, self.shape[0] - first)
+            try:
+                data = self.file.read(some * size)
+            except DAMAGED as error:
+                raise unreadable(self.path, error) from error
+            if len(data) != some * size:
+                raise InputError(f"{self.path}: is truncated after {first} images")
+            yield np.frombuffer(data, np.uint8).reshape(some, *self.shape[1:])
+
+
+@contextmanager
+def open_array(path: Path | str, colour: str = "grey") -> Iterator[_Stream]:
+    """Images of an array file, to be read part by part.
+
+    Args:
+        colour: channels that are wanted; arrays of colours are taken to be in that order.
+
+    Raises:
+        InputError: it cannot be read, or holds no uint8 images, or flattened ones, or ones that
+            hold 0 and 1 in place of 0 and 255.
+    """
+    path = Path(path)
+    with ExitStack() as stack:
+        try:
+            # refuses what is no file, before anything waits for it
+            file = stack.enter_context(images.open_file(path))
+            if path.suffix.lower() == ".npz":
+                file, dtype, shape = _member(path, file, colour, stack)
+            elif path.suffix.lower() == ".npy":
+                dtype, shape = _header(file)
+            else:
+                if file.read(2) == b"\x1f\x8b":
+                    file.seek(0)
+                    unpacked = stack.enter_context(gzip.open(file))
+                    file = cast(IO[bytes], unpacked)
+                else:
+                    file.seek(0)
+                shape = idx_shape(file, path)
+                dtype = np.dtype(np.uint8)
+        except DAMAGED as error:
+            raise unreadable(path, error) from error
+        yield _Stream(path, file, _as_images(path, dtype, shape, colour))
+
+
+def _member(
+    path: Path, file: IO[bytes], colour: str, stack: ExitStack
+) -> tuple[IO[bytes], np.dtype[Any], tuple[int, ...]]:
+    """The one array of images in an archive, opened after its header."""
+    archive = stack.enter_context(zipfile.ZipFile(file))
+    found, there = [], []
+    for name in archive.namelist():
+        with archive.open(name) as part:
+            dtype, shape = _header(part)
+        there.append(f"{name.removesuffix('.npy')} {dtype} {shape}")
+        if dtype == np.uint8 and len(shape) >= 2:
+            found.append(name)
+    if len(found) != 1:
+        raise InputError(
+            f"{path}: expected one array of uint8 images (N, H, W), it has {', '.join(there)}"
+        )
+    part = stack.enter_context(archive.open(found[0]))
+    return part, *_header(part)
+
+
+def _header(file: IO[bytes]) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    version = npy.read_magic(file)
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, fortran, dtype = read(file)
+    if fortran and len(shape) > 1:
+        raise ValueError("its values are in Fortran's order; save np.ascontiguousarray of it")
+    return dtype, tuple(shape)
+
+
+def _as_images(
+    path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], colour: str
+) -> tuple[int, ...]:
+    expected = "expected uint8 images (N, height, width)"
+    holds = f"{path}: holds {dtype} {shape}" if len(shape) < 9 else f"{path}: holds {dtype}"
+    if len(shape) == 2 and shape[1] == _FLAT:
+        raise InputError(
+            f"{holds}, which may be images of 28 x 28 in a row; {expected}",
+            "Reshape it to (-1, 28, 28)",
+        )
+    if len(shape) == 2:
+        shape = (1, *shape)
+    if len(shape) == 4 and 1 in (shape[1], shape[3]):
+        shape = (shape[0], *shape[2:]) if shape[1] == 1 else shape[:3]
+    if len(shape) == 3 and shape[1:] != (28, 28) and shape[:2] == (28, 28):
+        raise InputError(f"{holds}: its images are along the last axis; {expected}",
+                         "Move it to the front: np.moveaxis(x, -1, 0)")  # fmt: skip
+    coloured = len(shape) == 4 and shape[3] == 3 and colour != "grey"
+    if dtype != np.uint8 or not (len(shape) == 3 or coloured) or 0 in shape:
+        raise InputError(f"{holds}, {expected}")
+    if shape[1] * shape[2] > images.MAX_PIXELS:
+        raise InputError(f"{holds}: images of more than {images.MAX_PIXELS / 1e6:.0f} Mpixels")
+    return shape

@@ -1,0 +1,110 @@
+"""Many images in one file, at memory speed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlkit import images
+from dlkit.errors import DlkitError, InputError
+from dlkit.runtime.folders.array_files import open_array
+from dlkit.runtime.folders.pipeline import Pace, run
+from dlkit.runtime.folders.sources import Source
+from dlkit.runtime.folders.table import Row
+from dlkit.runtime.folders.tally import Tally
+from dlkit.runtime.runner import Runner
+from dlkit.tasks.recognize import Recognizer
+
+_BATCHES = 4  # of the session that are one part: fewer hand-overs between threads
+
+
+class Part(NamedTuple):
+    """A run of images in an array.
+
+    Attributes:
+        first: index of its first image.
+        pixels: uint8 (N, H, W).
+    """
+
+    source: Source
+    first: int
+    pixels: images.UInt8
+
+
+class PartResult(NamedTuple):
+    """Answers for a part: int64 (N,) classes and float32 (N,) probabilities; NaN where none."""
+
+    part: Part
+    classes: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+
+
+class ArrayWork:
+    """Recognizes a part; called in worker threads."""
+
+    def __init__(self, runner: Runner, model: Recognizer) -> None:
+        self.runner, self.model = runner, model
+
+    def __call__(self, chunk: Sequence[Part]) -> list[PartResult]:
+        """The most probable class of each image."""
+        results = []
+        for part in chunk:
+            pixels = part.pixels
+            if pixels.shape[1:] != tuple(self.model.bundle.spec.input.shape[1:]):
+                pixels = np.stack([self.model.prepare(image)[0] for image in pixels])
+            count = self.runner.batch
+            output = np.concatenate(
+                [
+                    self.runner.session(pixels[at : at + count])
+                    for at in range(0, len(pixels), count)
+                ]
+            )
+            classes = output.argmax(axis=1)
+            best = output[np.arange(len(output)), classes]
+            results.append(PartResult(part, classes, best.astype(np.float32)))
+        return results
+
+
+def answers(work: ArrayWork, source: Source, workers: int, tally: Tally) -> Iterator[list[Row]]:
+    """Rows of one array, a list for each part, named ``FILE[INDEX]``; or one row with its error."""
+    try:
+        with open_array(source.path, work.model.bundle.spec.colour) as array:
+            parts = _parts(source, array.parts(work.runner.batch * _BATCHES))
+            for (result,) in run(work, parts, Pace(1), workers):
+                yield _rows(result, work.model.labels, tally)
+    except DlkitError as error:
+        tally.fail(source.name, str(error))
+        yield [(source.name, "", "", str(error))]
+
+
+def _parts(source: Source, arrays: Iterator[images.UInt8]) -> Iterator[Part]:
+    first = 0
+    for pixels in arrays:
+        if first == 0 and pixels.max() == 1:
+            raise InputError(
+                f"{source.path}: its values are 0 and 1, expected 0 to 255", "Multiply it by 255"
+            )
+        yield Part(source, first, pixels)
+        first += len(pixels)
+
+
+def _rows(result: PartResult, labels: Sequence[str], tally: Tally) -> list[Row]:
+    name, first = result.part.source.name, result.part.first
+    classes = result.classes.tolist()
+    probabilities = result.probabilities.astype(np.float64).round(6).tolist()
+    rows: list[Row] = [
+        (f"{name}[{index}]", labels[which], probability, "")
+        for index, (which, probability) in enumerate(
+            zip(classes, probabilities, strict=True), first
+        )
+    ]
+    bad = np.flatnonzero(~np.isfinite(result.probabilities)).tolist()
+    for index in bad:
+        error = "the model gave NaN; check it: dlkit verify"
+        rows[index] = (rows[index][0], "", "", error)
+        tally.fail(rows[index][0], error)
+    tally.done += len(rows) - len(bad)
+    return rows

@@ -1,0 +1,318 @@
+"""A folder run from start to end: one pass, a watched folder, or only what would be done.
+
+Every input is done or listed; outputs appear whole or not at all; a second run goes on where the
+first stopped. The command line shows how far it is; nothing is printed here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dlkit.atomic import check_writable, clean_parts, same_place
+from dlkit.errors import InputError, UsageError
+from dlkit.processors import cpu_count
+from dlkit.runtime.folders import sources as listing
+from dlkit.runtime.folders.journal import Journal
+from dlkit.runtime.folders.outputs import Outputs
+from dlkit.runtime.folders.pipeline import FileWork, Result, Seconds
+from dlkit.runtime.folders.sources import Inputs, Source, ends_in
+from dlkit.runtime.folders.table import Table
+from dlkit.runtime.folders.tally import Tally
+from dlkit.runtime.folders.todo import Line, Todo, run_files
+from dlkit.runtime.runner import Runner
+from dlkit.tasks import Model, Task
+
+_PAUSE = 1.0  # least seconds between two looks at a watched folder
+MANIFEST = "manifest.jsonl"
+Watch = Callable[[Tally, Seconds], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a folder is run.
+
+    Attributes:
+        overwrite: do everything anew, whatever the manifest says.
+        watch: go on, with new files as they appear, until Ctrl-C.
+        fail_fast: stop after the first failure.
+    """
+
+    overwrite: bool = False
+    watch: bool = False
+    fail_fast: bool = False
+
+
+@dataclass(frozen=True)
+class Feeding:
+    """How a model is fed.
+
+    Attributes:
+        batch: samples that run together.
+        chunk: files that a worker takes at once.
+        workers: threads that call the session.
+    """
+
+    batch: int
+    chunk: int
+    workers: int
+
+    @classmethod
+    def of(
+        cls,
+        task: Task,
+        device: str,
+        batch: int | None = None,
+        workers: int | None = None,
+        chunk: int | None = None,
+    ) -> Feeding:
+        """What suits a task and a device, where nobody said something else."""
+        together = batch or task.batch[device]
+        # some batches at once, so that samples of one shape find each other
+        taken = chunk or (together if together == 1 else 4 * together)
+        return cls(together, taken, workers or cpu_count())
+
+    def callers(self, sources: Iterable[Source]) -> int:
+        """Workers that a few files are worth: the session then gets more processors for each."""
+        few = sum(1 for _ in itertools.islice(sources, self.workers * self.chunk))
+        return max(1, min(self.workers, -(-few // self.chunk)))
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is run over which files.
+
+    Attributes:
+        sources: the inputs.
+        manifest: its file.
+        key: of what computes the answers; others of the manifest do not count.
+        outputs: files that are written; None where there are none.
+        outputs_in: their folder.
+        line: what the manifest keeps of an answer.
+        table: opens what takes a row for every file of one pass, done before or now.
+        more: runs what is no single file and adds to the table; yields now and then.
+    """
+
+    work: FileWork
+    feeding: Feeding
+    sources: Inputs
+    manifest: Path
+    key: str
+    outputs: Outputs | None = None
+    outputs_in: Path | None = None
+    line: Callable[[Result], Line] = lambda result: {}
+    table: Callable[[], AbstractContextManager[Table | None]] = nullcontext
+    more: Callable[[Tally, Table | None], Iterator[object]] = lambda *_: iter(())
+
+    def run(self, options: Options, watch: Watch = lambda *_: None) -> Tally:
+        """Do it.
+
+        Args:
+            watch: called now and then with how far it is.
+        """
+        # A worker that comes back from a library waits for the GIL up to this long, 5 ms by
+        # default: more than it takes to decode a hundred digits.
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(5e-4)
+        tally = Tally()
+        try:
+            if options.watch:
+                self._watch(options, tally, watch)
+            else:
+                self._pass(options, tally, None, watch)
+        finally:
+            sys.setswitchinterval(before)
+        return tally
+
+    def would_do(self, overwrite: bool = False) -> tuple[int, int]:
+        """Files that are left, and files that are done; nothing is written."""
+        done = 0
+
+        def skip(_: Line) -> None:
+            nonlocal done
+            done += 1
+
+        journal = Journal(self.manifest, self.key, overwrite, read_only=True)
+        try:
+            todo = sum(1 for _ in Todo(journal, skip, self._there).of(self.sources()))
+        finally:
+            journal.close()
+        return todo, done
+
+    def _pass(self, options: Options, tally: Tally, failed: set[int] | None, watch: Watch) -> None:
+        """One pass over the inputs, counted in ``tally``."""
+        journal = Journal(self.manifest, self.key, options.overwrite)
+        if self.outputs is not None:
+            self.outputs.journal, self.outputs.overwrite = journal, options.overwrite
+        try:
+            if journal.known and self.outputs_in is not None:
+                clean_parts(self.outputs_in)  # of runs that were killed: the manifest is locked
+            with self.table() as table:
+
+                def skip(line: Line) -> None:
+                    tally.skipped += 1
+                    if table is not None:
+                        table.add_lines([line])
+
+                files = run_files(
+                    self.work,
+                    Todo(journal, skip, self._there, failed).of(self.sources(tally.left_out)),
+                    journal,
+                    tally,
+                    self.feeding.chunk,
+                    self.feeding.workers,
+                    self.line,
+                    options.fail_fast,
+                    failed,
+                )
+                try:
+                    for lines in files:
+                        if table is not None:
+                            table.add_lines(lines)
+                        watch(tally, self.work.seconds)
+                    for _ in self.more(tally, table):
+                        watch(tally, self.work.seconds)
+                finally:
+                    files.close()  # type: ignore[attr-defined]  # waits for files being written
+        finally:
+            journal.close()
+        if self.work.bugs:
+            raise self.work.bugs[0]
+        if journal.broken is not None:
+            why = f"{journal.broken}; a second run will not know what is done"
+            tally.fail(self.manifest.name, why)
+
+    def _there(self, source: Source, line: Line) -> bool:
+        return self.outputs is None or self.outputs.there(source, line)
+
+    def _watch(self, options: Options, whole: Tally, watch: Watch) -> None:
+        """Repeat passes until Ctrl-C; adds up all of them."""
+        failed: set[int] = set()
+        try:
+            while True:
+                begun = time.monotonic()
+                tally = Tally()
+                try:
+                    self._pass(options, tally, failed, watch)
+                finally:  # Ctrl-C in the middle of a pass, too
+                    whole.done += tally.done
+                    whole.failed += tally.failed
+                    whole.failures += tally.failures
+                    whole.left_out = tally.left_out
+                options = replace(options, overwrite=False)
+                # A pass over a large folder must not keep a processor busy by itself.
+                time.sleep(max(_PAUSE, 5 * (time.monotonic() - begun)))
+        except KeyboardInterrupt:
+            return
+
+
+def answer_key(model: Model[Any, Any, Any], setting: str = "") -> str:
+    """Of what computes a model's answers, for a manifest.
+
+    Args:
+        setting: what else they depend on.
+    """
+    session, bundle = model.opened.session, model.bundle
+    text = f"{session.sha256} {bundle.spec_sha256} {session.backend} {setting}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def folder_job(
+    model: Model[Any, Any, Any],
+    inputs: Sequence[Path],
+    out: Path,
+    feeding: Feeding,
+    follow: bool = False,
+    frames: str = "all",
+    setting: str = "",
+) -> Job:
+    """A file for every file, named as the model says.
+
+    Args:
+        frames: of a file that are taken.
+        setting: what else the answers depend on.
+        follow: go into folders that are links.
+
+    Raises:
+        UsageError: inputs that are missing or would be overwritten.
+    """
+    listing.check(inputs)
+    if any(same_place(out, place) for path in inputs for place in (path, path.resolve().parent)):
+        raise UsageError(
+            f"--out {out} is where the inputs are: they would be overwritten",
+            "Choose another --out",
+        )
+
+    def target(source: Source) -> Path:
+        return out / model.output_name(source.name)
+
+    def write(source: Source, answer: Any, path: Path) -> None:
+        if isinstance(answer, list):
+            model.save_all(answer, path)
+        else:
+            model.save(answer, path)
+
+    outputs = Outputs(target, write)
+    runner = Runner(model, model.opened.session, feeding.batch)
+    return Job(
+        work=FileWork(runner, outputs, frames=frames),
+        feeding=feeding,
+        sources=Inputs(inputs, lambda name: ends_in(name, model.suffixes), out, follow),
+        manifest=out / MANIFEST,
+        key=answer_key(model, f"{frames} {setting}"),
+        outputs=outputs,
+        outputs_in=out,
+    )
+
+
+def run_folder(
+    model: Model[Any, Any, Any],
+    task: Task,
+    inputs: Sequence[Path | str],
+    out: Path | str,
+    batch: int | None = None,
+    workers: int | None = None,
+    overwrite: bool = False,
+    fail_fast: bool = False,
+    frames: str = "all",
+    watch: Watch = lambda *_: None,
+) -> Tally:
+    """Run files into a folder: a file for every file, subfolders mirrored.
+
+    Args:
+        task: that the model serves.
+        inputs: folders and files.
+        out: folder of the outputs; its manifest.jsonl says what was done.
+        batch: samples that run together; by task and device.
+        workers: threads that read, run and save; one a processor.
+        overwrite: do everything anew, whatever the manifest says.
+        fail_fast: stop after the first failure.
+        frames: of an image file that are taken: ``all``, ``first``, or the number of one.
+        watch: called now and then with how far it is.
+
+    Raises:
+        UsageError: inputs that are missing, or an ``out`` that would overwrite them.
+        InputError: there is no input at all.
+    """
+    given, target = [Path(path) for path in inputs], Path(out)
+    device = model.opened.session.device
+    job = folder_job(model, given, target, Feeding.of(task, device, batch, workers), frames=frames)
+    if next(job.sources(), None) is None:
+        raise no_inputs(given, model.suffixes)
+    check_writable(target)
+    return job.run(Options(overwrite, fail_fast=fail_fast), watch)
+
+
+def no_inputs(inputs: Sequence[Path], suffixes: Iterable[str]) -> InputError:
+    """The error of inputs without a single file."""
+    return InputError(
+        f"nothing to do in {', '.join(map(str, inputs))}, expected files that end in "
+        + ", ".join(sorted(suffixes))
+    )

@@ -1,0 +1,210 @@
+"""The manifest of a folder run: one JSON line a file, so that a second run goes on from there.
+
+Each line says what was read and what came of it; ``key`` is made of the file's place, size and
+dates, of what computes and of its settings. Lines are appended as files are finished, so a run that
+is killed loses at most the few files under way; a last line that is cut is ignored. A line
+``{"claim": [...]}`` comes before outputs are written: what stands there is then dlkit's own, which
+a later run may replace.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import threading
+import time
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from json.encoder import encode_basestring_ascii
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlkit.atomic import check_file, lock
+from dlkit.errors import DlkitError, InputError, MachineError, UsageError
+from dlkit.runtime.folders.pipeline import Result
+
+# Of a line that no journal wrote: json's, and those of values of another kind.
+_STRANGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+
+
+class Journal:
+    """The lines of earlier runs, by what was read; and this run's, on their way into the file.
+
+    Args:
+        path: the manifest.
+        model: SHA-256 of what computes; other models' answers do not count.
+        forget: nothing counts as done.
+        read_only: look only; nothing is written.
+
+    Raises:
+        UsageError: another run is writing it.
+        InputError: it is damaged.
+        MachineError: it cannot be opened.
+    """
+
+    def __init__(
+        self, path: Path, model: str, forget: bool = False, read_only: bool = False
+    ) -> None:
+        self.path = path
+        self._model = model[:16]
+        self.broken: str | None = None
+        self._keys: NDArray[np.uint64] = np.empty(0, np.uint64)
+        self._offsets: NDArray[np.uint64] = np.empty(0, np.uint64)
+        self._own: NDArray[np.uint64] = np.empty(0, np.uint64)
+        self._writing = threading.Lock()
+        self.known = path.exists()
+        if not read_only:
+            check_file(path, "the manifest")
+        self._file: IO[bytes] = io.BytesIO()
+        try:
+            if not read_only:
+                self._file = path.open("ab", buffering=0)
+                if not lock(self._file):
+                    raise UsageError(
+                        f"another run is writing into {path.parent}",
+                        "Wait for it, or choose another --out",
+                    )
+            self._whole = self._read(forget)
+            self._file.truncate(self._whole)
+            self._lines: IO[bytes] = path.open("rb") if path.exists() else io.BytesIO()
+        except DlkitError:
+            self._file.close()
+            raise
+        except OSError as error:
+            self._file.close()
+            raise MachineError(f"{path} cannot be opened ({error.strerror})") from error
+        if forget:
+            self._keys = self._offsets = np.empty(0, np.uint64)
+
+    def __len__(self) -> int:
+        """How many files earlier runs finished."""
+        return len(self._keys)
+
+    def answer(self, path: str, name: str, status: os.stat_result) -> dict[str, Any] | None:
+        """An earlier answer for this very file and model: its line, or None."""
+        key = np.uint64(
+            _key(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, self._model)
+        )
+        # the last one of equal keys: it was written last
+        at = int(np.searchsorted(self._keys, key, side="right")) - 1
+        if at < 0 or self._keys[at] != key:
+            return None
+        self._lines.seek(int(self._offsets[at]))
+        line: dict[str, Any] = json.loads(self._lines.readline())
+        return line if line["file"] == name else None
+
+    def wrote(self, name: str) -> bool:
+        """Whether an earlier run wrote, or began to write, the output of a file."""
+        key = np.uint64(_hash(name))
+        at = int(np.searchsorted(self._own, key))
+        return at < len(self._own) and bool(self._own[at] == key)
+
+    def claim(self, names: Sequence[str]) -> None:
+        """Note, before they are written, that the outputs of these files are dlkit's."""
+        if names and self.broken is None:
+            self._append(json.dumps({"claim": list(names)}) + "\n")
+
+    def add(self, results: Sequence[Result], answers: Iterable[Mapping[str, Any]]) -> None:
+        """Append a line for each result; ``answers`` are further fields of each line.
+
+        Where that fails (a full disk), the manifest keeps its whole lines, ``broken`` says why,
+        and the run goes on without it.
+        """
+        if self.broken is not None:
+            return
+        # Written by hand: json.dumps of a whole line takes three times as long, and a million
+        # lines are a lot.
+        middle = f'", "time": {time.time():.3f}, "model": "{self._model}", "bytes": '
+        lines = []
+        for result, answer in zip(results, answers, strict=True):
+            status = "done" if result.error is None else "failed"
+            more = "".join([f', "{name}": {_json(value)}' for name, value in answer.items()])
+            if result.error is not None:
+                more += f', "error": {_json(str(result.error))}'
+            elif result.written is not None:
+                more += f', "written": {result.written}'
+            read = (result.source.path, result.size, result.modified, result.changed)
+            lines.append(
+                f'{{"file": {_json(result.source.name)}, "status": "{status}{middle}'
+                f'{result.size}, "key": "{_key(*read, self._model):016x}"{more}}}\n'
+            )
+        self._append("".join(lines))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        self._lines.close()
+
+    def _append(self, text: str) -> None:
+        data = text.encode()
+        with self._writing:
+            try:
+                if self._file.write(data) != len(data):
+                    raise OSError(0, "only a part could be written")
+                self._whole += len(data)
+            except OSError as error:
+                self.broken = f"{self.path} cannot be written ({error.strerror})"
+                with suppress(OSError):
+                    self._file.truncate(self._whole)
+
+    def _read(self, forget: bool) -> int:
+        """Index what is done; gives the length of the whole lines."""
+        keys, offsets, own, whole = array("Q"), array("Q"), array("Q"), 0
+        try:
+            file = self.path.open("rb")
+        except FileNotFoundError:
+            return 0
+        with file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break  # the run was killed while it wrote this one
+                try:
+                    data = json.loads(line)
+                    if "claim" in data:
+                        own.extend(_hash(name) for name in data["claim"])
+                    elif data["status"] == "done":
+                        own.append(_hash(data["file"]))
+                        if data["model"] == self._model:
+                            keys.append(int(data["key"], 16))
+                            offsets.append(whole)
+                except _STRANGE as error:
+                    if forget:
+                        return 0
+                    raise InputError(
+                        f"{self.path} is damaged at byte {whole} ({type(error).__name__})",
+                        "Delete it, or begin anew with --overwrite",
+                    ) from error
+                whole += len(line)
+        order = np.argsort(np.frombuffer(keys, np.uint64), kind="stable")
+        self._keys = np.frombuffer(keys, np.uint64)[order]
+        self._offsets = np.frombuffer(offsets, np.uint64)[order]
+        self._own = np.unique(np.frombuffer(own, np.uint64))
+        return whole
+
+
+def _json(value: Any) -> str:
+    """A string, a finite number or a list as JSON."""
+    if isinstance(value, str):
+        return encode_basestring_ascii(value)
+    return json.dumps(value) if isinstance(value, list) else repr(value)
+
+
+def _key(path: str, size: int, modified: int, changed: int, model: str) -> int:
+    """Of a file as it is now.
+
+    Size and the date of modification can be another file's (archives are unpacked with fixed dates,
+    and images of one format have one size), so the date of the last change of the inode counts,
+    too: nobody can set that.
+    """
+    return _hash(f"{os.path.abspath(path)}\0{size}\0{modified}\0{changed}\0{model}")  # noqa: PTH100  # a million times
+
+
+def _hash(text: str) -> int:
+    data = text.encode(errors="surrogateescape")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")

@@ -1,0 +1,286 @@
+"""read -> infer -> save: worker threads that each take a handful of files through all stages.
+
+While one worker decodes, another runs the session and a third encodes: the stages overlap without
+handing images from thread to thread, and every library call releases the GIL. The queue is bounded
+by the number of workers, so memory stays flat however many files there are. What goes wrong with
+one file is its result's ``error``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from dlkit import images
+from dlkit.errors import DlkitError, MachineError
+from dlkit.runtime.folders.sources import Source
+from dlkit.runtime.runner import Prepared, Runner
+
+Item = TypeVar("Item")
+Out = TypeVar("Out")
+
+STAGES = ("reading", "inference", "saving")
+_SLOW, _QUICK = 0.3, 0.1  # seconds of a chunk: a killed run loses no more than about the first
+
+
+class Whole(Protocol):
+    """An image with several things to be answered for; see ``dlkit.reading.reading.Reading``."""
+
+    @property
+    def squares(self) -> list[images.UInt8]:
+        """Each as the graph takes it."""
+        ...
+
+    def page(self, answers: Sequence[Any]) -> Any:
+        """The answer for the image, from one for each square."""
+        ...
+
+
+@dataclass(slots=True)
+class Result:
+    """The answer for one source, or why there is none.
+
+    Attributes:
+        size, modified, changed: of the file when it was read: bytes, and nanoseconds since 1970
+            (of its content, and of its inode).
+        written: bytes of its output; None where it has none.
+    """
+
+    source: Any
+    answer: Any = None
+    error: DlkitError | None = None
+    size: int = 0
+    modified: int = 0
+    changed: int = 0
+    written: int | None = None
+
+
+@dataclass
+class Seconds:
+    """Where the workers' time went, in seconds, added up over all of them."""
+
+    stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, *seconds: float) -> None:
+        """Add one chunk's time per stage."""
+        with self._lock:
+            for stage, more in zip(STAGES, seconds, strict=True):
+                self.stages[stage] += more
+
+    def bottleneck(self) -> tuple[str, float]:
+        """The stage that takes most, and its share of all."""
+        stage = max(self.stages, key=lambda name: self.stages[name])
+        return stage, self.stages[stage] / (sum(self.stages.values()) or 1.0)
+
+
+class Saving(Protocol):
+    """Where answers go; see ``dlkit.runtime.folders.outputs.Outputs``."""
+
+    def claim(self, sources: Sequence[Source]) -> dict[str, DlkitError]:
+        """Take possession of the outputs of some files; gives why not, by name, where not."""
+        ...
+
+    def save(self, source: Source, answer: Any) -> int:
+        """Write an answer; gives its size in bytes."""
+        ...
+
+
+class FileWork:
+    """Takes a chunk of files through all stages; called in worker threads.
+
+    Args:
+        saving: where what is made of an answer goes; None where nothing is written.
+        keep: the answers are wanted after they were saved.
+        whole: what is to be answered for in a sample; None where it is the sample itself.
+        frames: of a file that are taken: ``all``, ``first``, or the number of one, from 1. Where
+            it has several, its answer is a list.
+
+    Attributes:
+        bugs: what went wrong and is no fault of an input or of the machine.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        saving: Saving | None = None,
+        keep: bool = False,
+        whole: Callable[[Any], Whole | None] = lambda sample: None,
+        frames: str = "all",
+    ) -> None:
+        self.runner, self.saving, self.keep, self.whole = runner, saving, keep, whole
+        self.frames = frames
+        self.seconds = Seconds()
+        self.bugs: list[Exception] = []
+
+    def __call__(self, chunk: Sequence[Source]) -> list[Result]:
+        """Read, run and save; a result for each source, in order."""
+        try:
+            return self._through(chunk)
+        except Exception as error:  # a bug: the others of the chunk are done all the same
+            if len(chunk) > 1:
+                return [result for source in chunk for result in self([source])]
+            self.bugs.append(error)
+            what = f"a bug in dlkit or in a plug-in: {type(error).__name__}: {error}"
+            return [Result(chunk[0], error=MachineError(what, "The traceback is below"))]
+
+    def _through(self, chunk: Sequence[Source]) -> list[Result]:
+        begun = time.perf_counter()
+        results = [Result(source) for source in chunk]
+        loaded: list[Prepared] = []
+        places: list[tuple[Result, list[tuple[int, Whole | None]]]] = []
+        for result in results:
+            try:
+                places.append((result, self._read(result, loaded)))
+            except DlkitError as error:
+                result.error = error
+            except MemoryError:
+                result.error = MachineError(
+                    "there is not enough memory for it", "Give a smaller --batch or --workers"
+                )
+        read = time.perf_counter()
+        answers = self.runner.answer(loaded)
+        for result, samples in places:
+            found: list[Any] = []
+            for at, whole in samples:
+                parts = answers[at : at + (1 if whole is None else len(whole.squares))]
+                wrong = next((part for part in parts if isinstance(part, DlkitError)), None)
+                result.error = result.error or wrong
+                if wrong is None:
+                    found.append(parts[0] if whole is None else whole.page(parts))
+            if result.error is None:
+                result.answer = found[0] if len(found) == 1 else found
+        ran = time.perf_counter()
+        if self.saving is not None:
+            self._save(self.saving, results)
+        self.seconds.add(read - begun, ran - read, time.perf_counter() - ran)
+        return results
+
+    def _read(self, result: Result, loaded: list[Prepared]) -> list[tuple[int, Whole | None]]:
+        """Load a file's samples; gives the place of each among all that is loaded."""
+        path, model = result.source.path, self.runner.model
+        data, status = images.read_bytes(path)
+        result.size, result.modified = status.st_size, status.st_mtime_ns
+        result.changed = status.st_ctime_ns
+        mine: list[Prepared] = []
+        places: list[tuple[int, Whole | None]] = []
+        for sample in model.decode_all(data, path, self.frames):
+            places.append((len(loaded) + len(mine), whole := self.whole(sample)))
+            if whole is None:
+                mine.append(model.prepare(sample))
+            else:
+                mine += zip(whole.squares, itertools.repeat(None), strict=False)
+        loaded += mine
+        return places
+
+    def _save(self, saving: Saving, results: Sequence[Result]) -> None:
+        fine = [result for result in results if result.error is None]
+        refused = saving.claim([result.source for result in fine])
+        for result in fine:
+            result.error = refused.get(result.source.name)
+            if result.error is None:
+                try:
+                    result.written = saving.save(result.source, result.answer)
+                except DlkitError as error:
+                    result.error = error
+        if not self.keep:
+            for result in results:
+                result.answer = None  # the image is on disk; do not hold it in memory
+
+
+class Pace:
+    """How many items a chunk has: few at first, and as many as take a fraction of a second.
+
+    A killed run loses what is under way, so chunks must be short in time; many small files are
+    quicker in large ones.
+
+    Args:
+        most: items of a chunk.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.size = min(most, 16)
+
+    def took(self, items: int, seconds: float) -> None:
+        """Learn from a chunk that is done."""
+        if seconds > _SLOW and items >= self.size:
+            self.size = max(1, self.size // 2)
+        elif seconds < _QUICK and items >= self.size:
+            self.size = min(self.most, self.size * 2)
+
+
+def run(
+    work: Callable[[list[Item]], Out], items: Iterable[Item], pace: Pace, workers: int
+) -> Iterator[Out]:
+    """``work`` over chunks of the items, in threads; outputs in order, at most a few ahead."""
+
+    def timed(chunk: list[Item]) -> Out:
+        begun = time.perf_counter()
+        done = work(chunk)
+        pace.took(len(chunk), time.perf_counter() - begun)
+        return done
+
+    workers = _threads(workers)
+    chunks = _chunks(items, pace)
+    if not workers:
+        yield from map(timed, chunks)
+        return
+    with _pool(workers) as pool:
+        yield from _ahead(pool, timed, chunks, workers + 1)
+
+
+def _chunks(items: Iterable[Item], pace: Pace) -> Iterator[list[Item]]:
+    source = iter(items)
+    while chunk := list(itertools.islice(source, pace.size)):
+        yield chunk
+
+
+def _threads(wanted: int) -> int:
+    """How many of the wanted threads the system lets start."""
+    end = threading.Event()
+    started: list[threading.Thread] = []
+    try:
+        for _ in range(wanted):
+            thread = threading.Thread(target=end.wait, daemon=True)
+            thread.start()
+            started.append(thread)
+    except RuntimeError:  # can't start new thread
+        pass
+    finally:
+        end.set()
+        for thread in started:
+            thread.join()
+    return len(started)
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, call: Callable[[Item], Out], items: Iterable[Item], ahead: int
+) -> Iterator[Out]:
+    """``map`` in a pool that pulls at most ``ahead`` items before they are asked for."""
+    running: deque[Future[Out]] = deque()
+    source = iter(items)
+    for item in itertools.islice(source, ahead):
+        running.append(pool.submit(call, item))
+    while running:
+        done = running.popleft().result()
+        for item in itertools.islice(source, 1):
+            running.append(pool.submit(call, item))
+        yield done
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that are waited for on the way out: a file being written is finished."""
+    pool = ThreadPoolExecutor(max_workers=workers)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,180 @@
+"""Which files are meant by folders and files on a command line, and what is left out of them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from dlkit.errors import UsageError
+
+# Endings of images and of what holds images, that dlkit does not read: passing them over in
+# silence would look like a loss.
+_UNREAD = frozenset(
+    (
+        ".gif", ".jp2", ".j2k", ".heic", ".heif", ".avif", ".dcm", ".dicom", ".jxl", ".raw", ".dng",
+        ".nef", ".cr2", ".exr", ".hdr", ".jfif", ".jpe", ".pnm", ".ppm", ".pbm", ".pdf", ".mat",
+        ".h5", ".nii",
+    )
+)  # fmt: skip
+_NAMED = 3  # files that a summary names of each kind
+
+
+class Source(NamedTuple):
+    """One input file.
+
+    Attributes:
+        path: where it is.
+        name: its path below the output folder, subfolders mirrored, with forward slashes.
+    """
+
+    path: str
+    name: str
+
+
+@dataclass
+class LeftOut:
+    """What a listing passed over, by reason: how many, and the first ones."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, reason: str, name: str) -> None:
+        """One more."""
+        self.counts[reason] += 1
+        known = self.examples.setdefault(reason, [])
+        if len(known) < _NAMED:
+            known.append(name)
+
+    def lines(self) -> list[str]:
+        """For people: a line for each reason."""
+        found = []
+        for reason, count in sorted(self.counts.items()):
+            named = ", ".join(self.examples[reason])
+            more = ", ..." if count > len(self.examples[reason]) else ""
+            found.append(f"left out {count} {reason}: {named}{more}")
+        return found
+
+
+def ends_in(name: str, suffixes: frozenset[str]) -> bool:
+    """Whether a file's name has one of these endings, in capitals or not."""
+    return name[name.rfind(".") :].lower() in suffixes
+
+
+def check(inputs: Sequence[Path]) -> None:
+    """Refuse inputs that are missing or that would be written to one place.
+
+    Raises:
+        UsageError: nothing given, one is missing, or two have the same name.
+    """
+    if not inputs:
+        raise UsageError("there is no input", "Give a folder or files")
+    for path in inputs:
+        if not path.exists():
+            raise UsageError(f"there is no {path}", "Give a folder or files that exist")
+    names = [path.resolve().name for path in inputs]
+    if double := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(
+            f"two inputs are named {double[0]}, so one result would replace the other",
+            "Run them one after the other with different --out",
+        )
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a command is given.
+
+    Attributes:
+        paths: folders and files.
+        wanted: which names inside folders are taken.
+        ignore: a folder that is left out, where outputs go.
+        follow: go into folders that are links, each once.
+        named: which are taken of files that were named themselves, and of folders that cannot be
+            listed, which are failures; all of them.
+    """
+
+    paths: Sequence[Path]
+    wanted: Callable[[str], bool]
+    ignore: Path | None = None
+    follow: bool = False
+    named: Callable[[Source], bool] = lambda source: True
+
+    def __call__(self, left_out: LeftOut | None = None) -> Iterator[Source]:
+        """Files, in the order in which the folders list them, one at a time.
+
+        A single folder's content keeps its path below the folder; with several inputs each
+        folder's name comes first. A file that was named itself is always tried.
+
+        Args:
+            left_out: takes what is passed over: hidden files, links to folders, files that look
+                like images and are of a kind that is not read. Other files are none of our
+                business.
+
+        Raises:
+            UsageError: a folder that was named cannot be listed.
+        """
+        left_out = LeftOut() if left_out is None else left_out
+        for path in self.paths:
+            if path.is_dir():
+                prefix = f"{path.resolve().name}/" if len(self.paths) > 1 else ""
+                yield from self._walk(str(path), prefix, left_out)
+            elif self.named(source := Source(str(path), path.name)):
+                yield source
+
+    def _walk(self, folder: str, below: str, left_out: LeftOut) -> Iterator[Source]:
+        ignored = _identity(str(self.ignore)) if self.ignore else None
+        seen = {_identity(folder)}
+        # Streamed, not sorted: a folder may hold a million names. A stack and no recursion: folders
+        # may be nested deeper than Python calls.
+        stack = [(folder, below)]
+        while stack:
+            folder, below = stack.pop()
+            try:
+                with os.scandir(folder) as listing:
+                    for entry in listing:
+                        name = entry.name
+                        if name.startswith("."):
+                            if self.wanted(name) and not name.startswith(".dlkit-"):
+                                left_out.add("hidden files", below + name)
+                            continue
+                        if not _is_dir(entry):
+                            if self.wanted(name):
+                                yield Source(entry.path, below + name)
+                            elif ends_in(name, _UNREAD):
+                                left_out.add("files of kinds that are not read", below + name)
+                            continue
+                        if entry.is_symlink() and not self.follow:
+                            left_out.add("linked folders (--follow-symlinks)", below + name)
+                            continue
+                        place = _identity(entry.path)
+                        if place == ignored:
+                            continue
+                        if self.follow and place in seen:
+                            left_out.add("folders that were met before", below + name)
+                            continue
+                        seen.add(place)
+                        stack.append((entry.path, f"{below}{name}/"))
+            except OSError as error:
+                if not below:
+                    raise UsageError(f"{folder} cannot be listed ({error.strerror})") from error
+                if self.named(source := Source(folder, below)):
+                    yield source  # reading it fails, so the run lists it and goes on
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Device and inode, the same through links and mounts."""
+    try:
+        status = os.stat(path)  # noqa: PTH116  # of every folder
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,174 @@
+"""The table that ``dlkit recognize`` writes: a row for every digit, and for what failed."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from dlkit.atomic import atomic_path
+from dlkit.errors import MachineError
+
+COLUMNS = ("file", "digit", "probability", "error")
+BOX = ("x", "y", "width", "height")
+ON_PAGE = ("line", "place", *BOX, "text")
+UNSURE = "unsure"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+Row = tuple[str, str, float | str, str]
+
+
+@dataclass
+class Form:
+    """What a table has beside file, digit, probability and error.
+
+    Attributes:
+        pages: where each digit is.
+        reject: digits below this probability are marked as unsure; None marks none.
+        digits, unsure: how many were written.
+    """
+
+    pages: bool = False
+    reject: float | None = None
+    digits: int = 0
+    unsure: int = 0
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of the CSV file."""
+        marked = () if self.reject is None else (UNSURE,)
+        return COLUMNS + (ON_PAGE if self.pages else ()) + marked
+
+
+class Table:
+    """Rows on their way into a file. Names that begin like a formula get a ' before them in CSV.
+
+    CSV has a row for every digit. JSON lines have an object for every image: of one digit, or with
+    ``lines``, each of ``text`` and ``digits``. An image without digits has a row without one.
+    """
+
+    def __init__(self, file: IO[str], json_lines: bool, form: Form) -> None:
+        self._file, self._json_lines, self._form = file, json_lines, form
+        self._csv = csv.writer(file)
+        form.digits = form.unsure = 0
+        if not json_lines:
+            self._csv.writerow(form.columns)
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Write rows of single digits; empty cells are left out of JSON lines.
+
+        Raises:
+            OSError: the disk is full, or the like.
+        """
+        if self._form.reject is None and not self._json_lines:
+            blank = ("",) * (len(self._form.columns) - len(COLUMNS))
+            self._csv.writerows([(_safe(row[0]), *row[1:], *blank) for row in rows])
+        else:
+            self.add_lines(
+                {name: cell for name, cell in zip(COLUMNS, row, strict=True) if cell != ""}
+                for row in rows
+            )
+
+    def add_lines(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Write rows for each line of the manifest."""
+        lines = _frames(lines)
+        if self._json_lines:
+            for line in lines:
+                self._file.write(json.dumps(self._object(line), ensure_ascii=False) + "\n")
+        else:
+            blank = ("",) * (len(self._form.columns) - len(COLUMNS))
+            rows: list[Sequence[Any]] = []
+            for line in lines:
+                if self._form.reject is not None or "lines" in line or "x" in line:
+                    rows.extend(self._rows(line))
+                else:  # a million of them
+                    get = line.get
+                    cells = (_safe(line["file"]), get("digit", ""), get("probability", ""))
+                    rows.append((*cells, get("error", ""), *blank))
+            self._csv.writerows(rows)
+
+    def _rows(self, line: Mapping[str, Any]) -> Iterator[list[Any]]:
+        if not line.get("lines"):
+            yield self._row(line, line, (), "")
+            return
+        for number, written in enumerate(line["lines"], 1):
+            for place, digit in enumerate(written["digits"], 1):
+                yield self._row(line, digit, (number, place), written["text"])
+
+    def _row(
+        self, line: Mapping[str, Any], digit: Mapping[str, Any], at: tuple[int, ...], text: str
+    ) -> list[Any]:
+        row = [
+            _safe(line["file"]),
+            *(digit.get(name, "") for name in COLUMNS[1:3]),
+            line.get("error", ""),
+        ]
+        if self._form.pages:
+            row += [*(at or ("", "")), *(digit.get(name, "") for name in BOX), text]
+        if self._form.reject is not None:
+            row.append("yes" if self._unsure(digit) else "")
+        return row
+
+    def _object(self, line: Mapping[str, Any]) -> dict[str, Any]:
+        names = (*COLUMNS, *BOX) if self._form.pages else COLUMNS
+        found = {name: line[name] for name in names if name in line}
+        if "lines" in line:
+            found["lines"] = [
+                {
+                    "text": written["text"],
+                    "digits": [self._marked(digit) for digit in written["digits"]],
+                }
+                for written in line["lines"]
+            ]
+            return found
+        return self._marked(found)
+
+    def _marked(self, digit: Mapping[str, Any]) -> dict[str, Any]:
+        return {**digit, UNSURE: True} if self._unsure(digit) else dict(digit)
+
+    def _unsure(self, digit: Mapping[str, Any]) -> bool:
+        """Whether a digit is; counted."""
+        if self._form.reject is None or "probability" not in digit:
+            return False
+        self._form.digits += 1
+        unsure = bool(digit["probability"] < self._form.reject)
+        self._form.unsure += unsure
+        return unsure
+
+
+def _frames(lines: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """A line for each frame or page of a file, named ``FILE#1`` and so on."""
+    for line in lines:
+        if "frames" not in line:
+            yield line
+            continue
+        for number, frame in enumerate(line["frames"], 1):
+            yield {"file": f"{line['file']}#{number}", **frame}
+
+
+def _safe(name: str) -> str:
+    """A file's name that no spreadsheet takes for a formula (OWASP, CSV injection)."""
+    return f"'{name}" if name.startswith(_FORMULA) else name
+
+
+@contextmanager
+def open_table(path: Path, form: Form | None = None) -> Iterator[Table]:
+    """A table that appears whole when the block ends well; JSON lines when it ends in .jsonl.
+
+    Args:
+        form: which columns; its counts are those of this table.
+
+    Raises:
+        MachineError: it cannot be written, e.g. no space is left.
+    """
+    try:
+        with (
+            atomic_path(path, durable=True) as part,
+            part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+        ):
+            yield Table(file, path.suffix.lower() in (".jsonl", ".json"), form or Form())
+    except OSError as error:
+        raise MachineError(f"{path} cannot be written ({error.strerror})") from error

@@ -1,0 +1,105 @@
+"""Which files of a folder are left to do, and doing them: each noted in the manifest."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from dlkit.runtime.folders.journal import Journal
+from dlkit.runtime.folders.pipeline import FileWork, Pace, Result, run
+from dlkit.runtime.folders.sources import Source
+from dlkit.runtime.folders.tally import Tally
+
+_SETTLED = 1.0  # seconds for which a file must not have changed, when a folder is watched
+
+Line = dict[str, Any]
+
+
+@dataclass
+class Todo:
+    """Sources that are not done yet; those that are go to ``skip``.
+
+    Attributes:
+        skip: called with the manifest's line of each that is done.
+        there: whether a source's output is still what the manifest's line says.
+        watched: of a watched folder: leave out files that changed within the last second, and
+            those that failed before and did not change; None when the folder is not watched.
+    """
+
+    journal: Journal
+    skip: Callable[[Line], None]
+    there: Callable[[Source, Line], bool] = lambda source, line: True
+    watched: set[int] | None = None
+
+    def of(self, sources: Iterable[Source]) -> Iterator[Source]:
+        """What is left of them, one at a time."""
+        if not len(self.journal) and self.watched is None:
+            yield from sources
+            return
+        for source in sources:
+            try:
+                status = os.stat(source.path)  # noqa: PTH116  # a million times
+            except OSError:
+                yield source  # reading it will say what is wrong
+                continue
+            if self.watched is not None:
+                # a date in the future says nothing
+                fresh = 0 <= time.time() - status.st_mtime < _SETTLED
+                if (
+                    fresh
+                    or seen_key(source.name, status.st_size, status.st_mtime_ns) in self.watched
+                ):
+                    continue
+            line = self.journal.answer(source.path, source.name, status)
+            if line is not None and self.there(source, line):
+                self.skip(line)
+            else:
+                yield source
+
+
+def seen_key(name: str, size: int, modified: int) -> int:
+    """Of a file as it was, for ``Todo.watched``."""
+    return hash((name, size, modified))
+
+
+def run_files(
+    work: FileWork,
+    sources: Iterable[Source],
+    journal: Journal,
+    tally: Tally,
+    chunk: int,
+    workers: int,
+    line: Callable[[Result], Line] = lambda result: {},
+    fail_fast: bool = False,
+    watched: set[int] | None = None,
+) -> Iterator[list[Line]]:
+    """Run the files, note each in the manifest, count; yields the lines of each chunk.
+
+    Args:
+        chunk: files that a worker takes at once, at most.
+        line: what the manifest keeps of an answer.
+        fail_fast: stop after the first chunk with a failure.
+        watched: takes the keys of files that failed.
+    """
+    stream = run(work, sources, Pace(chunk), workers)
+    try:
+        for results in stream:
+            lines = [line(result) for result in results]
+            journal.add(results, lines)
+            for result, one in zip(results, lines, strict=True):
+                one["file"] = result.source.name
+                if result.error is not None:
+                    one["error"] = str(result.error)
+                    tally.fail(result.source.name, one["error"])
+                    if watched is not None:
+                        watched.add(seen_key(result.source.name, result.size, result.modified))
+                else:
+                    tally.done += 1
+            yield lines
+            if fail_fast and tally.failed:
+                return
+    finally:
+        stream.close()  # type: ignore[attr-defined]  # a generator: waits for files being written

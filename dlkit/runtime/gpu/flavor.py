@@ -1,0 +1,75 @@
+"""The two flavours of TensorRT: ``tensorrt`` and ``tensorrt_rtx``, one API under two names.
+
+What differs between them and between their versions is looked up by name, here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+from types import ModuleType
+from typing import Any
+
+from dlkit.errors import BackendError
+from dlkit.runtime.unavailable import Unavailable, several
+
+FLAVORS = ("tensorrt", "tensorrt_rtx")
+_INSTALL = {
+    "tensorrt": "Run: pip install 'dlkit[tensorrt]'",
+    "tensorrt_rtx": "Run: pip install 'dlkit[tensorrt-rtx]', which builds without a GPU too",
+}
+
+
+@functools.cache
+def why_not(name: str) -> Unavailable | None:
+    """Why a flavour cannot be used here; None when it can."""
+    if name not in FLAVORS:
+        return Unavailable(f"unknown TensorRT flavour '{name}'", f"Use one of {', '.join(FLAVORS)}")
+    if importlib.util.find_spec(name) is None:
+        return Unavailable(f"{name} is not installed", _INSTALL[name])
+    try:
+        trt = importlib.import_module(name)
+    except (ImportError, OSError, RuntimeError) as error:  # a placeholder without its libraries
+        line = str(error).strip().partition("\n")[0]
+        return Unavailable(f"{name} is installed but does not load ({line})", _INSTALL[name])
+    if not hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
+        what = f"{name} {trt.__version__} is too old, 10.0 or newer is needed"
+        return Unavailable(what, _INSTALL[name])
+    return None
+
+
+def load_flavor(name: str | None = None) -> ModuleType:
+    """A flavour's module: the one that is named, else the first that works here.
+
+    Raises:
+        BackendError: it is unknown or cannot be used, with the mend.
+    """
+    reasons: dict[str, Unavailable] = {}
+    for candidate in FLAVORS if name is None else (name,):
+        reason = why_not(candidate)
+        if reason is None:
+            return importlib.import_module(candidate)
+        reasons[candidate] = reason
+    why = several(reasons)
+    raise BackendError(f"no TensorRT here: {why.what}", why.mend)
+
+
+@functools.cache
+def logger(trt: ModuleType) -> Any:
+    """The process's one logger of a flavour: it keeps the last error instead of printing.
+
+    TensorRT takes the first logger of a process for all that follow, so there is only one.
+    Its attribute ``last`` is the last error's text.
+    """
+
+    class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = "no reason given"
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
+                self.last = message
+
+    return Logger()

@@ -1,0 +1,237 @@
+"""Model: a loaded bundle that answers; what a task does before and after the session."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+
+from numpy.typing import NDArray
+
+from dlkit.bundle import Bundle
+from dlkit.errors import DlkitError, InputError
+from dlkit.tasks._data import Feeds
+
+Sample = TypeVar("Sample")  # an input in memory: an image, or arrays by name
+Note = TypeVar("Note")  # what finishing must know of a sample
+Answer = TypeVar("Answer")
+
+
+class Session(ABC):
+    """A bundle's graph, loaded by one backend on one device; any thread may call it.
+
+    Attributes:
+        backend: name of the backend, e.g. ``onnxruntime``.
+        device: ``cpu`` or ``cuda``.
+        sha256: hash of the file that it runs: model.onnx, or an engine.
+        arithmetic: type that it computes in when that is not the graph's, one of ``PRECISIONS``.
+    """
+
+    backend: str
+    device: str
+    sha256: str
+    arithmetic: str | None = None
+
+    @abstractmethod
+    def run(self, feeds: Feeds) -> dict[str, NDArray[Any]]:
+        """Run one batch.
+
+        Args:
+            feeds: an array for every input, dtypes and shapes as ``ModelSpec.inputs``.
+
+        Returns:
+            An array for every output; they are the caller's.
+
+        Raises:
+            BackendError: the backend refuses.
+        """
+
+    @abstractmethod
+    def __call__(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """Run one batch of a graph with one input and one output."""
+
+    def close(self) -> None:  # noqa: B027  # most backends let go by themselves
+        """Let go of memory and device; a second call does nothing."""
+
+
+class Folder(Protocol):
+    """How a run over files went.
+
+    Attributes:
+        done, skipped, failed: files; ``skipped`` were done by an earlier run.
+        failures: the first failed names and why.
+    """
+
+    done: int
+    skipped: int
+    failed: int
+    failures: list[tuple[str, str]]
+
+
+class Answers(Protocol):
+    """What runs a model's samples: ``dlkit.runtime.Opened``."""
+
+    @property
+    def session(self) -> Session:
+        """The session."""
+        ...
+
+    @property
+    def passed_over(self) -> dict[str, str]:
+        """Reason by name of each backend or device that ``auto`` would have preferred."""
+        ...
+
+    def answer(
+        self, model: Model[Any, Any, Any], prepared: Iterable[tuple[Any, Any]], batch: int
+    ) -> list[Any]:
+        """Answers, or the ``DlkitError`` in place of one, for what ``prepare`` gave."""
+        ...
+
+    def run_folder(
+        self, model: Model[Any, Any, Any], inputs: Sequence[Path | str], out: Path | str,
+        **options: Any,
+    ) -> Folder:  # fmt: skip
+        """Run files into a folder; see ``dlkit.runtime.folders``."""
+        ...
+
+
+class Model(ABC, Generic[Sample, Note, Answer]):
+    """A loaded bundle that answers. One subclass a task. Use it with ``with``, or ``close`` it.
+
+    Attributes:
+        suffixes: endings of the files that it takes.
+        stacks: samples of one shape can run together in one batch. Where not, what ``prepare``
+            gives is a whole call of the graph.
+        bundle: what was loaded.
+        opened: the session, and why it was chosen.
+    """
+
+    suffixes: ClassVar[frozenset[str]]
+    stacks: ClassVar[bool] = True
+
+    def __init__(self, bundle: Bundle, opened: Answers) -> None:
+        self.bundle = bundle
+        self.opened = opened
+
+    @abstractmethod
+    def decode(self, data: bytes, path: str) -> Sample:
+        """A sample from the bytes of its file; ``path`` is for messages.
+
+        Raises:
+            InputError: it is none, or too large.
+        """
+
+    def decode_all(self, data: bytes, path: str, frames: str) -> list[Sample]:
+        """All samples of a file, e.g. the frames of an image.
+
+        Args:
+            frames: ``all``, ``first``, or the number of one, from 1.
+
+        Raises:
+            InputError: as ``decode`` has it; or there is no such one.
+        """
+        return [self.decode(data, path)]
+
+    @abstractmethod
+    def prepare(self, sample: Sample) -> tuple[Any, Note]:
+        """A sample as the graph takes it, without its batch axis, and a note for ``finish``.
+
+        Raises:
+            InputError: it cannot be taken.
+        """
+
+    def infer(self, session: Session, batch: Any) -> Any:
+        """The session's output for a batch: stacked samples, or a whole call of the graph."""
+        return session(batch)
+
+    @abstractmethod
+    def finish(self, output: Any, note: Note) -> Answer:
+        """The answer for one sample from its row of the session's output.
+
+        Raises:
+            InputError: the model gave nothing that can be an answer, e.g. NaN.
+        """
+
+    def finish_all(self, outputs: Any, notes: Sequence[Note]) -> Sequence[Answer | DlkitError]:
+        """``finish`` for each row; the error in place of an answer that cannot be."""
+        answers: list[Answer | DlkitError] = []
+        for output, note in zip(outputs, notes, strict=True):
+            try:
+                answers.append(self.finish(output, note))
+            except DlkitError as error:
+                answers.append(error)
+        return answers
+
+    def output_name(self, name: str) -> str:
+        """What the output of a file is called, below the folder of outputs."""
+        return name
+
+    @abstractmethod
+    def save(self, answer: Answer, path: Path) -> None:
+        """Write an answer whole or not at all; makes missing folders.
+
+        Raises:
+            InputError: the format cannot hold it.
+            MachineError: the file cannot be written.
+        """
+
+    def save_all(self, answers: Sequence[Answer], path: Path) -> None:
+        """Write the answers for all samples of a file, whole or not at all.
+
+        Raises:
+            InputError: the format cannot hold them.
+            MachineError: the file cannot be written.
+        """
+        if len(answers) != 1:
+            raise InputError(f"{path} would hold {len(answers)} answers, expected one")
+        self.save(answers[0], path)
+
+    def answers(self, samples: Iterable[Sample], batch: int) -> list[Answer]:
+        """Answer for samples in memory, in their order.
+
+        Raises:
+            InputError: something is no sample, or has no answer.
+        """
+        found = self.opened.answer(self, [self.prepare(sample) for sample in samples], batch)
+        for answer in found:
+            if isinstance(answer, DlkitError):
+                raise answer
+        return found
+
+    def run_folder(
+        self, inputs: Path | str | Sequence[Path | str], out: Path | str, **options: Any
+    ) -> Folder:
+        """Run files of folders into a folder: a file for every file, subfolders mirrored.
+
+        Every input is done or listed as failed; outputs appear whole or not at all; a second run
+        goes on where the first stopped (OUT/manifest.jsonl says what was done).
+
+        Args:
+            inputs: folders and files.
+            out: folder of the outputs.
+            options: ``batch``, ``workers``, ``overwrite``, ``fail_fast``, ``frames``; see
+                ``dlkit.runtime.folders.job.run_folder``.
+
+        Raises:
+            UsageError: inputs that are missing, or an ``out`` that would overwrite them.
+            InputError: there is no input at all.
+        """
+        given = [inputs] if isinstance(inputs, Path | str) else list(inputs)
+        return self.opened.run_folder(self, given, out, **options)
+
+    def close(self) -> None:
+        """Let go of memory and device; a second call does nothing."""
+        self.opened.session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,6 @@
+"""Denoise: noisy images in, cleaned images out; passive millimetre-wave scans first of all."""
+
+from dlkit.tasks.denoise.model import Denoiser
+from dlkit.tasks.denoise.task import TASK
+
+__all__ = ["TASK", "Denoiser"]

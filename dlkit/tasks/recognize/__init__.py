@@ -1,0 +1,6 @@
+"""Recognize: which of some classes an image shows; digits also in photographs and on pages."""
+
+from dlkit.tasks.recognize.model import Prediction, Recognizer
+from dlkit.tasks.recognize.task import TASK
+
+__all__ = ["TASK", "Prediction", "Recognizer"]

@@ -1,0 +1,172 @@
+"""Recognizer: a loaded bundle that says which class an image shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlkit import images
+from dlkit.atomic import write_new
+from dlkit.bundle import Bundle
+from dlkit.errors import DlkitError, InputError, UsageError
+from dlkit.reading import reading
+from dlkit.reading.page import Page
+from dlkit.tasks._model import Answers, Model
+
+
+class Prediction(NamedTuple):
+    """What an image shows.
+
+    Attributes:
+        label: the class, e.g. ``7``.
+        probability: of that class, 0 to 1.
+    """
+
+    label: str
+    probability: float
+
+
+class Recognizer(Model[images.Image, None, Prediction]):
+    """A loaded bundle that recognizes classes of images.
+
+    Attributes:
+        size: height and width that the network takes.
+        labels: what the classes are called.
+    """
+
+    suffixes = images.SUFFIXES
+
+    def __init__(self, bundle: Bundle, opened: Answers) -> None:
+        super().__init__(bundle, opened)
+        spec = bundle.spec
+        height, width = spec.input.shape[1:3]
+        self.size = (int(height), int(width))
+        classes = int(spec.output.shape[1])
+        self.labels = spec.labels or tuple(map(str, range(classes)))
+
+    def recognize(self, images: Iterable[images.Image], batch: int = 256) -> list[Prediction]:
+        """Recognize images in memory.
+
+        Args:
+            images: uint8 or uint16 arrays, full range, (H, W), (H, W, 3) BGR or (H, W, 4) BGRA. Of
+                the network's own size they go to it as they are. Of another size: where the bundle
+                reads digits, one digit each, anywhere in the image, dark or bright; else the image
+                is resized as the spec says.
+            batch: images that are run together.
+
+        Returns:
+            A prediction for each image, in the same order.
+
+        Raises:
+            InputError: something is no image, or the model gave NaN.
+        """
+        return self.answers(images, batch)
+
+    def read(self, image: images.Image, mode: str = "auto", batch: int = 256) -> Page:
+        """Read an image with any number of digits.
+
+        Args:
+            image: uint8 or uint16, (H, W), (H, W, 3) BGR or (H, W, 4) BGRA, upright.
+            mode: ``page`` finds lines of digits, ``single`` one digit, ``auto`` either.
+            batch: digits that are run together.
+
+        Returns:
+            digits by line, in reading order, with boxes in the image's pixels; no line where
+            there is no digit.
+
+        Raises:
+            InputError: it is no image.
+            UsageError: there is no such mode, or the bundle does not read digits.
+        """
+        self._check_pages()
+        images.check(image)
+        found = reading.read(image, mode, self.size)
+        return found.page(self.answers(found.squares, batch))
+
+    def decode(self, data: bytes, path: str) -> images.Image:
+        """An image, upright, from the bytes of its file."""
+        return images.decode(data, path, upright=True)
+
+    def decode_all(self, data: bytes, path: str, frames: str) -> list[images.Image]:
+        """All frames or pages, upright."""
+        return images.decode_frames(data, path, upright=True, frames=frames)
+
+    def prepare(self, sample: images.Image) -> tuple[images.UInt8, None]:
+        """The image as the graph takes it: of its size as it is, else found or resized."""
+        images.check(sample)
+        spec = self.bundle.spec
+        if sample.shape[:2] == self.size:
+            return images.colour(sample, spec.colour), None
+        if spec.pages:
+            return reading.read(sample, "single", self.size).squares[0], None
+        return images.resize(images.colour(sample, spec.colour), *self.size, spec.resize), None
+
+    def whole(self, mode: str) -> Callable[[images.Image], reading.Reading | None]:
+        """What tells which images are to be read in that mode; the others are recognized whole.
+
+        Raises:
+            UsageError: a bundle that does not read digits was asked for pages.
+        """
+        if mode not in reading.MODES:
+            raise UsageError(f"there is no mode '{mode}'", f"Use one of {', '.join(reading.MODES)}")
+        if mode == "page":
+            self._check_pages()
+        if not self.bundle.spec.pages:
+            return lambda image: None
+
+        def read(image: images.Image) -> reading.Reading | None:
+            if mode != "page" and image.shape[:2] == self.size:
+                return None
+            return reading.read(image, mode, self.size)
+
+        return read
+
+    def finish(self, output: NDArray[Any], note: None) -> Prediction:
+        """The most probable class."""
+        (answer,) = self.finish_all(output[None], [note])
+        if isinstance(answer, DlkitError):
+            raise answer
+        return answer
+
+    def finish_all(
+        self, outputs: NDArray[Any], notes: Sequence[None]
+    ) -> Sequence[Prediction | DlkitError]:
+        """The most probable class of each row."""
+        best = outputs.argmax(axis=1)
+        probabilities = outputs[np.arange(len(outputs)), best]
+        return [
+            Prediction(self.labels[index], probability) if probability == probability else _nan()
+            for index, probability in zip(best.tolist(), probabilities.tolist(), strict=True)
+        ]
+
+    def output_name(self, name: str) -> str:
+        """A JSON file for each image."""
+        return f"{name}.json"
+
+    def save(self, answer: Prediction, path: Path) -> None:
+        """``{"label": "7", "probability": 0.9997}``"""
+        write_new(path, (json.dumps(answer._asdict()) + "\n").encode())
+
+    def save_all(self, answers: Sequence[Prediction], path: Path) -> None:
+        """One object, or a list of them for several frames."""
+        if len(answers) == 1:
+            return self.save(answers[0], path)
+        rows = [answer._asdict() for answer in answers]
+        write_new(path, (json.dumps(rows) + "\n").encode())
+        return None
+
+    def _check_pages(self) -> None:
+        if not self.bundle.spec.pages:
+            raise UsageError(
+                f"{self.bundle.path} does not read digits on pages: it recognizes "
+                f"{', '.join(self.labels[:5])}{', ...' if len(self.labels) > 5 else ''}"
+            )
+
+
+def _nan() -> InputError:
+    return InputError("the model gave NaN", "Check it: dlkit verify")

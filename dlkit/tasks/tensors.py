@@ -1,0 +1,236 @@
+"""Tensors: any graph, arrays in and arrays out, with any number of inputs and outputs."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlkit.array_errors import DAMAGED, unreadable
+from dlkit.atomic import write_new
+from dlkit.bundle import Bundle
+from dlkit.errors import InputError, UsageError
+from dlkit.spec import ModelSpec, TensorSpec
+from dlkit.tasks._data import Calibration, Feeds, HeldOut
+from dlkit.tasks._model import Answers, Model, Session
+from dlkit.tasks._task import Task, Tolerance
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Arrays: TypeAlias = dict[str, NDArray[Any]]
+
+_NPY = re.compile(r"\.npy(\.npz)*$", re.IGNORECASE)
+_FREE = 4  # size of a free axis of random inputs, where nothing says better
+_RANDOM = 8  # random batches
+
+
+class TensorModel(Model[Feeds, None, Arrays]):
+    """A loaded bundle that takes and gives arrays."""
+
+    suffixes = frozenset({".npy", ".npz"})
+    stacks = False  # a file holds whole calls
+
+    def run(self, feeds: Feeds | NDArray[Any]) -> Arrays:
+        """One call of the graph.
+
+        Args:
+            feeds: an array for every input by its name, with its batch axis; or the array of the
+                only input. dtypes and shapes as ``bundle.spec.inputs``.
+
+        Returns:
+            An array for every output by its name.
+
+        Raises:
+            InputError: an input is missing, unknown, or of another dtype or shape.
+        """
+        if isinstance(feeds, np.ndarray):
+            feeds = {self.bundle.spec.input.name: feeds}
+        (found,) = self.answers([feeds], 1)
+        return found
+
+    def decode(self, data: bytes, path: str) -> Feeds:
+        """The arrays of a .npy or .npz file."""
+        return read_arrays(data, path, self.bundle.spec)
+
+    def prepare(self, sample: Feeds) -> tuple[Feeds, None]:
+        """As it is, once it fits."""
+        check_arrays(self.bundle.spec, sample)
+        return sample, None
+
+    def infer(self, session: Session, batch: Feeds) -> list[Arrays]:
+        """One call."""
+        return [session.run(batch)]
+
+    def finish(self, output: Arrays, note: None) -> Arrays:
+        """As it is."""
+        return output
+
+    def output_name(self, name: str) -> str:
+        """``a.npz`` for itself, ``a.npy.npz`` for ``a.npy``: never one name for two."""
+        return name + (".npz" if _NPY.search(name) else "")
+
+    def save(self, answer: Arrays, path: Path) -> None:
+        """A .npz file with an array for every output."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **answer)  # type: ignore[arg-type]  # allow_pickle is no output's name
+        write_new(path, buffer.getvalue())
+
+
+def read_arrays(data: bytes, path: str, spec: ModelSpec) -> Feeds:
+    """The inputs of a graph from the bytes of a .npy or .npz file.
+
+    Raises:
+        InputError: it cannot be read, or lacks an input.
+    """
+    try:
+        loaded = np.load(io.BytesIO(data), allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return {spec.input.name: loaded}
+        feeds = {name: loaded[name] for name in loaded.files}
+    except DAMAGED as error:
+        raise unreadable(path, error) from error
+    if missing := [one.name for one in spec.inputs if one.name not in feeds]:
+        there = ", ".join(feeds) or "none"
+        raise InputError(f"{path}: has no array '{missing[0]}'; it has {there}")
+    return {one.name: feeds[one.name] for one in spec.inputs}
+
+
+def check_arrays(spec: ModelSpec, feeds: Feeds) -> None:
+    """Refuse arrays that are not what a graph takes.
+
+    Raises:
+        InputError: an input is missing or unknown, or has another dtype, rank or size.
+    """
+    wanted = ", ".join(map(str, spec.inputs))
+    if set(feeds) != {one.name for one in spec.inputs}:
+        raise InputError(f"has the arrays {', '.join(sorted(feeds)) or 'none'}, expected {wanted}")
+    free: dict[str, int] = {}  # sizes of named axes, the same in all inputs
+    for one in spec.inputs:
+        array = feeds[one.name]
+        got = f"{one.name} is {array.dtype} {array.shape}"
+        if array.dtype != np.dtype(one.dtype) or array.ndim != len(one.shape):
+            raise InputError(f"{got}, expected {one}")
+        for axis, size in zip(one.shape, array.shape, strict=True):
+            if size != (free.setdefault(axis, size) if isinstance(axis, str) else axis):
+                raise InputError(f"{got}, expected {one}; {axis} is {free.get(str(axis), axis)}")
+
+
+class Tensors(Task):
+    """Any graph."""
+
+    name = "tensors"
+    about = "any graph: arrays in, arrays out"
+    model = TensorModel
+    batch: ClassVar[Mapping[str, int]] = {"cpu": 1, "cuda": 1}
+    any_graph = True
+    # Nobody knows the scale of the values: these are for values of about 1; see ``recognize``.
+    tolerances: ClassVar[Mapping[str, Tolerance]] = {
+        "fp32": Tolerance(1e-3, 1e-4),
+        "fp16": Tolerance(0.05, 5e-3),
+        "bf16": Tolerance(0.3, 0.03),
+        "int8": Tolerance(1.0, 0.1),
+    }
+
+    def open(self, bundle: Bundle, opened: Answers) -> TensorModel:
+        """A model of arrays."""
+        return TensorModel(bundle, opened)
+
+    def check(self, spec: ModelSpec) -> None:
+        """Everything goes."""
+
+    def held_out(
+        self,
+        spec: ModelSpec,
+        origin: Mapping[str, Any],
+        data: str | None = None,
+        count: int | None = None,
+    ) -> HeldOut:
+        """Arrays of a folder or a file; ``random`` draws some."""
+        if data == "random":
+            return random_inputs(spec, count or _RANDOM)
+        if data is None:
+            raise UsageError(
+                f"{spec.name} takes arrays, and none were named",
+                "Give --data FILE.npz, a folder of .npy or .npz files, or --data random",
+            )
+        files = _array_files(Path(data))[:count]
+        batches = []
+        for path in files:
+            feeds = read_arrays(path.read_bytes(), str(path), spec)
+            check_arrays(spec, feeds)
+            batches.append(feeds)
+        return HeldOut(Path(data).resolve().name, batches, 0, lambda _: {})
+
+    def calibration(
+        self, spec: ModelSpec, origin: Mapping[str, Any], data: str | None, multiply_adds: int
+    ) -> Calibration:
+        """Arrays as ``held_out`` takes them: the first half for ranges, the others for the loss."""
+        found = self.held_out(spec, origin, data)
+        if len(found.batches) < 2:
+            raise UsageError(f"{data} has one call, int8 needs 2 or more: ranges, and the loss")
+        half = len(found.batches) // 2
+        checked = replace(found, batches=found.batches[half:])
+        return Calibration(found.name, found.batches[:half], checked)
+
+    def describe(self, config: Any, meaning: Mapping[str, Any], multiple_of: int) -> ModelSpec:
+        """As ``meaning`` has it: ``inputs`` and ``outputs``, each a list of name, dtype, shape."""
+
+        def tensors(rows: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
+            return tuple(TensorSpec(r["name"], r["dtype"], tuple(r["shape"])) for r in rows)
+
+        return ModelSpec(
+            name="",
+            task=self.name,
+            precision="fp32",
+            inputs=tensors(meaning["inputs"]),
+            outputs=tensors(meaning["outputs"]),
+            multiple_of=multiple_of,
+        )
+
+    def wrap(self, network: nn.Module, config: Any, meaning: Mapping[str, Any]) -> nn.Module:
+        """The network as it is."""
+        return network.eval()
+
+
+def random_inputs(spec: ModelSpec, count: int) -> HeldOut:
+    """Inputs that nobody knows the answers of: normal floats, whole numbers of the whole range of
+    8 bits, small ones else. The first batch has one sample."""
+    random = np.random.default_rng(0)
+    batches: list[Feeds] = []
+    for number in range(count):
+        free: dict[str, int] = {}
+        feeds: Arrays = {}
+        for one in spec.inputs:
+            shape = []
+            for place, axis in enumerate(one.shape):
+                size = (1 if number == 0 else 2) if place == 0 else _FREE * spec.multiple_of
+                shape.append(free.setdefault(axis, size) if isinstance(axis, str) else axis)
+            kind = np.dtype(one.dtype)
+            if kind.kind == "f":
+                feeds[one.name] = random.standard_normal(shape).astype(kind)
+            elif kind.kind == "b":
+                feeds[one.name] = random.integers(0, 2, shape).astype(kind)
+            else:
+                top = 256 if kind == np.uint8 else 4
+                feeds[one.name] = random.integers(0, top, shape).astype(kind)
+        batches.append(feeds)
+    return HeldOut("random inputs", batches, 0, lambda _: {}, random=True)
+
+
+def _array_files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    found = sorted(one for one in path.rglob("*") if one.suffix.lower() in TensorModel.suffixes)
+    if not found:
+        raise InputError(f"{path} has no .npy or .npz file")
+    return found
+
+
+TASK = Tensors()

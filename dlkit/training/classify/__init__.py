@@ -1,0 +1,1 @@
+"""Train a classifier of images with cross entropy."""

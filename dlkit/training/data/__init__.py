@@ -1,1 +1,0 @@
-"""Datasets: digits, folders of image pairs, simulated millimetre-wave scans."""

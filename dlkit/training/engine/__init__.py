@@ -1,0 +1,1 @@
+"""The same for every way to train: loop, checkpoint, run, log, hardware."""

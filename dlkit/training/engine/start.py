@@ -1,0 +1,153 @@
+"""Start or resume a run of a recipe: what ``dlkit train`` and ``dlkit.train`` do."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlkit.errors import TrainingError, UsageError
+from dlkit.training.engine.fabric import Hardware, open_compute
+from dlkit.training.engine.loop import Watch, run_training
+from dlkit.training.engine.run import Run
+from dlkit.training.engine.trainer import Trainer
+from dlkit.training.recipe import RECIPES, Recipe
+
+
+def train(
+    recipe: Recipe | str | Path,
+    data: str | Path | None = None,
+    out: str | Path | None = None,
+    *,
+    hardware: Hardware = Hardware(),  # noqa: B008  # frozen
+    resume: bool = False,
+    overwrite: bool = False,
+    weights: Mapping[str, Tensor] | None = None,
+    watch: Watch = lambda _: None,
+    **settings: Any,
+) -> Run:
+    """Train a recipe.
+
+    Args:
+        recipe: a name, ``package.module:NAME``, the path of a Python file, or a recipe itself.
+        data: a dataset's name, a folder or a file; by default what the run that is resumed was
+            trained on, else the recipe's.
+        out: folder of the run; ``runs/NAME`` by default.
+        hardware: device, processes, precision. More than one process starts this program again,
+            once a process: call it from a script, or use ``dlkit train`` or ``torchrun``.
+        resume: go on from the checkpoint in ``out``; the recipe must be the one it began with.
+        overwrite: replace a run that is there.
+        weights: of the network to begin with, e.g. another run's; fresh ones when None. A run that
+            is resumed goes on from its own.
+        watch: called after every step.
+        settings: fields of the recipe to change, as ``--set`` has them: ``epochs=3``,
+            ``learning_rate=0.01``.
+
+    Returns:
+        The run. It is not ``finished`` where Ctrl-C stopped it; the state is saved, and ``resume``
+        goes on.
+
+    Raises:
+        UsageError: there is no such recipe, or a setting that cannot be.
+        TrainingError: there is a run already, or none to resume, or training went wrong.
+        InputError: the data cannot be used.
+    """
+    chosen = recipe if isinstance(recipe, Recipe) else RECIPES.load(str(recipe))
+    chosen = chosen.with_settings(f"{name}={value}" for name, value in settings.items())
+    chosen.check()
+    run = Run(Path(out) if out is not None else default_folder(recipe))
+    compute = open_compute(hardware, chosen.bfloat16)
+    stored = _look_at(run, resume, overwrite)
+    given = str(data or (stored.data if stored else chosen.data))
+    torch.manual_seed(chosen.seed)
+    trainer = chosen.trainer(given, compute)
+    if stored is not None:
+        _compare(run, stored, trainer.recipe)
+        resume = run.checkpoint.is_file()  # else it was stopped before its first checkpoint
+    if weights is not None and not resume:
+        _start_from(trainer, weights)
+    compute.barrier()  # all have looked at the folder
+    if not resume and compute.first:
+        if run.path.exists():
+            _empty(run.path)
+        run.save_recipe(trainer.recipe)
+    run_training(trainer, run, compute, resume, watch)
+    return run
+
+
+def default_folder(recipe: Recipe | str | Path) -> Path:
+    """``runs/NAME``, NAME the last word of a recipe's name or path.
+
+    Raises:
+        UsageError: it is a recipe itself, which has no name.
+    """
+    if isinstance(recipe, Recipe):
+        raise UsageError("a recipe that is no name needs a folder for its run", "Give out=...")
+    place, _, attribute = str(recipe).partition(":")
+    return Path("runs") / (attribute or Path(place).stem).lower()
+
+
+def _look_at(run: Run, resume: bool, overwrite: bool) -> Recipe | None:
+    """The recipe of the run that is resumed.
+
+    Raises:
+        TrainingError: there is none to resume, or something in the way of a new one.
+    """
+    if resume:
+        return run.load_recipe()
+    if run.checkpoint.exists() and not overwrite:
+        raise TrainingError(
+            f"{run.path} already holds a run",
+            "Go on with --resume, replace it with --overwrite, or choose another --out",
+        )
+    if run.path.exists():
+        if not run.path.is_dir():
+            raise TrainingError(f"{run.path} is a file", "--out must be a folder")
+        if not (run.path / "recipe.json").exists() and any(run.path.iterdir()):
+            raise TrainingError(f"{run.path} exists and is no run", "Choose another --out")
+    return None
+
+
+def _compare(run: Run, stored: Recipe, now: Recipe) -> None:
+    """Refuse another recipe than the run began with. Data may lie elsewhere: their hash counts."""
+    if replace(stored, data=now.data) == now:
+        return
+    before, after = stored.to_json(), now.to_json()
+    changed = ", ".join(
+        f"{key} {before.get(key)} -> {after.get(key)}"
+        for key in after
+        if before.get(key) != after.get(key)
+    )
+    raise TrainingError(
+        f"{run.path} was begun with another recipe ({changed})",
+        "Resume it with the same --set, or train anew with another --out",
+    )
+
+
+def _start_from(trainer: Trainer, weights: Mapping[str, Tensor]) -> None:
+    try:
+        trainer.start_from(weights)
+    except RuntimeError as error:
+        wanted = trainer.network.state_dict()
+        folded = any(name.endswith("running_mean") and name not in weights for name in wanted)
+        raise TrainingError(
+            "the weights to begin with do not fit "
+            f"{trainer.recipe.network.architecture.name} as the recipe has it",
+            "A bundle of it has no batch normalisation any more; give --init the run"
+            if folded
+            else "Give --init a run or bundle of the same network, with the same --set",
+        ) from error
+
+
+def _empty(folder: Path) -> None:
+    """The folder itself stays: it may be a link, or where a disk is mounted."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

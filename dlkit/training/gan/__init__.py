@@ -1,0 +1,1 @@
+"""Train a generator against a critic."""

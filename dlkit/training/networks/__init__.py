@@ -1,0 +1,1 @@
+"""One file a network; each provides ``ARCHITECTURE``. See ``dlkit.training.architecture``."""

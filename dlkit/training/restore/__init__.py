@@ -1,0 +1,1 @@
+"""Train a network that restores images, on pairs of noisy and clean ones."""

@@ -1,1 +1,0 @@
-"""One file a way to train; each provides ``RECIPE`` and ``TRAINER``."""

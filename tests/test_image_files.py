@@ -1,0 +1,257 @@
+"""Image files of every kind: frames, orientation, depth, colours, damage; done right, or said."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image as Pil
+from typer.testing import CliRunner
+
+import dlkit
+from dlkit import images
+from dlkit.cli import app
+from dlkit.errors import InputError
+from dlkit.mmwave import simulate
+from dlkit.tasks.denoise.model import parse_range
+
+UInt8 = images.UInt8
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def scan() -> UInt8:
+    return simulate(3, (170, 101)).noisy
+
+
+@pytest.fixture(scope="module")
+def cleaned(scan: UInt8) -> UInt8:
+    (found,) = dlkit.load("mmwave").denoise([scan])
+    return found
+
+
+def close(one: images.Image, other: images.Image, levels: float = 2.0) -> bool:
+    return bool(np.abs(one.astype(float) - other.astype(float)).mean() < levels)
+
+
+def animated(path: Path, frames: list[UInt8]) -> None:
+    pictures = [Pil.fromarray(frame) for frame in frames]
+    lossless = {"lossless": True} if path.suffix == ".webp" else {}
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=100, **lossless)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".webp"])
+def test_every_frame_is_cleaned(suffix: str, scan: UInt8, cleaned: UInt8, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    animated(tmp_path / "in" / f"a{suffix}", [scan, scan[:, ::-1].copy(), scan[::-1].copy()])
+    out = tmp_path / "out"
+    assert run("denoise", tmp_path / "in", "--out", out).exit_code == 0
+    data = (out / f"a{suffix}").read_bytes()
+    found = images.decode_frames(data, "a")
+    assert len(found) == 3
+    assert close(images.grey(found[0]), cleaned)
+    assert close(images.grey(found[1])[:, ::-1], cleaned, 12)  # stripes are not symmetric
+    first = run("denoise", tmp_path / "in", "--out", tmp_path / "one", "--frames", "first")
+    assert first.exit_code == 0
+    assert len(images.decode_frames((tmp_path / "one" / f"a{suffix}").read_bytes(), "a")) == 1
+    second = run("denoise", tmp_path / "in", "--out", tmp_path / "two", "--frames", "2")
+    assert second.exit_code == 0
+    assert close(images.grey(images.read(tmp_path / "two" / f"a{suffix}"))[:, ::-1], cleaned, 12)
+    missing = run("denoise", tmp_path / "in", "--out", tmp_path / "x", "--frames", "4")
+    assert "has no frame 4, but 3" in missing.output
+    assert "expected all, first" in str(
+        run("denoise", tmp_path / "in", "--frames", "last").exception
+    )
+
+
+def test_every_page_is_read(digits_folder: Path, tmp_path: Path) -> None:
+    page = np.full((300, 900), 255, np.uint8)
+    for place, path in enumerate(sorted(digits_folder.iterdir())[:6]):
+        square = cv2.resize(images.read(path), (84, 84), interpolation=cv2.INTER_CUBIC)
+        page[100:184, 100 + 110 * place : 184 + 110 * place] = 255 - square
+    animated(tmp_path / "fax.tif", [page, np.full_like(page, 255), page[:, ::-1].copy()])
+    seen = tmp_path / "seen"
+    done = run("recognize", tmp_path / "fax.tif", "--out", tmp_path / "p.csv", "--annotate", seen)
+    assert done.exit_code == 0, done.output
+    names = [line.partition(",")[0] for line in (tmp_path / "p.csv").read_text().splitlines()[1:]]
+    assert names.count("fax.tif#1") == 6
+    assert names.count("fax.tif#2") == 1  # a row without a digit
+    assert names.count("fax.tif#3") >= 5
+    assert len(images.decode_frames((seen / "fax.tif").read_bytes(), "fax")) == 3
+    again = run("recognize", tmp_path / "fax.tif", "--out", tmp_path / "p.csv", "--annotate", seen)
+    assert "1 done before, 0 done" in again.output
+    assert names == [
+        line.partition(",")[0] for line in (tmp_path / "p.csv").read_text().splitlines()[1:]
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_images_are_turned_as_exif_says(suffix: str, orientation: int, tmp_path: Path) -> None:
+    picture = np.zeros((40, 60), np.uint8)
+    picture[:10, :20] = 255
+    exif = Pil.Exif()
+    exif[0x0112] = orientation
+    Pil.fromarray(picture).save(tmp_path / f"a{suffix}", exif=exif)
+    data = (tmp_path / f"a{suffix}").read_bytes()
+    turned = images.grey(images.decode(data, "a", upright=True))
+    expected = {3: picture[::-1, ::-1], 6: np.rot90(picture, -1), 8: np.rot90(picture)}[orientation]
+    assert turned.shape == expected.shape
+    assert close(turned, expected, 8)
+
+
+def test_alpha_survives_being_turned(tmp_path: Path) -> None:
+    picture = np.zeros((20, 30, 4), np.uint8)
+    picture[:5, :7] = (10, 10, 10, 200)
+    exif = Pil.Exif()
+    exif[0x0112] = 6
+    Pil.fromarray(picture).save(tmp_path / "a.png", exif=exif)
+    found = images.decode((tmp_path / "a.png").read_bytes(), "a", upright=True)
+    assert found.shape == (30, 20, 4)
+    assert found[:, :, 3].max() == 200
+
+
+def test_damaged_jpeg_files_are_failures(scan: UInt8, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    data = cv2.imencode(".jpg", scan)[1].tobytes()
+    random = np.random.default_rng(0)
+    for number in range(8):
+        damaged = bytearray(data)
+        for at in random.integers(len(data) // 3, 2 * len(data) // 3, 40):
+            damaged[at] = random.integers(256)
+        (tmp_path / "in" / f"{number}.jpg").write_bytes(damaged)
+    (tmp_path / "in" / "cut.jpg").write_bytes(data[: len(data) // 2])
+    (tmp_path / "in" / "good.jpg").write_bytes(data)
+    done = run("denoise", tmp_path / "in", "--out", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "1 done, 9 failed" in done.output
+    assert [path.name for path in (tmp_path / "out").glob("*.jpg")] == ["good.jpg"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_twelve_bits_in_sixteen(suffix: str, scan: UInt8, cleaned: UInt8, tmp_path: Path) -> None:
+    deep = np.rint(scan.astype(np.float64) / 255 * 4095).astype(np.uint16)
+    (tmp_path / "in").mkdir()
+    cv2.imwrite(str(tmp_path / "in" / f"a{suffix}"), deep)
+    done = run("denoise", tmp_path / "in", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert "taken as 12 bits" in done.output
+    found = images.read(tmp_path / "out" / f"a{suffix}")
+    assert found.dtype == np.uint16
+    assert found.max() <= 4095
+    assert close(found / 4095 * 255, cleaned)
+    plain = run("denoise", tmp_path / "in", "--out", tmp_path / "x", "--range", "0:65535")
+    assert plain.exit_code == 1
+    assert "comes out all black, though it is not black" in plain.output
+    narrow = run("denoise", tmp_path / "in", "--out", tmp_path / "y", "--range", "0:1000")
+    assert "outside the range of 0 to 1000" in narrow.output
+
+
+def test_floats_need_a_range(scan: UInt8, cleaned: UInt8, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    cv2.imwrite(str(tmp_path / "in" / "a.tif"), scan.astype(np.float32) / 255)
+    done = run("denoise", tmp_path / "in", "--out", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "--range LOW:HIGH" in done.output
+    done = run("denoise", tmp_path / "in", "--out", tmp_path / "out", "--range", "0:1")
+    assert done.exit_code == 0, done.output
+    (found,) = images.decode_frames((tmp_path / "out" / "a.tif").read_bytes(), "a")
+    assert found.dtype == np.float32
+    assert close(found * 255, cleaned)
+    for text in ("1", "1:0", "a:b", "0:inf", "nan:1"):
+        with pytest.raises(dlkit.UsageError, match="expected LOW:HIGH"):
+            parse_range(text)
+
+
+def test_false_colours_are_refused(scan: UInt8, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    cv2.imwrite(str(tmp_path / "in" / "jet.png"), cv2.applyColorMap(scan, cv2.COLORMAP_JET))
+    cv2.imwrite(str(tmp_path / "in" / "grey.jpg"), np.dstack([scan] * 3))
+    done = run("denoise", tmp_path / "in", "--out", tmp_path / "out")
+    assert "1 done, 1 failed" in done.output
+    assert "false colours have no brightness" in done.output
+
+
+def test_what_is_left_out_is_said(scan: UInt8, tmp_path: Path) -> None:
+    source, other = tmp_path / "in", tmp_path / "other"
+    source.mkdir()
+    other.mkdir()
+    for place in (source / "a.png", source / ".hidden.png", other / "far.png"):
+        cv2.imwrite(str(place), scan)
+    for name in ("b.heic", "c.dcm", "notes.txt"):
+        (source / name).write_bytes(b"x")
+    (source / "linked").symlink_to(other)
+    (source / "loop").symlink_to(source)
+    done = run("denoise", source, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert "1 done, 0 failed, 5 left out" in done.output
+    assert "left out 1 hidden files: .hidden.png" in done.output
+    assert "left out 2 linked folders (--follow-symlinks)" in done.output
+    assert "left out 2 files of kinds that are not read" in done.output
+    done = run("denoise", source, "--out", tmp_path / "out2", "--follow-symlinks")
+    assert "2 done, 0 failed" in done.output
+    assert (tmp_path / "out2" / "linked" / "far.png").is_file()
+    assert not (tmp_path / "out2" / "loop").exists()
+
+
+def png(width: int, height: int) -> bytes:
+    """A small file that promises a large picture."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    pixels = zlib.compress(b"\0" * 1000)
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
+
+
+def test_sizes_are_read_before_anything_is_decoded(tmp_path: Path) -> None:
+    """In a process of its own, whose memory tells."""
+    (tmp_path / "large.png").write_bytes(png(65_000, 65_000))
+    bmp = bytearray(cv2.imencode(".bmp", np.zeros((8, 8), np.uint8))[1].tobytes())
+    bmp[18:26] = struct.pack("<ii", 60_000, 60_000)
+    (tmp_path / "large.bmp").write_bytes(bmp)
+    code = """
+import resource, sys
+from dlkit import images
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for name in sys.argv[1:]:
+    try:
+        images.read(name)
+    except images.files.InputError as error:
+        print(error)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+    names = [str(tmp_path / "large.png"), str(tmp_path / "large.bmp")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *names], capture_output=True, text=True, check=True
+    )
+    first, second, more = done.stdout.splitlines()
+    assert "has 65000 x 65000 pixels" in first
+    assert "--max-pixels" in second
+    assert int(more) < 100  # MB
+
+
+def test_larger_images_can_be_allowed(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((40, 50), np.uint8))
+    for most, code in ((1000, 1), (2000, 0)):
+        done = subprocess.run(
+            [sys.executable, "-m", "dlkit", "denoise", str(tmp_path / "a.png"),
+             "--out", str(tmp_path / str(most)), "--max-pixels", str(most)],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == code, done.stderr
+    with pytest.raises(InputError, match="no pixels"):
+        images.check(np.zeros((0, 5), np.uint8))

@@ -1,0 +1,237 @@
+"""Damaged files of every kind: each is read, or refused in one line; nothing else happens.
+
+``make fuzz`` tries twenty-five times as many.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from dlkit import images
+from dlkit.bundle import Bundle
+from dlkit.bundle.engine import Engine, EngineKey
+from dlkit.errors import DlkitError
+from dlkit.idx import read_idx, write_idx
+from dlkit.runtime.folders.array_files import open_array
+from dlkit.runtime.folders.journal import Journal
+from dlkit.tasks.tensors import read_arrays
+from dlkit.training.engine.run import Run
+
+from .conftest import untrained_run
+
+MUTANTS = int(os.environ.get("DLKIT_MUTANTS", "200"))
+
+STRANGE: list[Any] = [
+    None, True, -1, 0, 1e308, float("inf"), float("nan"), 10**400, "", "x" * 5000, "../../x", "\0",
+    [], {}, [[]], {"": {}}, -(2**63), 2**64, "é\ud800", [1, "a", None],
+    json.loads("[" * 400 + "]" * 400),
+]  # fmt: skip
+
+
+def bytes_mutant(data: bytes, dice: random.Random) -> bytes:
+    changed = bytearray(data)
+    how = dice.randrange(6)
+    if how == 0:
+        return bytes(changed[: dice.randrange(len(changed) + 1)])
+    if how == 1:
+        at = dice.randrange(len(changed) + 1)
+        return bytes(changed[:at] + dice.randbytes(dice.randrange(1, 40)) + changed[at:])
+    if how == 2:
+        start = dice.randrange(len(changed))
+        del changed[start : start + dice.randrange(1, 200)]
+        return bytes(changed)
+    for _ in range(1 if how == 3 else dice.randrange(1, 30)):
+        at = dice.randrange(min(len(changed), 200) if how == 4 else len(changed))
+        changed[at] = dice.randrange(256)
+    return bytes(changed)
+
+
+def json_mutant(data: bytes, dice: random.Random) -> bytes:
+    """A JSON document in which one value is another, is missing, or stands elsewhere."""
+    if dice.random() < 0.3:
+        return bytes_mutant(data, dice)
+    if dice.random() < 0.05:
+        return b"[" * 100_000
+    document = json.loads(data)
+    places: list[tuple[Any, Any]] = []
+
+    def walk(node: Any) -> None:
+        keys = list(node) if isinstance(node, dict) else range(len(node))
+        for key in keys:
+            places.append((node, key))
+            if isinstance(node[key], dict | list):
+                walk(node[key])
+
+    walk(document)
+    node, key = dice.choice(places)
+    if dice.random() < 0.25 and isinstance(node, dict):
+        del node[key]
+    else:
+        node[key] = dice.choice(STRANGE)
+    return json.dumps(document).encode()
+
+
+Mutate = Callable[[bytes, random.Random], bytes]
+
+
+def survive(
+    original: bytes, mutate: Mutate, use: Callable[[bytes], object], least: int = 1
+) -> None:
+    """Use mutants; every error is one that dlkit raises on purpose, in one line.
+
+    Args:
+        least: so many are refused: a test that refuses nothing tests nothing.
+    """
+    use(original)
+    refused = 0
+    for seed in range(MUTANTS):
+        mutant = mutate(original, random.Random(seed))
+        try:
+            use(mutant)
+        except DlkitError as error:
+            told = str(error)
+        except Exception as error:
+            pytest.fail(f"mutant {seed}: {type(error).__name__}: {error}", pytrace=True)
+        else:
+            continue
+        refused += 1
+        assert "\n" not in told, (seed, told)
+        assert len(told) < 2000, seed
+        assert "weights_only" not in told, seed
+    assert refused >= least
+
+
+def encoded(suffix: str, depth: Any = np.uint8) -> bytes:
+    picture = np.random.default_rng(0).integers(0, 255, (40, 30, 3)).astype(depth)
+    if suffix == ".pgm":
+        picture = picture[:, :, 0]
+    if suffix == ".tiff":
+        return bytes(np.asarray(cv2.imencodemulti(".tif", [picture, picture])[1]).tobytes())
+    return bytes(np.asarray(cv2.imencode(suffix, picture)[1]).tobytes())
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp", ".webp", ".pgm", ".tiff"])
+def test_images(suffix: str) -> None:
+    def use(data: bytes) -> None:
+        images.decode_frames(data, "mutant", upright=True)
+
+    survive(encoded(suffix), bytes_mutant, use, least=MUTANTS // 20)
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "zip", "idx", "gz"])
+def test_arrays(kind: str, tmp_path: Path) -> None:
+    digits = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
+    buffer = io.BytesIO()
+    name = {"npy": "a.npy", "npz": "a.npz", "zip": "a.npz", "idx": "a-ubyte", "gz": "a-ubyte.gz"}
+    path = tmp_path / name[kind]
+    if kind == "npy":
+        np.save(buffer, digits)
+    elif kind in ("npz", "zip"):
+        (np.savez if kind == "npz" else np.savez_compressed)(
+            buffer, images=digits, labels=digits[:, 0, 0]
+        )
+    else:
+        write_idx(tmp_path / "b", digits)
+        raw = (tmp_path / "b").read_bytes()
+        buffer.write(gzip.compress(raw, mtime=0) if kind == "gz" else raw)
+
+    def use(data: bytes) -> None:
+        path.write_bytes(data)
+        with open_array(path) as array:
+            for part in array.parts(7):
+                assert part.dtype == np.uint8
+        if kind in ("idx", "gz"):
+            read_idx(path)
+
+    survive(buffer.getvalue(), bytes_mutant, use, least=MUTANTS // 10)
+
+
+def test_arrays_of_tensors() -> None:
+    spec = Bundle.open("digits").spec
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, pixels=np.zeros((2, 28, 28), np.uint8))
+    survive(buffer.getvalue(), bytes_mutant, lambda data: read_arrays(data, "mutant", spec), 10)
+
+
+def test_manifests(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    key = "0123456789abcdef"
+    line = {"file": "a.png", "status": "done", "time": 1.5, "model": "m" * 16, "bytes": 3,
+            "key": key, "digit": "7", "probability": 0.9}  # fmt: skip
+    text = json.dumps({"claim": ["a.png", "b.png"]}) + "\n" + json.dumps(line) + "\n"
+
+    def mutate(data: bytes, dice: random.Random) -> bytes:
+        lines = data.splitlines(keepends=True)
+        at = dice.randrange(len(lines))
+        lines[at] = json_mutant(lines[at], dice).rstrip(b"\n") + b"\n"
+        return b"".join(lines)
+
+    def use(data: bytes) -> None:
+        path.write_bytes(data)
+        journal = Journal(path, "m" * 64)
+        journal.wrote("a.png")
+        journal.close()
+
+    survive(text.encode(), mutate, use)
+
+
+def test_bundles(tmp_path: Path) -> None:
+    bundle = Bundle.open("digits").copy(tmp_path / "b")
+    path = bundle.path / "model.json"
+
+    def use(data: bytes) -> None:
+        path.write_bytes(data)
+        opened = Bundle.open(bundle.path)
+        opened.uncertified(opened.sha256)
+
+    survive(path.read_bytes(), json_mutant, use, least=MUTANTS // 4)
+
+
+def test_sidecars(tmp_path: Path) -> None:
+    bundle = Bundle.open("digits").copy(tmp_path / "b")
+    key = EngineKey(
+        bundle.sha256, "tensorrt_rtx", "1.0", "fp32", ("8.9",), ((1, 28, 28),) * 3, ("x",)
+    )
+    engine = Engine.create(bundle, key, b"plan", {"precision": "fp32"}, {"date": "2026"})
+
+    def use(data: bytes) -> None:
+        engine.sidecar.write_bytes(data)
+        Engine.open(engine.path, bundle).read()
+
+    survive(engine.sidecar.read_bytes(), json_mutant, use, least=MUTANTS // 4)
+
+
+def test_recipes(tmp_path: Path) -> None:
+    run = Run(untrained_run(tmp_path, "lenet_relu"))
+    path = run.path / "recipe.json"
+
+    def use(data: bytes) -> None:
+        path.write_bytes(data)
+        run.load_recipe().check()
+
+    survive(path.read_bytes(), json_mutant, use, least=MUTANTS // 10)
+
+
+def test_checkpoints(tmp_path: Path) -> None:
+    """A flipped bit in the weights must be found, too: each mutant that loads is the original."""
+    run = Run(untrained_run(tmp_path, "lenet_relu"))
+    original = run.checkpoint.read_bytes()
+    wanted = {name: value.clone() for name, value in run.load_network().state_dict().items()}
+
+    def use(data: bytes) -> None:
+        run.checkpoint.write_bytes(data)
+        for name, value in run.load_network().state_dict().items():
+            assert bool((value == wanted[name]).all()), name
+
+    survive(original, bytes_mutant, use, least=MUTANTS // 4)

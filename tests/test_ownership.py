@@ -1,0 +1,348 @@
+"""Nothing of others is replaced or deleted, and no answer is given for another file."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import dlkit
+from dlkit import images
+from dlkit.atomic import atomic_folder, atomic_path, clean_parts, heal
+from dlkit.bundle import Bundle
+from dlkit.cli import app
+from dlkit.errors import BundleError, UsageError
+from dlkit.runtime.folders.journal import Journal
+from dlkit.runtime.folders.pipeline import Pace
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def answers(path: Path) -> dict[str, str]:
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return {row["file"]: row["digit"] for row in csv.DictReader(file)}
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(folder / name), random.integers(0, 256, (64, 48), dtype=np.uint8))
+    return folder
+
+
+def test_outputs_replace_nothing_of_others(scans: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.png").write_text("mine")
+    (out / "dlkit-probe").write_text("mine, too")
+    done = run("denoise", scans, "--out", out)
+    assert done.exit_code == 1
+    assert "1 done, 1 failed" in done.output
+    assert "dlkit did not write it" in done.output
+    assert (out / "a.png").read_text() == "mine"
+    again = run("denoise", scans, "--out", out)  # nor by the second run
+    assert "1 done before, 0 done, 1 failed" in again.output
+    assert (out / "a.png").read_text() == "mine"
+    assert run("denoise", scans, "--out", out, "--overwrite").exit_code == 0
+    assert images.read(out / "a.png").shape == (64, 48)
+    assert (out / "dlkit-probe").read_text() == "mine, too"
+    images.write(scans / "a.png", np.zeros((32, 32), np.uint8))  # its own it replaces by itself
+    assert run("denoise", scans, "--out", out).exit_code == 0
+    assert images.read(out / "a.png").shape == (32, 32)
+
+
+def test_inputs_are_never_replaced(scans: Path, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in scans.iterdir()}
+    (scans / "sub").mkdir()
+    shutil.copy(scans / "a.png", scans / "sub" / "a.png")
+    link = tmp_path / "link"
+    link.symlink_to(scans)
+    through = tmp_path / "through"
+    through.mkdir()
+    (through / "a.png").symlink_to(scans / "a.png")
+    for out in (scans, link, scans / "sub", through):
+        for more in ([], ["--overwrite"]):
+            done = run("denoise", scans / "a.png", "--out", out, *more)
+            if out == scans / "sub" and more:
+                continue  # that one is no input
+            assert done.exit_code, (out, done.output)
+    table = scans / "a.png"
+    assert "is an input" in str(run("recognize", table, "--out", table).exception)
+    assert "is an input" in str(run("recognize", table, "--out", table, "--overwrite").exception)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_tables_replace_nothing_of_others(scans: Path, tmp_path: Path) -> None:
+    table = tmp_path / "p.csv"
+    table.write_text("mine")
+    assert "no dlkit wrote it" in str(run("recognize", scans, "--out", table).exception)
+    assert table.read_text() == "mine"
+    real = tmp_path / "real.csv"
+    link = tmp_path / "link.csv"
+    link.symlink_to(real)
+    assert run("recognize", scans, "--out", link).exit_code == 0
+    assert link.is_symlink()
+    assert len(answers(real)) == 2
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    for place in (pipe, Path("/dev/null")):
+        assert "pipe or a device" in str(run("recognize", scans, "--out", place).exception)
+    assert pipe.is_fifo()
+
+
+def test_a_second_run_answers_for_no_other_file(digits_folder: Path, tmp_path: Path) -> None:
+    """Equal names, sizes and dates: as archives with fixed dates unpack."""
+    batches = [tmp_path / "one", tmp_path / "two"]
+    files = sorted(digits_folder.iterdir())[:10]
+    for batch, order in zip(batches, (files, files[::-1]), strict=True):
+        batch.mkdir()
+        for number, path in enumerate(order):
+            target = batch / f"{number}.pgm"
+            cv2.imwrite(str(target), images.read(path))
+            os.utime(target, (1_700_000_000, 1_700_000_000))
+    out = tmp_path / "p.csv"
+    for batch, order in zip(batches, (files, files[::-1]), strict=True):
+        assert run("recognize", batch, "--out", out).exit_code == 0
+        expected = {f"{number}.pgm": path.name[0] for number, path in enumerate(order)}
+        assert answers(out) == expected
+    first = batches[0]
+    shutil.rmtree(first)
+    shutil.copytree(batches[1], first)  # the same folder, other files: names, sizes, dates as were
+    run("recognize", first, "--out", out)
+    assert answers(out) == expected
+    again = run("recognize", first, "--out", out)
+    assert "10 done before" in again.output
+
+
+def test_outputs_that_shrank_are_done_again(scans: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run("denoise", scans, "--out", out)
+    (out / "a.png").write_bytes(b"")
+    again = run("denoise", scans, "--out", out)
+    assert "1 done before, 1 done" in again.output
+    assert images.read(out / "a.png").shape == (64, 48)
+
+
+def test_answers_of_another_backend_do_not_count(scans: Path, tmp_path: Path) -> None:
+    for backend in ("onnxruntime", "openvino"):
+        done = run("denoise", scans, "--out", tmp_path / "out", "--backend", backend)
+        assert "2 done, 0 failed" in done.output
+
+
+def test_two_runs_do_not_write_into_one_place(scans: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run("denoise", scans, "--out", out)
+    journal = Journal(out / "manifest.jsonl", "m" * 64)
+    try:
+        done = run("denoise", scans, "--out", out)
+        assert isinstance(done.exception, UsageError)
+        assert "another run is writing into" in str(done.exception)
+    finally:
+        journal.close()
+    assert "2 done before" in run("denoise", scans, "--out", out).output
+
+
+def test_what_killed_runs_left_is_removed(scans: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run("denoise", scans, "--out", out)
+    (out / "sub").mkdir()
+    left = [out / ".dlkit-0123456789abcdef.part", out / "sub" / ".dlkit-0123456789abcdef.part"]
+    kept = [out / ".other.part", out / ".dlkit-notes"]
+    for path in (*left, *kept):
+        path.write_text("x")
+    run("denoise", scans, "--out", out)
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in kept)
+
+
+def test_annotated_pictures_never_share_a_name(digits_folder: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for name in ("x.pgm", "x.pgm.png", "x.pgm.png.png", "x.png"):
+        cv2.imwrite(str(source / name), images.read(next(digits_folder.iterdir())))
+    seen = tmp_path / "seen"
+    run("recognize", source, "--out", tmp_path / "p.csv", "--annotate", seen)
+    assert len(list(seen.iterdir())) == 4
+
+
+def test_long_and_strange_names(digits_folder: Path, tmp_path: Path) -> None:
+    digit = sorted(digits_folder.iterdir())[0]
+    source = tmp_path / "in"
+    source.mkdir()
+    names = [b"n" * 251 + b".png", b"caf\xe9.png", b"a\x1b[31m[bold]\n.png", b"=1+1.png"]
+    for name in names:
+        shutil.copy(digit, os.fsencode(source) + b"/" + name)
+    out = tmp_path / "out"
+    assert run("denoise", source, "--out", out).exit_code == 0
+    assert {os.fsencode(path.name) for path in out.glob("*.png")} == set(names)
+    table = tmp_path / "p.csv"
+    for _ in range(2):
+        done = run("recognize", source, "--out", table)
+        assert done.exit_code == 0, done.output
+        assert "\x1b[31m" not in done.output
+    found = {os.fsencode(name) for name in answers(table)}
+    assert found == {*names[:3], b"'=1+1.png"}  # no spreadsheet takes it for a formula
+    run("recognize", source, "--out", tmp_path / "p.jsonl")
+    assert '"=1+1.png"' in (tmp_path / "p.jsonl").read_text(errors="surrogateescape")
+
+
+def test_pipes_and_deep_folders_do_not_end_a_run(digits_folder: Path, tmp_path: Path) -> None:
+    digit = sorted(digits_folder.iterdir())[0]
+    source = tmp_path / "in"
+    source.mkdir()
+    shutil.copy(digit, source / "a.png")
+    os.mkfifo(source / "pipe.png")
+    (source / "self.png").symlink_to(source / "self.png")
+    handle = os.open(source, os.O_RDONLY)
+    for _ in range(1500):  # deeper than Python's calls may be
+        os.mkdir("d", dir_fd=handle)
+        below = os.open("d", os.O_RDONLY, dir_fd=handle)
+        os.close(handle)
+        handle = below
+    os.close(handle)
+    try:
+        done = run("recognize", source, "--out", tmp_path / "p.csv")
+    finally:
+        subprocess.run(["rm", "-rf", str(source)], check=True)
+    assert done.exit_code == 1
+    assert "is no file, but a folder, a pipe or a device" in done.output
+    assert "1 done, 2 failed" in done.output  # the pipe, the link to itself
+
+
+@pytest.mark.parametrize("where", ["1>/dev/full", "2>/dev/full", "2>&-", "| true"])
+def test_terminals_that_do_not_listen(where: str, digits_folder: Path, tmp_path: Path) -> None:
+    table = tmp_path / "p.csv"
+    command = f"{sys.executable} -m dlkit recognize '{digits_folder}' --out '{table}' {where}"
+    pipe = "; exit ${PIPESTATUS[0]}"
+    done = subprocess.run(["bash", "-c", command + pipe], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(answers(table)) == 60
+
+
+def test_a_thread_that_cannot_start(
+    digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with dlkit.load("digits", backend="onnxruntime") as model:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        assert model.run_folder(digits_folder, tmp_path / "out").done == 60
+
+
+def test_a_backend_that_does_not_import_is_passed_over(digits_folder: Path, tmp_path: Path) -> None:
+    code = """
+import sys
+sys.modules["openvino"] = None
+import dlkit
+model = dlkit.load("mmwave")
+print(model.opened.session.backend)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "onnxruntime"
+
+
+def test_chunks_are_short_in_time() -> None:
+    """A run that is killed every second gets forward all the same."""
+    slow, quick = Pace(256), Pace(256)
+    for _ in range(10):
+        slow.took(slow.size, 0.05 * slow.size)
+        quick.took(quick.size, 1e-5 * quick.size)
+    assert 0.05 * slow.size <= 0.5
+    assert quick.size == 256
+
+
+def test_ctrl_c_after_several_models_kills_nothing() -> None:
+    """OpenVINO's Core takes a thread's signal stack: two of them, and the next signal is fatal."""
+    code = """
+import gc, os, signal, threading
+import numpy as np, dlkit
+seen = []
+signal.signal(signal.SIGINT, lambda *_: seen.append(1))
+def use():
+    with dlkit.load("digits", backend="openvino") as model:
+        model.recognize([np.zeros((28, 28), np.uint8)])
+first, second = dlkit.load("digits", "openvino"), dlkit.load("digits", "openvino")
+del first
+gc.collect()
+thread = threading.Thread(target=use)
+thread.start()
+thread.join()
+del second
+gc.collect()
+for _ in range(20):
+    os.kill(os.getpid(), signal.SIGINT)
+print(len(seen) > 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "True"), done.stderr
+
+
+def test_bundles_keep_what_is_not_theirs(tmp_path: Path) -> None:
+    digits = Bundle.open("digits")
+    bundle = digits.copy(tmp_path / "b")
+    (bundle.path / "notes.txt").write_text("mine")
+    before = (bundle.path / "model.json").stat().st_mtime_ns
+    time.sleep(0.01)
+    same = Bundle.create(bundle.path, digits.onnx.read_bytes(), digits.spec, {"other": "origin"})
+    assert same.certificate == digits.certificate
+    assert (bundle.path / "model.json").stat().st_mtime_ns == before
+    mmwave = Bundle.open("mmwave")
+    other = Bundle.create(bundle.path, mmwave.onnx.read_bytes(), mmwave.spec, {})
+    assert other.spec == mmwave.spec
+    assert (bundle.path / "notes.txt").read_text() == "mine"
+    for name in ("../out", "/tmp/out", "a/b", "..", ""):
+        spec = digits.spec.__class__(**{**vars(digits.spec), "name": name})
+        with pytest.raises(BundleError, match="without slashes"):
+            Bundle.create(tmp_path / "x", b"", spec, {})
+
+
+def test_a_killed_swap_is_healed(tmp_path: Path) -> None:
+    bundle = Bundle.open("digits").copy(tmp_path / "b")
+
+    class Killed(BaseException):
+        """As kill -9, between the two renames."""
+
+    def killing(self: Path, target: Path) -> Path:
+        self.replace(target)
+        raise Killed
+
+    def swap() -> None:
+        with atomic_folder(bundle.path) as folder:
+            (folder / "model.onnx").write_bytes(b"new")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dlkit.atomic.heal", lambda target: None)
+        patch.setattr(Path, "rename", killing)
+        with pytest.raises(Killed):
+            swap()
+    assert not bundle.path.exists()
+    assert Bundle.open(tmp_path / "b").sha256 == bundle.sha256
+    heal(bundle.path)  # nothing more to do
+
+
+def test_parts_have_names_of_their_own(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    with atomic_path(target) as one, atomic_path(target) as other:
+        assert one != other
+        one.write_text("1")
+        other.write_text("2")
+    assert target.read_text() == "1"
+    clean_parts(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]

@@ -1,0 +1,222 @@
+"""No setting is for show: each field of every recipe and network, changed, changes what happens."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+import torch
+
+from dlkit.mmwave.folder import write_pairs
+from dlkit.tasks.recognize.datasets import load_labelled
+from dlkit.training.architecture import ARCHITECTURES, Network
+from dlkit.training.engine.fabric import Hardware, open_compute
+from dlkit.training.engine.trainer import Trainer
+from dlkit.training.recipe import RECIPES, Recipe
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+# Of a recipe in which every field matters: a text that --set takes, and another one.
+CLASSIFY = {
+    "data": ("digits", "others"),
+    "seed": ("0", "1"),
+    "bfloat16": ("false", "true"),
+    "epochs": ("1", "2"),
+    "batch_size": ("16", "20"),
+    "init": ("default", "xavier"),
+    "channels_last": ("false", "true"),
+    "resize": ("stretch", "letterbox"),
+    "optimizer.name": ("sgd", "adam"),
+    "optimizer.learning_rate": ("0.1", "0.2"),
+    "optimizer.momentum": ("0.9", "0"),
+    "optimizer.weight_decay": ("0", "0.5"),
+    "optimizer.clip_norm": ("0", "0.01"),
+    "schedule.name": ("one_cycle", "constant"),
+    "schedule.warmup": ("0.3", "0.7"),
+    "augmentation.rotate": ("5", "20"),
+    "augmentation.scale": ("0.1", "0.2"),
+    "augmentation.shear": ("0.1", "0.2"),
+    "augmentation.shift": ("1", "2"),
+    "augmentation.elastic": ("0.5", "1"),
+    "augmentation.settle": ("0.9", "0"),
+    "augmentation.distortions": ("0.5", "0"),
+    "augmentation.mixup": ("0.5", "0"),
+    "outliers": ("0", "0.2"),
+    "label_smoothing": ("0", "0.3"),
+    "ema_decay": ("0.9", "0"),
+    "selection.validation": ("0.2", "0.3"),
+    "selection.keep_best": ("true", "false"),
+    "selection.patience": ("0", "1"),
+}
+PAIRS = {
+    "data": ("pairs", "other pairs"),
+    "seed": ("0", "1"),
+    "bfloat16": ("false", "true"),
+    "range": ("", "0:200"),
+    "pairs": ("2", "3"),
+    "height": ("96", "112"),
+    "width": ("64", "80"),
+    "held_out": ("1", "2"),
+    "batch_size": ("3", "2"),
+    "learning_rate": ("0.01", "0.02"),
+    "ema_decay": ("0.5", "0.9"),
+}
+PAIRED = {
+    **PAIRS,
+    "ema_decay": ("0.05", "0.1"),  # of few steps: it grows from short
+    "steps": ("4", "5"),
+    "epochs": ("2", "1"),
+    "weight_decay": ("0", "0.5"),
+    "mse_weight": ("2", "0"),
+    "ssim_weight": ("0.1", "0"),
+    "object_weight": ("3", "0"),
+    "inside_weight": ("1", "0"),
+    "inside_reach": ("2", "9"),
+    "simulated_share": ("0.5", "0"),
+    "crop_height": ("48", "32"),
+    "crop_width": ("48", "32"),
+}
+WGAN = {
+    **PAIRS,
+    "iterations": ("2", "1"),
+    "critic.width": ("0.03", "0.06"),
+    "critic.normalize": ("true", "false"),
+    "adversary": ("wasserstein", "cross_entropy"),
+    "critic_steps": ("1", "2"),
+    "beta1": ("0", "0.5"),
+    "beta2": ("0.9", "0.5"),
+    "gradient_penalty": ("10", "0"),
+    "weight_clip": ("0", "0.001"),
+    "content_weight": ("10", "0"),
+    "checkpoint_every": ("2", "1"),
+}
+TABLES = {
+    "lenet_relu": (CLASSIFY, ["network.batch_norm=true", "network.image_size=28"]),
+    "denoiser": (PAIRED, ["network.width=4", "network.deepest=8", "network.blocks=1"]),
+    "wgan_small": (WGAN, ["network.width=0.03"]),
+}
+# Of simulated scans alone; without a critic they are mixed in.
+SIMULATED = {("wgan_small", key): "data=simulated" for key in ("pairs", "height", "width")}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Two sets of digits that are not square, and two of pairs, in the working directory."""
+    folder = tmp_path_factory.mktemp("data")
+    found = load_labelled("mnist-mini")
+    for name, first in (("digits", 0), ("others", 100)):
+        for index in range(first, first + 80):
+            place = folder / name / str(found.train_labels[index])
+            place.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(place / f"{index}.png"), found.train_images[index][:, 4:24])
+    for name, first in (("pairs", 0), ("other pairs", 10)):
+        write_pairs(folder / name, range(first, first + 4), (96, 64), masks=True, workers=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield folder
+
+
+def named(recipe: Recipe) -> dict[str, Any]:
+    """Every field and nested field by its dotted name, but for the network's and the text."""
+    found: dict[str, Any] = {}
+    for one in fields(recipe):
+        value = getattr(recipe, one.name)
+        if one.name in ("network", "about"):
+            continue
+        if is_dataclass(value):
+            found |= {
+                f"{one.name}.{part.name}": getattr(value, part.name) for part in fields(value)
+            }
+        else:
+            found[one.name] = value
+    return found
+
+
+def what_happens(recipe: Recipe) -> dict[str, object]:
+    """All that can be seen of a short training."""
+    recipe.check()
+    torch.manual_seed(recipe.seed)
+    trainer = recipe.trainer(recipe.data, open_compute(Hardware("cpu"), recipe.bfloat16))
+    losses = [
+        {name: float(loss) for name, loss in trainer.step(0, index).items()}
+        for index in range(trainer.steps_per_epoch)
+    ]
+    return {
+        "losses": losses,
+        "weights": digest(trainer),
+        "layout": [weight.stride() for weight in trainer.network.parameters()],
+        "length": (trainer.epochs, trainer.steps_per_epoch),
+        "choice": (trainer.monitor, trainer.patience),
+        "metrics": dict(trainer.evaluate()),
+        "meaning": trainer.meaning(),
+        "data": (trainer.fingerprint, trainer.dataset),
+    }
+
+
+def digest(trainer: Trainer) -> str:
+    state = trainer.network.state_dict()
+    return hashlib.sha256(b"".join(one.numpy().tobytes() for one in state.values())).hexdigest()
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_field_is_in_the_table(name: str) -> None:
+    assert set(TABLES[name][0]) == set(named(RECIPES.load(name)))
+
+
+def test_every_kind_of_recipe_has_a_table() -> None:
+    kinds = {type(RECIPES.load(name)) for name in RECIPES.names()}
+    assert kinds == {type(RECIPES.load(name)) for name in TABLES}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_field_changes_what_happens(name: str) -> None:
+    table, more = TABLES[name]
+    base = RECIPES.load(name).with_settings(
+        [*(f"{key}={usual}" for key, (usual, _) in table.items()), *more]
+    )
+    usual = what_happens(base)
+    assert what_happens(base) == usual  # else everything would seem to change something
+    without_effect = []
+    for key, (_, other) in table.items():
+        start = base.with_settings([SIMULATED[name, key]] if (name, key) in SIMULATED else [])
+        before = usual if start == base else what_happens(start)
+        if what_happens(start.with_settings([f"{key}={other}"])) == before:
+            without_effect.append(key)
+    assert without_effect == []
+
+
+# What the fields of configs are changed to, where one more, or half as much, would not do.
+OTHERWISE: dict[str, Any] = {
+    "activation": "gelu", "pooling": "max", "stem": "small", "depth": 13, "blocks": 3,
+    "image_size": 100, "channels": 3, "kernel": 5, "pooled": 2, "dropout": 0.3,
+}  # fmt: skip
+
+
+def outline(network: Network) -> str:
+    """Layers, and the shapes of all weights."""
+    with torch.device("meta"):
+        module = network.build()
+    shapes = {name: tuple(weight.shape) for name, weight in module.state_dict().items()}
+    return f"{module}\n{shapes}"
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES.names())
+def test_every_setting_of_a_network_changes_it(name: str) -> None:
+    known = {"channels": 1, "classes": 10, "image_size": 96}
+    architecture = ARCHITECTURES.load(name)
+    there = {one.name for one in fields(architecture.config)}
+    base = architecture().filled(**{key: known[key] for key in there & known.keys()})
+    any_size = ("googlenet", "resnet")  # their last pooling takes what comes
+    for key in there:
+        value = getattr(base.config, key)
+        other = OTHERWISE.get(key)
+        if other is None:
+            more = value + 1 if isinstance(value, int) else value / 2
+            other = not value if isinstance(value, bool) else more
+        changes = outline(base.replace(**{key: other})) != outline(base)
+        assert changes is not (key == "image_size" and name in any_size), key

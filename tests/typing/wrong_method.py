@@ -1,0 +1,3 @@
+import dlkit
+
+dlkit.load("digits").no_such_method()
