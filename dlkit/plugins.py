@@ -213,4 +213,4 @@ def unknown(kind: str, name: str, names: list[str]) -> UsageError:
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
     mend = f"{hint}There are: {', '.join(names) or 'none'}"
-    return UsageError(f"unknown {kind} '{name}'", mend)
+    return UsageError(f"unknown {kind} '{name[:100]}'", mend)

@@ -66,7 +66,11 @@ def main() -> None:
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir()
     run = OUT / "lenet_relu"
-    step("train LeNet", "run in lenet_relu", dlkit("train", "lenet_relu", "--out", run))
+    step(
+        "train LeNet",
+        "run in lenet_relu",
+        dlkit("train", "lenet_relu", "--set", "epochs=6", "--out", run),
+    )
     for precision in ("fp32", "fp16"):
         bundle = run / f"bundle-{precision}"
         engine = ["--trt"] if precision == "fp16" and has_tensorrt() else []

@@ -40,7 +40,7 @@ def test_mypy_strict_on_what_users_write(tmp_path: Path) -> None:
 
     scripts = sorted(SCRIPTS.glob("*.py"))
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", 
+        [sys.executable, "-m", "mypy", "--strict", "--no-error-summary",
          "--config-file", tmp_path / "mypy.ini", "--python-executable", python, *scripts],
         capture_output=True, text=True, cwd=tmp_path,
     )  # fmt: skip

@@ -42,6 +42,8 @@ def run_build(
         monitor.cancelled = True
         thread.join()
         raise
+    if monitor.failed is not None:
+        raise monitor.failed
     if errors:
         raise errors[0]
     return result[0]
@@ -54,6 +56,7 @@ def _monitor(trt: ModuleType, watch: BuildWatch | None) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.cancelled = False
+            self.failed: BaseException | None = None
             self.phases: list[tuple[str, int, int]] = []  # name, steps done, steps in all
             self.share = 0.0
 
@@ -73,12 +76,15 @@ def _monitor(trt: ModuleType, watch: BuildWatch | None) -> Any:
             self.phases = [phase for phase in self.phases if phase[0] != phase_name]
 
         def show(self) -> None:
-            if watch is None or not self.phases:
+            if watch is None or not self.phases or self.failed is not None:
                 return
             share = 0.0
             for _, done, total in reversed(self.phases):
                 share = min((done + share) / total, 1.0)
             self.share = max(self.share, share)  # phases may overlap; a bar never goes back
-            watch(self.phases[-1][0], self.share)
+            try:
+                watch(self.phases[-1][0], self.share)
+            except BaseException as error:  # TensorRT would call it "cancelled by user"
+                self.failed, self.cancelled = error, True
 
     return Monitor()

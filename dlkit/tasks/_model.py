@@ -52,6 +52,10 @@ class Session(ABC):
     def __call__(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Run one batch of a graph with one input and one output."""
 
+    def stop(self) -> None:  # noqa: B027  # not every backend can
+        """End calls that are under way in other threads; they raise. The session is of no use
+        afterwards."""
+
     def close(self) -> None:  # noqa: B027  # most backends let go by themselves
         """Let go of memory and device; a second call does nothing."""
 

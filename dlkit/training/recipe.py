@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dlkit.training.engine.trainer import Trainer
 
 _SCALARS = (int, float, str, bool)
+_LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -203,12 +204,30 @@ def from_json(data: Mapping[str, Any]) -> Recipe:
             part = hints.get(name)
             if isinstance(part, type) and dataclasses.is_dataclass(part):
                 values[name] = part(**value)
-        return kind(network=network, **values)
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        recipe = kind(network=network, **values)
+        _check_types(recipe)
+        return recipe
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        why = str(error).partition("\n")[0][:200]
         raise TrainingError(
-            f"recipe.json cannot be read ({type(error).__name__} {error}): made by another dlkit?",
+            f"recipe.json cannot be read ({type(error).__name__}: {why}): made by another dlkit?",
             "Train again",
         ) from error
+
+
+def _check_types(recipe: Recipe) -> None:
+    """JSON may hold anything in the place of a number.
+
+    Raises:
+        TypeError: it does.
+    """
+    for name, kind in recipe._settings():
+        value: Any = recipe
+        for word in name.split("."):
+            value = getattr(value.config if isinstance(value, Network) else value, word)
+        fits = type(value) in ((int, float) if kind is float else (kind,))
+        if not fits or (kind is int and abs(value) > _LARGEST):
+            raise TypeError(f"{name} is {str(value)[:50]!r}, expected {kind.__name__}")
 
 
 def _scalars(instance: Any) -> list[tuple[str, type]]:

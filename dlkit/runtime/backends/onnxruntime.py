@@ -83,18 +83,24 @@ class OnnxRuntimeSession(Session):
                 f"{onnxruntime.__version__} needs CUDA {_cuda(onnxruntime)} and cuDNN 9",
                 "Run: pip install 'onnxruntime-gpu[cuda,cudnn]', or use --device cpu",
             )
+        self._how = onnxruntime.RunOptions()
         self._input = bundle.spec.inputs[0].name
         self._outputs = [one.name for one in bundle.spec.outputs]
 
     def run(self, feeds: Feeds) -> dict[str, NDArray[Any]]:
         """Run one batch."""
-        found = self._session.run(self._outputs, dict(feeds))
+        found = self._session.run(self._outputs, dict(feeds), self._how)
         return dict(zip(self._outputs, map(np.asarray, found), strict=True))
 
     def __call__(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Run one batch; the returned array is the caller's."""
-        (output,) = self._session.run(self._outputs, {self._input: np.ascontiguousarray(batch)})
+        feeds = {self._input: np.ascontiguousarray(batch)}
+        (output,) = self._session.run(self._outputs, feeds, self._how)
         return np.asarray(output)
+
+    def stop(self) -> None:
+        """End calls that are under way."""
+        self._how.terminate = True
 
 
 def _preload(onnxruntime: ModuleType) -> str:

@@ -218,9 +218,17 @@ class Pace:
 
 
 def run(
-    work: Callable[[list[Item]], Out], items: Iterable[Item], pace: Pace, workers: int
+    work: Callable[[list[Item]], Out],
+    items: Iterable[Item],
+    pace: Pace,
+    workers: int,
+    stop: Callable[[], None] = lambda: None,
 ) -> Iterator[Out]:
-    """``work`` over chunks of the items, in threads; outputs in order, at most a few ahead."""
+    """``work`` over chunks of the items, in threads; outputs in order, at most a few ahead.
+
+    Args:
+        stop: called at Ctrl-C, to end what would else be waited for.
+    """
 
     def timed(chunk: list[Item]) -> Out:
         begun = time.perf_counter()
@@ -234,7 +242,11 @@ def run(
         yield from map(timed, chunks)
         return
     with _pool(workers) as pool:
-        yield from _ahead(pool, timed, chunks, workers + 1)
+        try:
+            yield from _ahead(pool, timed, chunks, workers + 1)
+        except KeyboardInterrupt:
+            stop()
+            raise
 
 
 def _chunks(items: Iterable[Item], pace: Pace) -> Iterator[list[Item]]:

@@ -84,7 +84,7 @@ def run_files(
         fail_fast: stop after the first chunk with a failure.
         watched: takes the keys of files that failed.
     """
-    stream = run(work, sources, Pace(chunk), workers)
+    stream = run(work, sources, Pace(chunk), workers, work.runner.session.stop)
     try:
         for results in stream:
             lines = [line(result) for result in results]

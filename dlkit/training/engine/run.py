@@ -13,6 +13,10 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
+import struct
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +25,17 @@ import torch
 from torch import nn
 
 from dlkit.atomic import atomic_path, write_bytes
-from dlkit.errors import TrainingError
+from dlkit.errors import MachineError, TrainingError
 from dlkit.training.recipe import Recipe, from_json
+
+FILES = ("checkpoint.pt", "log.jsonl", "curve.png", "confusion.png", "tensorboard", "recipe.json")
+
+# What zipfile and torch raise for files that are cut, changed, or something else altogether.
+_UNREADABLE = (
+    RuntimeError, ValueError, EOFError, KeyError, TypeError, AttributeError, IndexError,
+    NotImplementedError, OverflowError, MemoryError, pickle.UnpicklingError, zipfile.BadZipFile,
+    zlib.error, struct.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, init=False)
@@ -51,7 +64,7 @@ class Run:
             text = json.dumps(recipe.to_json(), indent=2) + "\n"
             write_bytes(self.path / "recipe.json", text.encode())
         except OSError as error:
-            raise TrainingError(f"{self.path} cannot be written ({error.strerror})") from error
+            raise MachineError(f"{self.path} cannot be written ({error.strerror})") from error
 
     def load_recipe(self) -> Recipe:
         """Read recipe.json.
@@ -64,42 +77,55 @@ class Run:
             raise TrainingError(f"{self.path} is no run: it has no recipe.json", "Use: dlkit train")
         try:
             data = json.loads(file.read_bytes())
-        except ValueError as error:
-            raise TrainingError(f"{file} is damaged ({error})", "Train again") from error
+            if not isinstance(data, dict):
+                raise ValueError(f"it holds a {type(data).__name__}")
+        except (ValueError, RecursionError) as error:
+            why = str(error).partition("\n")[0][:200]
+            raise TrainingError(f"{file} is damaged ({why})", "Train again") from error
         return from_json(data)
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Write the checkpoint whole, or keep the last one.
 
         Raises:
-            TrainingError: it cannot be written, e.g. no space is left.
+            MachineError: it cannot be written, e.g. no space is left.
         """
         try:
-            with atomic_path(self.checkpoint) as part:
+            with atomic_path(self.checkpoint, durable=True) as part:
                 torch.save(state, part)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-            raise TrainingError(
-                f"{self.checkpoint} cannot be written ({str(error).partition(chr(10))[0]}); "
-                "the last checkpoint is kept",
+            why = str(error).partition("\n")[0]
+            kept = "; the last checkpoint is kept" if self.checkpoint.exists() else ""
+            raise MachineError(
+                f"{self.checkpoint} cannot be written ({why}){kept}",
                 "Free space and use --resume",
             ) from error
 
     def load_checkpoint(self) -> dict[str, Any]:
-        """Read the checkpoint, tensors on the CPU.
+        """Read the checkpoint, tensors on the CPU; no code in it is run.
 
         Raises:
-            TrainingError: none, or damaged.
+            TrainingError: none, or damaged: a single flipped bit is found.
         """
         if not self.checkpoint.is_file():
             raise TrainingError(f"{self.path} has no checkpoint.pt", "Train it first: dlkit train")
+        damaged = TrainingError(
+            f"{self.checkpoint} is damaged, or no checkpoint of dlkit", "Train again"
+        )
         try:
+            with zipfile.ZipFile(self.checkpoint) as archive:  # torch writes sums, but reads none
+                if archive.testzip() is not None:
+                    raise damaged
             state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+        except OSError as error:
             raise TrainingError(
-                f"{self.checkpoint} is damaged ({str(error).partition(chr(10))[0]})", "Train again"
+                f"{self.checkpoint} cannot be read ({error.strerror})", "Train again"
             ) from error
+        except _UNREADABLE as error:
+            # what torch says is no help: it advises to switch its protection off
+            raise damaged from error
         if not isinstance(state, dict) or "network" not in state:
-            raise TrainingError(f"{self.checkpoint} is no checkpoint of dlkit", "Train again")
+            raise damaged
         return state
 
     def load_network(self) -> nn.Module:
@@ -115,7 +141,7 @@ class Run:
         best = checkpoint.get("best")  # of a run that was stopped; a finished one has only them
         try:
             module.load_state_dict(best["network"] if best else checkpoint["network"])
-        except RuntimeError as error:
+        except (RuntimeError, TypeError, AttributeError, KeyError) as error:
             raise TrainingError(
                 f"{self.checkpoint} does not fit {network.architecture.name}", "Train again"
             ) from error
@@ -137,6 +163,15 @@ class Run:
         if not self.log.is_file():
             return []
         return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def clear(self) -> None:
+        """Remove what a training wrote; everything else in the folder stays."""
+        for name in FILES:
+            path = self.path / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
     @property
     def finished(self) -> bool:

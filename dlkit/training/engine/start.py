@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlkit.errors import TrainingError, UsageError
+from dlkit.atomic import lock
+from dlkit.errors import MachineError, TrainingError, UsageError
 from dlkit.training.engine.fabric import Hardware, open_compute
 from dlkit.training.engine.loop import Watch, run_training
 from dlkit.training.engine.run import Run
@@ -72,11 +73,11 @@ def train(
     if weights is not None and not resume:
         _start_from(trainer, weights)
     compute.barrier()  # all have looked at the folder
-    if not resume and compute.first:
-        if run.path.exists():
-            _empty(run.path)
-        run.save_recipe(trainer.recipe)
-    run_training(trainer, run, compute, resume, watch)
+    with _alone(run, compute.first):
+        if not resume and compute.first:
+            run.clear()
+            run.save_recipe(trainer.recipe)
+        run_training(trainer, run, compute, resume, watch)
     return run
 
 
@@ -108,9 +109,20 @@ def _look_at(run: Run, resume: bool, overwrite: bool) -> Recipe | None:
     if run.path.exists():
         if not run.path.is_dir():
             raise TrainingError(f"{run.path} is a file", "--out must be a folder")
-        if not (run.path / "recipe.json").exists() and any(run.path.iterdir()):
+        if not _is_run(run) and any(run.path.iterdir()):
             raise TrainingError(f"{run.path} exists and is no run", "Choose another --out")
     return None
+
+
+def _is_run(run: Run) -> bool:
+    """Whether a folder's recipe.json is dlkit's."""
+    try:
+        run.load_recipe()
+    except TrainingError:
+        return False
+    except UsageError:  # of a package that is not here
+        return True
+    return True
 
 
 def _compare(run: Run, stored: Recipe, now: Recipe) -> None:
@@ -144,10 +156,29 @@ def _start_from(trainer: Trainer, weights: Mapping[str, Tensor]) -> None:
         ) from error
 
 
-def _empty(folder: Path) -> None:
-    """The folder itself stays: it may be a link, or where a disk is mounted."""
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+@contextmanager
+def _alone(run: Run, first: bool) -> Iterator[None]:
+    """Hold the run's folder, so that two trainings never mix in it.
+
+    Args:
+        first: this is the process that writes.
+
+    Raises:
+        TrainingError: another training writes into it.
+    """
+    if not first:
+        yield
+        return
+    place = run.path / ".dlkit-lock"
+    try:
+        run.path.mkdir(parents=True, exist_ok=True)
+        file = place.open("ab")
+    except OSError as error:
+        raise MachineError(f"{run.path} cannot be written ({error.strerror})") from error
+    with file:
+        if not lock(file):
+            raise TrainingError(
+                f"another training writes into {run.path}", "Wait for it, or choose another --out"
+            )
+        yield
+        place.unlink(missing_ok=True)
