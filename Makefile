@@ -18,11 +18,14 @@ BIN := .venv/bin
 demo: .venv/.installed
 	$(BIN)/python samples/demo.py
 
+# One process for each processor, so that threads of libraries would only wait for each other.
+THREADS := OMP_NUM_THREADS=1
+
 test: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n auto
+	$(THREADS) $(BIN)/python -m pytest -n auto
 
 # Damaged files by the thousand; some minutes.
 fuzz: .venv/.installed

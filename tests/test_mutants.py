@@ -166,9 +166,8 @@ def test_arrays_of_tensors() -> None:
 
 def test_manifests(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
-    key = "0123456789abcdef"
     line = {"file": "a.png", "status": "done", "time": 1.5, "model": "m" * 16, "bytes": 3,
-            "key": key, "digit": "7", "probability": 0.9}  # fmt: skip
+            "modified_ns": 4, "changed_ns": 5, "path": "/x/a.png", "digit": "7"}  # fmt: skip
     text = json.dumps({"claim": ["a.png", "b.png"]}) + "\n" + json.dumps(line) + "\n"
 
     def mutate(data: bytes, dice: random.Random) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -32,6 +33,7 @@ _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _TRAILER = 64  # bytes at the end of a PNG, among which its last chunk must be
 _ORIENTATION = 0x0112  # Exif 2.32, tag Orientation
 _PNG = b"\x89PNG"
+_PNG_SIZE = struct.Struct(">II")
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -115,7 +117,15 @@ def decode_frames(
     if not data:
         raise InputError(f"{path}: is empty")
     try:
-        _check_size(data, path)
+        if (
+            data.startswith(_PNG)
+            and frames in FRAMES
+            and b"acTL" not in data
+            and not (upright and b"eXIf" in data)
+        ):
+            image = _png(data, path)  # most files of large folders, so no detours
+            if image.dtype.char in "BH":  # and then nothing else can be wrong
+                return [image]
         found = _decode(data, path, upright, several=frames != "first")
     except (cv2.error, MemoryError, ValueError) as error:
         raise InputError(f"{path}: cannot be decoded ({_reason(error)})") from error
@@ -162,38 +172,52 @@ def write_frames(path: Path, frames: Sequence[Image]) -> None:
         _write(path, lambda: cv2.imencodeanimation(_ending(path), animation), frames[0])
 
 
+def _png(data: bytes, path: Path | str) -> Image:
+    """One picture, not turned."""
+    if len(data) > 24:
+        width, height = _PNG_SIZE.unpack_from(data, 16)
+        _check_size(width, height, path)
+    if b"IEND" not in data[-_TRAILER:]:
+        raise InputError(f"{path}: is truncated (a PNG without its end)")
+    return _whole(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED), path)
+
+
 def _decode(data: bytes, path: Path | str, upright: bool, several: bool) -> list[Image]:
     if data.startswith(b"\xff\xd8"):
-        return [_jpeg(data, upright)]
+        return [_jpeg(data, path, upright)]
+    if data.startswith(_PNG):
+        first = _png(data, path)  # refuses what is too large or cut
+        if not upright and not several:
+            return [first]
     pixels = np.frombuffer(data, np.uint8)
     if several and data.startswith(_TIFF):
         flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if upright else cv2.IMREAD_UNCHANGED
         done, pages = cv2.imdecodemulti(pixels, flags)
-        if done and pages:
-            return list(pages)
-        raise InputError(f"{path}: is no image that can be decoded, or is damaged")
+        return list(pages) if done and pages else [_whole(None, path)]
     if several and _moves(data):
         done, animation = cv2.imdecodeanimation(pixels)
         if done and len(animation.frames):
             return [_as_stored(frame) for frame in animation.frames]
         raise InputError(f"{path}: is damaged: its frames cannot be decoded")
-    if data.startswith(_PNG) and b"IEND" not in data[-_TRAILER:]:
-        raise InputError(f"{path}: is truncated (a PNG without its end)")
-    if upright and (b"eXIf" in data if data.startswith(_PNG) else not data.startswith(_TIFF)):
-        image: Image | None
-        image, kinds, blocks = cv2.imdecodeWithMetadata(pixels, cv2.IMREAD_UNCHANGED)
-        if image is not None and len(kinds):
-            image = _turned(image, _orientation(bytes(np.asarray(blocks[0]).tobytes())))
-    else:
-        image = cv2.imdecode(pixels, cv2.IMREAD_UNCHANGED)
+    if not upright or data.startswith(_TIFF):
+        return [_whole(cv2.imdecode(pixels, cv2.IMREAD_UNCHANGED), path)]
+    image, kinds, blocks = cv2.imdecodeWithMetadata(pixels, cv2.IMREAD_UNCHANGED)
+    whole = _whole(image, path)
+    if not len(kinds):
+        return [whole]
+    return [_turned(whole, _orientation(bytes(np.asarray(blocks[0]).tobytes())))]
+
+
+def _whole(image: Any, path: Path | str) -> Image:
     if image is None:
         raise InputError(f"{path}: is no image that can be decoded, or is damaged")
-    return [image]
+    return np.asarray(image)
 
 
-def _jpeg(data: bytes, upright: bool) -> Image:
+def _jpeg(data: bytes, path: Path | str, upright: bool) -> Image:
     """Strictly: libjpeg goes on past damage with a warning, which must not be missed."""
-    *_, space, _ = simplejpeg.decode_jpeg_header(data)
+    height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+    _check_size(width, height, path)
     wanted = "GRAY" if space == "Gray" else "BGR"
     image = simplejpeg.decode_jpeg(data, colorspace=wanted, strict=True)
     if space == "Gray":
@@ -205,14 +229,8 @@ def _jpeg(data: bytes, upright: bool) -> Image:
     return _turned(image, _orientation(data[at : at - 2 + size]))
 
 
-def _check_size(data: bytes, path: Path | str) -> None:
+def _check_size(width: int, height: int, path: Path | str) -> None:
     """Refuse what is too large before anything is decoded; other formats are OpenCV's to refuse."""
-    if data.startswith(_PNG) and len(data) > 24:
-        width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
-    elif data.startswith(b"\xff\xd8"):
-        height, width, *_ = simplejpeg.decode_jpeg_header(data)
-    else:
-        return
     if width * height > (most := max_pixels()):
         raise InputError(
             f"{path}: has {width} x {height} pixels, at most {most / 1e6:.0f} million are taken",

@@ -138,6 +138,13 @@ class Model(ABC, Generic[Sample, Note, Answer]):
         """
         return [self.decode(data, path)]
 
+    def check(self, sample: Sample) -> None:  # files are checked as they are decoded
+        """Refuse what is no sample, of those that come from memory.
+
+        Raises:
+            InputError: it is none.
+        """
+
     @abstractmethod
     def prepare(self, sample: Sample) -> tuple[Any, Note]:
         """A sample as the graph takes it, without its batch axis, and a note for ``finish``.
@@ -198,7 +205,11 @@ class Model(ABC, Generic[Sample, Note, Answer]):
         Raises:
             InputError: something is no sample, or has no answer.
         """
-        found = self.opened.answer(self, [self.prepare(sample) for sample in samples], batch)
+        prepared = []
+        for sample in samples:
+            self.check(sample)
+            prepared.append(self.prepare(sample))
+        found = self.opened.answer(self, prepared, batch)
         for answer in found:
             if isinstance(answer, DlkitError):
                 raise answer

@@ -1,8 +1,8 @@
 """The manifest of a folder run: one JSON line a file, so that a second run goes on from there.
 
-Each line says what was read and what came of it; ``key`` is made of the file's place, size and
-dates, of what computes and of its settings. Lines are appended as files are finished, so a run that
-is killed loses at most the few files under way; a last line that is cut is ignored. A line
+Each line says what was read (the file's place, size and dates), what computed (one hash of the model
+and its settings), and what came of it. Lines are appended as files are finished, so a run that is
+killed loses at most the few files under way; a last line that is cut is ignored. A line
 ``{"claim": [...]}`` comes before outputs are written: what stands there is then dlkit's own, which
 a later run may replace.
 """
@@ -53,6 +53,7 @@ class Journal:
     ) -> None:
         self.path = path
         self._model = model[:16]
+        self._here = f"{Path.cwd()}{os.sep}"  # os.path.abspath takes its time
         self.broken: str | None = None
         self._keys: NDArray[np.uint64] = np.empty(0, np.uint64)
         self._offsets: NDArray[np.uint64] = np.empty(0, np.uint64)
@@ -88,6 +89,7 @@ class Journal:
 
     def answer(self, path: str, name: str, status: os.stat_result) -> dict[str, Any] | None:
         """An earlier answer for this very file and model: its line, or None."""
+        path = path if path.startswith(os.sep) else self._here + path
         key = np.uint64(
             _key(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, self._model)
         )
@@ -129,10 +131,12 @@ class Journal:
                 more += f', "error": {_json(str(result.error))}'
             elif result.written is not None:
                 more += f', "written": {result.written}'
-            read = (result.source.path, result.size, result.modified, result.changed)
+            path = result.source.path
+            path = path if path.startswith(os.sep) else self._here + path
             lines.append(
                 f'{{"file": {_json(result.source.name)}, "status": "{status}{middle}'
-                f'{result.size}, "key": "{_key(*read, self._model):016x}"{more}}}\n'
+                f'{result.size}, "modified_ns": {result.modified}, "changed_ns": {result.changed}, '
+                f'"path": {_json(path)}{more}}}\n'
             )
         self._append("".join(lines))
 
@@ -171,7 +175,15 @@ class Journal:
                     elif data["status"] == "done":
                         own.append(_hash(data["file"]))
                         if data["model"] == self._model:
-                            keys.append(int(data["key"], 16))
+                            keys.append(
+                                _key(
+                                    data["path"],
+                                    data["bytes"],
+                                    data["modified_ns"],
+                                    data["changed_ns"],
+                                    self._model,
+                                )
+                            )
                             offsets.append(whole)
                 except _STRANGE as error:
                     if forget:
@@ -202,7 +214,7 @@ def _key(path: str, size: int, modified: int, changed: int, model: str) -> int:
     and images of one format have one size), so the date of the last change of the inode counts,
     too: nobody can set that.
     """
-    return _hash(f"{os.path.abspath(path)}\0{size}\0{modified}\0{changed}\0{model}")  # noqa: PTH100  # a million times
+    return _hash(f"{path}\0{size}\0{modified}\0{changed}\0{model}")
 
 
 def _hash(text: str) -> int:

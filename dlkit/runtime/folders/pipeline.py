@@ -148,6 +148,13 @@ class FileWork:
         read = time.perf_counter()
         answers = self.runner.answer(loaded)
         for result, samples in places:
+            if len(samples) == 1 and samples[0][1] is None:  # nearly all of them
+                answer = answers[samples[0][0]]
+                if isinstance(answer, DlkitError):
+                    result.error = answer
+                else:
+                    result.answer = answer
+                continue
             found: list[Any] = []
             for at, whole in samples:
                 parts = answers[at : at + (1 if whole is None else len(whole.squares))]
@@ -171,8 +178,10 @@ class FileWork:
         result.changed = status.st_ctime_ns
         mine: list[Prepared] = []
         places: list[tuple[int, Whole | None]] = []
+        at = len(loaded)
         for sample in model.decode_all(data, path, self.frames):
-            places.append((len(loaded) + len(mine), whole := self.whole(sample)))
+            whole = self.whole(sample)
+            places.append((at + len(mine), whole))
             if whole is None:
                 mine.append(model.prepare(sample))
             else:

@@ -96,9 +96,12 @@ class Recognizer(Model[images.Image, None, Prediction]):
         """All frames or pages, upright."""
         return images.decode_frames(data, path, upright=True, frames=frames)
 
+    def check(self, sample: images.Image) -> None:
+        """An image is an array of uint8 or uint16."""
+        images.check(sample)
+
     def prepare(self, sample: images.Image) -> tuple[images.UInt8, None]:
         """The image as the graph takes it: of its size as it is, else found or resized."""
-        images.check(sample)
         spec = self.bundle.spec
         if sample.shape[:2] == self.size:
             return images.colour(sample, spec.colour), None
