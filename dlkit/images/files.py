@@ -11,8 +11,6 @@ from typing import IO, Any
 
 import cv2
 import numpy as np
-import simplejpeg
-from PIL import Image as Pil
 
 from dlkit.atomic import write_new
 from dlkit.errors import InputError
@@ -216,6 +214,8 @@ def _whole(image: Any, path: Path | str) -> Image:
 
 def _jpeg(data: bytes, path: Path | str, upright: bool) -> Image:
     """Strictly: libjpeg goes on past damage with a warning, which must not be missed."""
+    import simplejpeg
+
     height, width, space, _ = simplejpeg.decode_jpeg_header(data)
     _check_size(width, height, path)
     wanted = "GRAY" if space == "Gray" else "BGR"
@@ -249,6 +249,8 @@ def _moves(data: bytes) -> bool:
 
 def _orientation(exif: bytes) -> int:
     """As EXIF counts them, 1 to 8; 1 where there is none."""
+    from PIL import Image as Pil
+
     try:
         found = Pil.Exif()
         found.load(exif)

@@ -1,8 +1,8 @@
 """The manifest of a folder run: one JSON line a file, so that a second run goes on from there.
 
-Each line says what was read (the file's place, size and dates), what computed (one hash of the model
-and its settings), and what came of it. Lines are appended as files are finished, so a run that is
-killed loses at most the few files under way; a last line that is cut is ignored. A line
+Each line says what was read (place, size and dates of a file), what computed (one hash of model and
+settings), and what came of it. Lines are appended as files are finished, so a run that is killed
+loses at most the few files under way; a last line that is cut is ignored. A line
 ``{"claim": [...]}`` comes before outputs are written: what stands there is then dlkit's own, which
 a later run may replace.
 """
