@@ -24,7 +24,7 @@ from dlkit.bundle import Bundle
 from dlkit.cli import app
 from dlkit.errors import BundleError, UsageError
 from dlkit.runtime.folders.journal import Journal
-from dlkit.runtime.folders.pipeline import Pace
+from dlkit.runtime.folders.pace import Pace
 
 
 def run(*arguments: object) -> Any:
@@ -143,6 +143,20 @@ def test_answers_of_another_backend_do_not_count(scans: Path, tmp_path: Path) ->
     for backend in ("onnxruntime", "openvino"):
         done = run("denoise", scans, "--out", tmp_path / "out", "--backend", backend)
         assert "2 done, 0 failed" in done.output
+
+
+def test_answers_of_another_range_do_not_count(scans: Path, tmp_path: Path) -> None:
+    with dlkit.load("mmwave", backend="onnxruntime") as model:
+        for wanted in (None, (0, 255)):
+            model.range = wanted
+            done = model.run_folder(scans, tmp_path / "out")
+            assert (done.done, done.skipped) == (2, 0)
+            assert model.run_folder(scans, tmp_path / "out").skipped == 2
+        model.range = (0, 300)
+        with pytest.raises(dlkit.InputError, match="does not hold a range of 0:300"):
+            model.denoise([np.zeros((64, 48), np.uint8)])
+        with pytest.raises(UsageError, match="expected all, first"):
+            images.decode_frames(b"x", "a", frames="last")
 
 
 def test_two_runs_do_not_write_into_one_place(scans: Path, tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from dlkit.cli._console import notes, plain
 
 if TYPE_CHECKING:
     from dlkit.bundle import Bundle
-    from dlkit.runtime.folders.job import Feeding, Job, Options
+    from dlkit.runtime.folders.feeding import Feeding
+    from dlkit.runtime.folders.job import Job, Options
     from dlkit.runtime.folders.pipeline import Seconds
     from dlkit.runtime.folders.sources import Inputs, Source
     from dlkit.runtime.folders.tally import Tally
@@ -83,7 +84,8 @@ def to_folder(
     """
     from dlkit.atomic import check_writable
     from dlkit.bundle import Bundle
-    from dlkit.runtime.folders.job import Feeding, folder_job, no_inputs
+    from dlkit.runtime.folders.feeding import Feeding
+    from dlkit.runtime.folders.job import folder_job, no_inputs
     from dlkit.runtime.folders.sources import Inputs, check, ends_in
     from dlkit.runtime.model import task_of
 
@@ -107,8 +109,8 @@ def to_folder(
         flags.require_certificate, console,
     )  # fmt: skip
     with model:
-        known = _set_range(model, value_range, files, console)
-        job = folder_job(model, inputs, target, feeding, flags.follow, flags.frames, known)
+        _set_range(model, value_range, files, console)
+        job = folder_job(model, inputs, target, feeding, flags.follow, flags.frames)
         if not flags.dry_run:
             check_writable(target)
         code = execute(job, flags, console)
@@ -117,23 +119,23 @@ def to_folder(
 
 def _set_range(
     model: Model[Any, Any, Any], text: str | None, files: Inputs, console: Console
-) -> str:
+) -> None:
     """Set which values stand for black and white: as asked for, or as the first files look."""
     from dlkit import images
     from dlkit.errors import InputError
     from dlkit.tasks.denoise.model import TWELVE_BITS, Denoiser, parse_range, twelve_bits
 
     if not isinstance(model, Denoiser):
-        return ""
+        return
     if text is not None:
         model.range = parse_range(text)
-        return str(model.range)
+        return
     looked_at = []
     for source in itertools.islice(files(), _LOOKED_AT):
         with contextlib.suppress(InputError):
             looked_at.append(images.read(source.path))
     if not twelve_bits(looked_at):
-        return ""
+        return
     model.range = TWELVE_BITS
     console.print(
         "16-bit images hold no value above 4095: taken as 12 bits, --range 0:4095; for all 16 bits "
@@ -141,7 +143,6 @@ def _set_range(
         style="yellow",
         soft_wrap=True,
     )
-    return str(model.range)
 
 
 def end(out: Path, code: int) -> NoReturn:

@@ -96,7 +96,8 @@ def command(
     from dlkit.reading.reading import MODES
     from dlkit.runtime.folders import arrays, table
     from dlkit.runtime.folders.array_files import is_array
-    from dlkit.runtime.folders.job import Feeding, Job, answer_key, no_inputs
+    from dlkit.runtime.folders.feeding import Feeding
+    from dlkit.runtime.folders.job import Job, answer_key, no_inputs
     from dlkit.runtime.folders.outputs import Outputs
     from dlkit.runtime.folders.pipeline import FileWork
     from dlkit.runtime.folders.sources import Inputs, check, ends_in

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from dlkit.atomic import write_new
-from dlkit.errors import InputError
+from dlkit.errors import InputError, UsageError
 from dlkit.images.geometry import Image, check
 from dlkit.limits import max_pixels
 
@@ -111,7 +111,10 @@ def decode_frames(
 
     Raises:
         InputError: as ``read`` has it; or there is no such frame.
+        UsageError: ``frames`` is none of these.
     """
+    if frames not in FRAMES and not frames.isdecimal():
+        raise UsageError(f"frames is '{frames}', expected all, first, or a number from 1")
     if not data:
         raise InputError(f"{path}: is empty")
     try:

@@ -138,6 +138,11 @@ class Model(ABC, Generic[Sample, Note, Answer]):
         """
         return [self.decode(data, path)]
 
+    @property
+    def setting(self) -> str:
+        """What else than the bundle and the backend its answers depend on, for manifests."""
+        return ""
+
     def check(self, sample: Sample) -> None:  # files are checked as they are decoded
         """Refuse what is no sample, of those that come from memory.
 

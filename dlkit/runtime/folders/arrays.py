@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from dlkit import images
 from dlkit.errors import DlkitError, InputError
 from dlkit.runtime.folders.array_files import open_array
-from dlkit.runtime.folders.pipeline import Pace, run
+from dlkit.runtime.folders.pace import Pace
+from dlkit.runtime.folders.pipeline import run
 from dlkit.runtime.folders.sources import Source
 from dlkit.runtime.folders.table import Row
 from dlkit.runtime.folders.tally import Tally

@@ -7,7 +7,6 @@ first stopped. The command line shows how far it is; nothing is printed here.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,8 +17,8 @@ from typing import Any
 
 from dlkit.atomic import check_writable, clean_parts, same_place
 from dlkit.errors import InputError, UsageError
-from dlkit.processors import cpu_count
 from dlkit.runtime.folders import sources as listing
+from dlkit.runtime.folders.feeding import Feeding
 from dlkit.runtime.folders.journal import Journal
 from dlkit.runtime.folders.outputs import Outputs
 from dlkit.runtime.folders.pipeline import FileWork, Result, Seconds
@@ -48,41 +47,6 @@ class Options:
     overwrite: bool = False
     watch: bool = False
     fail_fast: bool = False
-
-
-@dataclass(frozen=True)
-class Feeding:
-    """How a model is fed.
-
-    Attributes:
-        batch: samples that run together.
-        chunk: files that a worker takes at once.
-        workers: threads that call the session.
-    """
-
-    batch: int
-    chunk: int
-    workers: int
-
-    @classmethod
-    def of(
-        cls,
-        task: Task,
-        device: str,
-        batch: int | None = None,
-        workers: int | None = None,
-        chunk: int | None = None,
-    ) -> Feeding:
-        """What suits a task and a device, where nobody said something else."""
-        together = batch or task.batch[device]
-        # some batches at once, so that samples of one shape find each other
-        taken = chunk or (together if together == 1 else 4 * together)
-        return cls(together, taken, workers or cpu_count())
-
-    def callers(self, sources: Iterable[Source]) -> int:
-        """Workers that a few files are worth: the session then gets more processors for each."""
-        few = sum(1 for _ in itertools.islice(sources, self.workers * self.chunk))
-        return max(1, min(self.workers, -(-few // self.chunk)))
 
 
 @dataclass(frozen=True)
@@ -220,7 +184,8 @@ def answer_key(model: Model[Any, Any, Any], setting: str = "") -> str:
         setting: what else they depend on.
     """
     session, bundle = model.opened.session, model.bundle
-    text = f"{session.sha256} {bundle.spec_sha256} {session.backend} {setting}"
+    own = f"{session.sha256} {bundle.spec_sha256} {session.backend} {model.setting}"
+    text = f"{own} {setting}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -231,13 +196,11 @@ def folder_job(
     feeding: Feeding,
     follow: bool = False,
     frames: str = "all",
-    setting: str = "",
 ) -> Job:
     """A file for every file, named as the model says.
 
     Args:
         frames: of a file that are taken.
-        setting: what else the answers depend on.
         follow: go into folders that are links.
 
     Raises:
@@ -266,7 +229,7 @@ def folder_job(
         feeding=feeding,
         sources=Inputs(inputs, lambda name: ends_in(name, model.suffixes), out, follow),
         manifest=out / MANIFEST,
-        key=answer_key(model, f"{frames} {setting}"),
+        key=answer_key(model, frames),
         outputs=outputs,
         outputs_in=out,
     )

@@ -20,6 +20,7 @@ from typing import Any, Protocol, TypeVar
 
 from dlkit import images
 from dlkit.errors import DlkitError, MachineError
+from dlkit.runtime.folders.pace import Pace
 from dlkit.runtime.folders.sources import Source
 from dlkit.runtime.runner import Prepared, Runner
 
@@ -27,7 +28,6 @@ Item = TypeVar("Item")
 Out = TypeVar("Out")
 
 STAGES = ("reading", "inference", "saving")
-_SLOW, _QUICK = 0.3, 0.1  # seconds of a chunk: a killed run loses no more than about the first
 
 
 class Whole(Protocol):
@@ -202,28 +202,6 @@ class FileWork:
         if not self.keep:
             for result in results:
                 result.answer = None  # the image is on disk; do not hold it in memory
-
-
-class Pace:
-    """How many items a chunk has: few at first, and as many as take a fraction of a second.
-
-    A killed run loses what is under way, so chunks must be short in time; many small files are
-    quicker in large ones.
-
-    Args:
-        most: items of a chunk.
-    """
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.size = min(most, 16)
-
-    def took(self, items: int, seconds: float) -> None:
-        """Learn from a chunk that is done."""
-        if seconds > _SLOW and items >= self.size:
-            self.size = max(1, self.size // 2)
-        elif seconds < _QUICK and items >= self.size:
-            self.size = min(self.most, self.size * 2)
 
 
 def run(

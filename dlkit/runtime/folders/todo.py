@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dlkit.runtime.folders.journal import Journal
-from dlkit.runtime.folders.pipeline import FileWork, Pace, Result, run
+from dlkit.runtime.folders.pace import Pace
+from dlkit.runtime.folders.pipeline import FileWork, Result, run
 from dlkit.runtime.folders.sources import Source
 from dlkit.runtime.folders.tally import Tally
 

@@ -35,6 +35,11 @@ class Denoiser(Model[images.Image, images.Image, images.Image]):
         super().__init__(bundle, opened)
         self.range: tuple[float, float] | None = None
 
+    @property
+    def setting(self) -> str:
+        """The range."""
+        return "" if self.range is None else f"{self.range[0]:g}:{self.range[1]:g}"
+
     def denoise(self, images: Iterable[images.Image], batch: int = 4) -> list[images.Image]:
         """Clean images in memory.
 
@@ -129,6 +134,10 @@ class Denoiser(Model[images.Image, images.Image, images.Image]):
                 )
             return image
         low, high = self.range
+        if image.dtype != np.float32 and not (
+            np.iinfo(image.dtype).min <= low and high <= np.iinfo(image.dtype).max
+        ):
+            raise InputError(f"is {image.dtype}, which does not hold a range of {self.setting}")
         colours = image[:, :, :3] if image.ndim == 3 else image
         if colours.min() < low or colours.max() > high:
             raise InputError(
