@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test fuzz gpu-check clean
+.PHONY: demo test fuzz kills gpu-check clean
 .DEFAULT_GOAL := test
 
 .venv/.installed: pyproject.toml
@@ -30,6 +30,10 @@ test: .venv/.installed
 # Damaged files by the thousand; some minutes.
 fuzz: .venv/.installed
 	DLKIT_MUTANTS=5000 $(BIN)/python -m pytest -n auto tests/test_mutants.py
+
+# Each command is killed fifty times at random moments, and goes on; up to an hour.
+kills: .venv/.installed
+	$(BIN)/python -m tests.kills 50
 
 # Settings of plug-ins that a bare machine may lack would stop pytest, so they are left out here.
 # The table is made even where a test fails; the exit code tells of both.

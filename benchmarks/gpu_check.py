@@ -137,7 +137,7 @@ def prepare(name: str, batch: int, folder: Path) -> Subject:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from dlkit.bench import plan
+    from dlkit.bench import calls, plan
     from dlkit.training.engine.run import Run
     from dlkit.training.recipe import RECIPES
 
@@ -155,7 +155,7 @@ def prepare(name: str, batch: int, folder: Path) -> Subject:
         return task.wrap(network, config, example.meaning)
 
     spec = task.describe(config, example.meaning, example.network.architecture.multiple_of)
-    (pixels,) = plan.feeds(spec, batch, plan.SCAN).values()
+    (pixels,) = calls.feeds(spec, batch, plan.SCAN).values()
     model = wrap(copy.deepcopy(inner)).eval().cuda()
     counter = FlopCounterMode(display=False)
     with torch.inference_mode():

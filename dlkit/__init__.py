@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from dlkit.export.api import evaluate as evaluate
     from dlkit.export.api import export as export
     from dlkit.export.api import verify as verify
+    from dlkit.export.pixels import Pixels as Pixels
+    from dlkit.graph.inspect import inspect as inspect
     from dlkit.runtime.model import load as load
     from dlkit.runtime.session import Backend as Backend
     from dlkit.spec import ModelSpec as ModelSpec
@@ -76,6 +78,8 @@ _PLACES = {
         "errors",
     ),
     **dict.fromkeys(("build_engine", "evaluate", "export", "verify"), "export.api"),
+    "Pixels": "export.pixels",
+    "inspect": "graph.inspect",
     "load": "runtime.model",
     "Backend": "runtime.session",
     "ModelSpec": "spec",

@@ -16,31 +16,37 @@ from typing import IO
 from dlkit.errors import MachineError, UsageError
 
 PART = ".part"  # ending of a file or folder that is still being written
-_MARK = ".dlkit-"  # its beginning; the name does not hold the target's, which may be 255 bytes long
+MARK = ".dlkit-"  # its beginning; the name does not hold the target's, which may be 255 bytes long
 _OLD = ".old"
+_LOCKS = os.name == "posix"  # whether a file or folder can be locked while it is renamed
 
 
 @contextmanager
-def atomic_path(target: Path, durable: bool = False) -> Iterator[Path]:
+def atomic_path(target: Path, many: bool = False) -> Iterator[Path]:
     """Give a path beside ``target`` to write to; rename it to ``target`` when the block ends well.
 
     When the block raises, or the process dies, ``target`` is what it was before. A link stays a
-    link: what it points to is replaced.
+    link: what it points to is replaced. It is on the disk before it takes its place, so that a
+    power cut loses nothing; and what killed processes left of it is removed.
 
     Args:
-        durable: on the disk before it takes its place, so that a power cut loses nothing. It costs
-            some milliseconds: not for thousands of files.
+        many: it is one of thousands, for which that would take too long; ``clean_parts`` removes
+            what is left of them.
     """
     target = _behind_links(target)
-    part = target.with_name(f"{_MARK}{secrets.token_hex(8)}{PART}")
+    if not many:
+        _clean(target)
+    part, held = (_part(target), None) if many else _begin(target)
     try:
         yield part
-        if durable:
+        if not many:
             _to_disk(part)
         part.replace(target)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+    finally:
+        _let_go(held)
 
 
 @contextmanager
@@ -54,21 +60,24 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     target = _behind_links(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     heal(target)
-    part = target.with_name(f"{_MARK}{secrets.token_hex(8)}{PART}")
+    _clean(target)
+    part, held = _begin(target, folder=True)
     old = _old(target)
     try:
-        part.mkdir()
         yield part
         for path in part.rglob("*"):
             if path.is_file():
                 _to_disk(path)
         if target.exists():
+            shutil.rmtree(old, ignore_errors=True)  # of who was killed before it did so
             target.rename(old)
         part.rename(target)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         heal(target)
         raise
+    finally:
+        _let_go(held)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -86,13 +95,13 @@ def clean_parts(folder: Path) -> None:
     """
     for path, _, names in os.walk(folder):
         for name in names:
-            if name.startswith(_MARK) and name.endswith(PART):
-                Path(path, name).unlink(missing_ok=True)
+            if name.startswith(MARK) and name.endswith(PART):
+                _remove(Path(path, name))
 
 
-def write_bytes(target: Path, data: bytes, durable: bool = True) -> None:
+def write_bytes(target: Path, data: bytes, many: bool = False) -> None:
     """Write a whole file, or leave what was there."""
-    with atomic_path(target, durable) as part:
+    with atomic_path(target, many) as part:
         part.write_bytes(data)
 
 
@@ -104,7 +113,7 @@ def write_new(target: Path, data: bytes) -> None:
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(target, data, durable=False)
+        write_bytes(target, data, many=True)
     except OSError as error:
         raise MachineError(f"{target}: cannot be written ({error.strerror})") from error
 
@@ -147,16 +156,21 @@ def same_place(one: Path, other: Path) -> bool:
 
 def lock(file: IO[bytes]) -> bool:
     """Lock an open file for this process, until it is closed; False where another holds it."""
-    try:
-        import fcntl
-    except ImportError:
+    if not _LOCKS:
         return _lock_on_windows(file)
+    return _locked(file.fileno()) is not False
+
+
+def _locked(file: int) -> bool | None:
+    """Lock an open file; False where another holds it, None where the file system has no locks."""
+    import fcntl
+
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
-        return True  # a file system without locks
+        return None
     return True
 
 
@@ -179,10 +193,54 @@ def _behind_links(target: Path) -> Path:
     return Path(os.path.realpath(target)) if target.is_symlink() else target
 
 
+def _hashed(target: Path) -> str:
+    """What dlkit's names beside a target have in common; of a fixed length."""
+    return f"{MARK}{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}"
+
+
+def _part(target: Path) -> Path:
+    return target.with_name(f"{_hashed(target)}-{secrets.token_hex(8)}{PART}")
+
+
 def _old(target: Path) -> Path:
-    # of a fixed length, and found again by who looks for the target
-    name = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
-    return target.with_name(f"{_MARK}{name}{_OLD}")
+    return target.with_name(f"{_hashed(target)}{_OLD}")
+
+
+def _begin(target: Path, folder: bool = False) -> tuple[Path, int | None]:
+    """A new part, and what holds it, so that nobody takes it for one that was left behind."""
+    while True:
+        part = _part(target)
+        part.mkdir() if folder else part.touch()
+        if not _LOCKS:
+            return part, None
+        with contextlib.suppress(FileNotFoundError):
+            file = os.open(part, os.O_RDONLY)
+            if _locked(file) is not False and part.exists():
+                return part, file
+            os.close(file)  # somebody cleaned it away before it was held
+
+
+def _let_go(held: int | None) -> None:
+    if held is not None:
+        os.close(held)
+
+
+def _clean(target: Path) -> None:
+    """Remove parts of a target that nobody holds: who wrote them was killed."""
+    if _LOCKS:
+        for path in target.parent.glob(f"{_hashed(target)}-*{PART}"):
+            _remove(path)
+
+
+def _remove(part: Path) -> None:
+    """Remove a part, unless somebody holds it."""
+    with contextlib.suppress(OSError):
+        file = os.open(part, os.O_RDONLY)
+        try:
+            if not _LOCKS or _locked(file):
+                shutil.rmtree(part) if part.is_dir() else part.unlink()
+        finally:
+            os.close(file)
 
 
 def _to_disk(path: Path) -> None:

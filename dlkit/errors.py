@@ -16,6 +16,8 @@ text it is one line. The command line prints it and exits with code 2; any other
 
 from __future__ import annotations
 
+_LONGEST = 1000  # characters of a sentence: damaged files hold names of any length
+
 
 class DlkitError(Exception):
     """Root of every error that dlkit raises on purpose.
@@ -26,6 +28,8 @@ class DlkitError(Exception):
     """
 
     def __init__(self, what: str, mend: str = "") -> None:
+        if len(what) > _LONGEST:
+            what = f"{what[: _LONGEST // 2]} ... {what[-_LONGEST // 2 :]}"
         super().__init__(what, mend)
         self.what = what
         self.mend = mend

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from torch import nn
 
 from dlkit.bundle import Bundle
@@ -19,6 +22,7 @@ from dlkit.training.engine.run import Run
 from dlkit.training.recipe import RECIPES
 
 _MANY_PARAMETERS = 10_000_000
+Once = Callable[[str, Path, Callable[[Path], object]], None]
 
 
 def small_recipes() -> list[str]:
@@ -73,7 +77,27 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def bundle_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Bundle]:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Makes a folder once for all processes that run the tests; each gets a copy of its own."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "once"
+    shared.mkdir(exist_ok=True)
+
+    def get(name: str, target: Path, make: Callable[[Path], object]) -> None:
+        whole = shared / name
+        with FileLock(shared / f"{name}.lock"):
+            if not whole.exists():
+                part = shared / f"{name}.part"
+                shutil.rmtree(part, ignore_errors=True)  # of a test that failed
+                make(part)
+                part.rename(whole)
+        shutil.copytree(whole, target)
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def bundle_of(tmp_path_factory: pytest.TempPathFactory, once: Once) -> Callable[[str, str], Bundle]:
     """Gives the bundle of a recipe with fresh weights, exported once."""
     folder = tmp_path_factory.mktemp("runs")
     made: dict[tuple[str, str], Bundle] = {}
@@ -85,7 +109,9 @@ def bundle_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], 
                 untrained_run(folder, recipe)
             # torch traces once; bfloat16 alone needs a later opset
             source = get(recipe, "fp32") if precision in ("fp16", "int8") else path
-            made[recipe, precision] = export(source, precision)
+            target = path / f"bundle-{precision}"
+            once(f"{recipe}-{precision}", target, lambda part: export(source, precision, part))
+            made[recipe, precision] = Bundle.open(target)
         return made[recipe, precision]
 
     return get

@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dlkit.errors import BackendError
-from dlkit.runtime.gpu.profile import Profile, Shape
+from dlkit.runtime.gpu.profile import Profiles, Shape
 
 Bytes = NDArray[np.uint8]
+Array = NDArray[Any]
 Work = Callable[[], None]
 GARBAGE = 0xA5
 
@@ -162,43 +163,61 @@ class FakeGpu:
 
 
 class FakeContext:
-    """Gives ``255 - pixel`` by way of the scratch memory, in two kernels."""
+    """Gives what ``compute`` of its network gives, by way of the scratch memory, in two kernels."""
 
     def __init__(self, network: FakeNetwork, settled: bool) -> None:
         self.network, self.settled = network, settled
-        self.shape: Shape | None = None
+        self.shapes: tuple[Shape, ...] = ()
         self.scratch = (0, 0)
         self.alive = True
 
     def __del__(self) -> None:
         self.alive = False
 
-    def set_shape(self, shape: Shape) -> tuple[Shape, int]:
-        profile = self.network.profile
-        for low, axis, high in zip(profile.smallest, shape, profile.largest, strict=True):
-            assert low <= axis <= high, f"{shape} is outside the profile"
-        self.shape = shape
-        self.network.shapes.append((shape, self.settled))
-        return shape, int(np.prod(shape))
+    @property
+    def nothing(self) -> list[Array]:
+        """Inputs of the shapes that are set."""
+        pairs = zip(self.shapes, self.network.sources, strict=True)
+        return [np.zeros(shape, dtype) for shape, dtype in pairs]
+
+    def set_shapes(self, shapes: Sequence[Shape]) -> tuple[tuple[Shape, ...], int]:
+        profiles = self.network.profiles
+        for profile, shape in zip(profiles.inputs.values(), shapes, strict=True):
+            for low, axis, high in zip(profile.smallest, shape, profile.largest, strict=True):
+                assert low <= axis <= high, f"{shape} is outside the profile"
+        self.shapes = tuple(shapes)
+        self.network.shapes.append((self.shapes, self.settled))
+        given = self.network.compute(*self.nothing)
+        return tuple(array.shape for array in given), sum(array.nbytes for array in self.nothing)
 
     def set_scratch(self, address: int, size: int) -> None:
         self.scratch = address, size
 
-    def enqueue(self, source: int, target: int, stream: int) -> None:
-        gpu, state = self.network.gpu, self.__dict__
-        assert self.shape is not None
-        size = int(np.prod(self.shape))
+    def enqueue(self, sources: Sequence[int], targets: Sequence[int], stream: int) -> None:
+        gpu, state, compute = self.network.gpu, self.__dict__, self.network.compute
+        inputs = self.nothing
         scratch, room = self.scratch
-        assert room >= size, "too little scratch memory"
+        ends = [0, *np.cumsum([array.nbytes for array in inputs])]
+        assert room >= ends[-1], "too little scratch memory"
         gpu._begin("enqueue")
 
         def first() -> None:
             assert state["alive"], "the context is gone while its work runs"
-            gpu.memory[scratch][:size] = gpu.memory[source][:size]
+            for place, array in enumerate(inputs):
+                there = gpu.memory[sources[place]][: array.nbytes]
+                gpu.memory[scratch][ends[place] : ends[place + 1]] = there
 
         def second() -> None:
             assert state["alive"]
-            gpu.memory[target][:size] = 255 - gpu.memory[scratch][:size]
+            arrays = [
+                gpu.memory[scratch][ends[place] : ends[place + 1]]
+                .view(array.dtype)
+                .reshape(array.shape)
+                for place, array in enumerate(inputs)
+            ]
+            for target, given in zip(targets, compute(*arrays), strict=True):
+                raw = np.frombuffer(given.tobytes(), np.uint8)
+                gpu.memory[target][: raw.size] = raw
 
         gpu.enqueue(stream, first)
         gpu.enqueue(stream, second)
@@ -207,13 +226,28 @@ class FakeContext:
         return self.network.refusal
 
 
-class FakeNetwork:
-    """Implements ``dlkit.runtime.gpu.device.Network``."""
+def inverted(pixels: Array) -> list[Array]:
+    """What a fake network gives by default."""
+    return [255 - pixels]
 
-    def __init__(self, gpu: FakeGpu, profile: Profile) -> None:
-        self.gpu, self.profile = gpu, profile
+
+class FakeNetwork:
+    """Implements ``dlkit.runtime.gpu.device.Network``.
+
+    ``compute`` gives outputs for inputs, in the graph's order; ``sources`` are the inputs' types.
+    """
+
+    def __init__(
+        self,
+        gpu: FakeGpu,
+        profiles: Profiles,
+        compute: Callable[..., list[Array]] = inverted,
+        sources: Sequence[np.dtype[Any]] = (np.dtype(np.uint8),),
+    ) -> None:
+        self.gpu, self.profiles = gpu, profiles
+        self.compute, self.sources = compute, sources
         self.refusal: str | None = None
-        self.shapes: list[tuple[Shape, bool]] = []
+        self.shapes: list[tuple[tuple[Shape, ...], bool]] = []
         self.closed = False
 
     def create_context(self, settled: bool) -> FakeContext:

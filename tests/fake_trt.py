@@ -1,21 +1,21 @@
 """A TensorRT whose objects have the attributes of one real version and no others.
 
-It runs its engines on ``FakeGpu``. An engine's bytes are its profile, as JSON.
+It runs its engines on ``FakeGpu``. An engine's bytes are its profiles, as JSON.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, IntFlag
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from dlkit.runtime.gpu.profile import Profile
+from dlkit.runtime.gpu.profile import Profile, Profiles
 
-from .fake_gpu import FakeContext, FakeGpu, FakeNetwork
+from .fake_gpu import Array, FakeContext, FakeGpu, FakeNetwork, inverted
 
 Names = Mapping[str, Sequence[str]]
 
@@ -39,11 +39,31 @@ class Guarded:
         super().__setattr__(name, value)
 
 
-def plan(profile: Profile, output: Sequence[object] = ("output", "OUTPUT", "UINT8")) -> bytes:
-    """An engine's bytes; ``output`` is its output's name, mode and type."""
-    tensors = [["pixels", "INPUT", "UINT8"], list(output)]
-    shapes = [profile.smallest, profile.best, profile.largest]
-    return json.dumps({"shapes": shapes, "tensors": tensors}).encode()
+PIXELS = (("pixels", "INPUT", "UINT8"), ("output", "OUTPUT", "UINT8"))
+_NUMPY = {"UINT8": np.uint8, "FLOAT": np.float32, "INT64": np.int64, "BOOL": np.bool_}
+
+
+def plan(
+    profiles: Mapping[str, Profile], tensors: Sequence[Sequence[str]] = PIXELS, does: str = "invert"
+) -> bytes:
+    """An engine's bytes.
+
+    Args:
+        profiles: by the inputs' names.
+        tensors: name, mode and type of each; inputs come first.
+        does: what it computes, one of ``DOES``.
+    """
+    shapes = {name: [one.smallest, one.best, one.largest] for name, one in profiles.items()}
+    return json.dumps({"shapes": shapes, "tensors": tensors, "does": does}).encode()
+
+
+def weighted(x: Array, ids: Array, *by: Array) -> list[Array]:
+    """Two inputs, and perhaps one without axes; two outputs of other types."""
+    found = (x * by[0] if by else x) + ids[:, :1].astype(x.dtype)
+    return [found, (found > 0).all(axis=1)]
+
+
+DOES: dict[str, Callable[..., list[Array]]] = {"invert": inverted, "weigh": weighted}
 
 
 def make_trt(name: str, version: str, names: Names, gpu: FakeGpu) -> Any:
@@ -96,20 +116,23 @@ def make_trt(name: str, version: str, names: Names, gpu: FakeGpu) -> Any:
             return True
 
     class Context:
-        def __init__(self, network: FakeNetwork, config: Any) -> None:
+        def __init__(self, network: FakeNetwork, names: list[str], config: Any) -> None:
             self._config = config
             self._fake = FakeContext(network, settled=False)
+            self._names = names
+            self._set: dict[str, tuple[int, ...]] = {}
             self._addresses: dict[str, int] = {}
             self._need = 0
 
         def set_input_shape(self, tensor: str, shape: tuple[int, ...]) -> bool:
-            assert tensor == "pixels"
-            _, self._need = self._fake.set_shape(shape)
+            self._set[tensor] = shape
             return True
 
         def get_tensor_shape(self, tensor: str) -> tuple[int, ...]:
-            assert self._fake.shape is not None
-            return self._fake.shape
+            """As soon as every input has its shape."""
+            inputs = list(self._fake.network.profiles.inputs)
+            self._outputs, self._need = self._fake.set_shapes([self._set[name] for name in inputs])
+            return self._outputs[self._names.index(tensor) - len(inputs)]
 
         def update_device_memory_size_for_shapes(self) -> int:
             return self._need
@@ -133,9 +156,11 @@ def make_trt(name: str, version: str, names: Names, gpu: FakeGpu) -> Any:
             return stream in gpu.streams
 
         def execute_async_v3(self, stream: int) -> bool:
-            self._fake.enqueue(self._addresses["pixels"], self._addresses["output"], stream)
+            addresses = [self._addresses[name] for name in self._names]
+            inputs = len(self._fake.network.profiles.inputs)
+            self._fake.enqueue(addresses[:inputs], addresses[inputs:], stream)
             if self._config is not None and self._config._cache is not None:
-                shape = json.dumps(self._fake.shape).encode()
+                shape = json.dumps(self._fake.shapes[0]).encode()
                 kernels = self._config._cache._kernels or b"kernels of this GPU:"
                 self._config._cache._kernels = kernels + (b"" if shape in kernels else shape)
             return True
@@ -144,8 +169,11 @@ def make_trt(name: str, version: str, names: Names, gpu: FakeGpu) -> Any:
         def __init__(self, blob: bytes) -> None:
             data = json.loads(blob)
             self._tensors = {tensor[0]: tensor[1:] for tensor in data["tensors"]}
-            self._shapes = [tuple(shape) for shape in data["shapes"]]
-            self._network = FakeNetwork(gpu, Profile(*self._shapes))
+            profiles = {
+                name: Profile(*map(tuple, shapes)) for name, shapes in data["shapes"].items()
+            }
+            sources = [np.dtype(_NUMPY[self._tensors[name][1]]) for name in profiles]
+            self._network = FakeNetwork(gpu, Profiles(profiles, False), DOES[data["does"]], sources)
 
         @property
         def num_io_tensors(self) -> int:
@@ -160,9 +188,16 @@ def make_trt(name: str, version: str, names: Names, gpu: FakeGpu) -> Any:
         def get_tensor_dtype(self, tensor: str) -> Any:
             return trt.DataType[self._tensors[tensor][1]]
 
+        def get_tensor_shape(self, tensor: str) -> tuple[int, ...]:
+            one = self._network.profiles.inputs[tensor]
+            pairs = zip(one.smallest, one.largest, strict=True)
+            return tuple(low if low == high else -1 for low, high in pairs)
+
         def get_tensor_profile_shape(self, tensor: str, index: int) -> list[Any]:
-            assert (tensor, index) == ("pixels", 0)
-            return [np.array(shape) for shape in self._shapes]
+            assert index == 0
+            one = self._network.profiles.inputs[tensor]
+            assert one.smallest != one.largest, "a fixed input has no range"
+            return [np.array(shape) for shape in (one.smallest, one.best, one.largest)]
 
         def create_runtime_config(self) -> Any:
             return guarded("IRuntimeConfig", Config)()
@@ -173,7 +208,7 @@ def make_trt(name: str, version: str, names: Names, gpu: FakeGpu) -> Any:
             assert strategy is trt.ExecutionContextAllocationStrategy.USER_MANAGED
             config = how if configured else None
             trt.contexts.append(config)
-            return guarded("IExecutionContext", Context)(self._network, config)
+            return guarded("IExecutionContext", Context)(self._network, list(self._tensors), config)
 
     class Runtime:
         engine_host_code_allowed = False

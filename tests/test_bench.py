@@ -23,7 +23,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dlkit import graph
-from dlkit.bench import measure, plan, words
+from dlkit.bench import calls, measure, plan, words
 from dlkit.bench.report import html
 from dlkit.bench.run import bench
 from dlkit.bundle import Bundle, Certificate
@@ -221,8 +221,8 @@ def test_any_graph_is_measured_on_random_arrays(tmp_path: Path) -> None:
     )  # fmt: skip
     assert [row["batch"] for row in result["inference"]] == [1, 3]
     (about,) = result["bundles"]
-    assert (about["inputs"], about["sample"]) == ({"a": [4, 8], "b": [4, 4]}, "sample")
-    assert about["multiply_adds"] == 4 * 8 * 4
+    assert (about["inputs"], about["sample"]) == ({"a": [128, 8], "b": [128, 4]}, "sample")
+    assert about["multiply_adds"] == 128 * 8 * 4
     (row,) = result["folder"]
     assert row["files"] == 3
     assert row["bound_samples_per_s"] is None  # nothing is decoded that could be timed
@@ -236,13 +236,11 @@ def test_a_fixed_batch_is_the_one_that_is_measured(tmp_path: Path) -> None:
     ways, left_out = plan.ways(bundles, settings, False)
     assert [way.batch for way in ways] == [2]
     assert not left_out
-    ways, left_out = plan.ways(bundles, replace(settings, batches=(1, 2)), False)
-    assert [way.batch for way in ways] == [2]
-    assert [(out.what, out.reason) for out in left_out] == [
-        ("batch 1", "its graph has a fixed batch")
-    ]
-    fed = plan.feeds(bundles["sums"].spec, 2, (28, 28))
-    assert {name: array.shape for name, array in fed.items()} == {"a": (2, 4, 8), "b": (2, 4, 4)}
+    ways, left_out = plan.ways(bundles, replace(settings, batches=(1, 2, 5)), False)
+    assert [way.batch for way in ways] == [1, 2, 5]  # others run in parts
+    assert not left_out
+    fed = calls.feeds(bundles["sums"].spec, 5, (28, 28), {"t": 6})
+    assert {name: array.shape for name, array in fed.items()} == {"a": (5, 6, 8), "b": (5, 6, 4)}
 
 
 def test_the_report_escapes_and_says_what_is_missing(measured: Any) -> None:
@@ -383,7 +381,7 @@ def test_arithmetic_of_the_graph_is_that_of_the_network(
 
     bundle = bundle_of(recipe, precision)
     expected = summarise(recipe)
-    shapes = plan.input_shapes(bundle.spec, 1, (expected.shape[-2], expected.shape[-1]))
+    shapes = calls.input_shapes(bundle.spec, 1, (expected.shape[-2], expected.shape[-1]))
     counted = graph.multiply_adds(bundle.onnx, shapes)
     assert counted is not None
     assert 2 * counted / 1e9 == pytest.approx(expected.gflop, rel=0.01)

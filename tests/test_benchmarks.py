@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -71,3 +72,40 @@ def test_no_round_finds_the_work_of_the_one_before(
     assert len(list(tmp_path.iterdir())) == 2  # dlkit leaves a manifest beside its answers
     contest._forget(out)
     assert not list(tmp_path.iterdir())
+
+
+def test_files_of_others_are_converted_and_judged(tmp_path: Path) -> None:
+    page, cache = tmp_path / "page.md", tmp_path / "cache"
+    command = [sys.executable, str(ROOT / "benchmarks" / "foreign.py"), "--cache", str(cache)]
+    command += ["--only", "^(light_squeezenet|logreg_iris)$", "--converters", "dlkit"]
+    command += ["--steps", "valid,shares,rounded,onnxruntime", "--out", str(page)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((cache / "results" / "light_squeezenet.json").read_text())
+    steps = found["dlkit-fp16"]["steps"]
+    assert steps["valid"]["ok"]
+    assert steps["onnxruntime"]["ok"]
+    assert steps["shares"]["multiply_adds"]["fp16"] > 0.95
+    assert 0 < steps["rounded"]["mean"] < steps["rounded"]["largest"] < 0.1
+    refused = json.loads((cache / "results" / "logreg_iris.json").read_text())["dlkit-fp16"]
+    assert not refused["ok"]
+    assert "BUG" not in refused["why"]
+    text = page.read_text()
+    assert "{{" not in text
+    assert "| light_squeezenet |" in text
+    assert "- logreg_iris: " in text  # what is refused is listed with the reason
+
+
+def test_a_difference_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    judge = importlib.import_module("foreign_judge")
+    wanted = [{"y": np.array([1.0, -4.0, np.inf], np.float32), "label": np.array([3, 4])}]
+    same = judge.compare(wanted, wanted)
+    assert same == {"mean": 0.0, "largest": 0.0, "broken": 0}
+    other = [{"y": np.array([1.0, -3.0, np.nan], np.float32), "label": np.array([3, 5])}]
+    found = judge.compare(wanted, other)
+    assert found["broken"] == 1
+    assert found["largest"] == 1.0
+    assert found["mean"] == 0.5  # of the labels
+    shapes = judge.compare(wanted, [{"y": np.zeros(2, np.float32), "label": np.array([3, 4])}])
+    assert shapes["mean"] is None

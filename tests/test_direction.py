@@ -20,7 +20,7 @@ RUNTIME = TASK | {"runtime"}
 TRAINING = TASK | {"training"}
 NUMPY = {"numpy", "cv2"}
 TORCH = {"torch", "torchvision", "torchmetrics", "lightning_fabric", "skimage", "matplotlib"}
-ONNX = {"onnx", "onnx_ir", "ml_dtypes"}
+ONNX = {"onnx", "onnx_ir", "onnxscript", "ml_dtypes", "google"}
 # part -> (parts of dlkit, other packages) that it may import; the standard library is free
 ALLOWED = {
     **dict.fromkeys(BASE, (BASE, set())),
@@ -30,9 +30,9 @@ ALLOWED = {
     "reading": (PIXELS | {"reading"}, NUMPY),
     "tasks": (TASK, NUMPY),
     "runtime": (RUNTIME, NUMPY),
-    "graph": (BASE, {"numpy", "onnx"}),
+    "graph": (BASE | {"graph"}, {"numpy", "onnx", "onnx_ir", "onnxscript", "google"}),
     "training": (TRAINING, NUMPY | TORCH | {"platformdirs"}),
-    "evaluation": (TRAINING | {"runtime", "evaluation"}, NUMPY | TORCH),
+    "evaluation": (TRAINING | {"runtime", "graph", "evaluation"}, NUMPY | TORCH),
     "export": (
         TRAINING | {"runtime", "evaluation", "graph", "export"},
         NUMPY | TORCH | ONNX | {"onnxruntime", "filelock", "platformdirs", "safetensors"},

@@ -61,7 +61,9 @@ def test_a_graph_that_no_backend_takes_and_a_task_that_nobody_knows(tmp_path: Pa
 def engine(owner: Bundle, **changes: Any) -> Engine:
     version = importlib.import_module("tensorrt_rtx").__version__
     shape = (1, 28, 28)
-    key = EngineKey(owner.sha256, "tensorrt_rtx", version, "fp32", (), (shape, shape, shape), ())
+    key = EngineKey(
+        owner.sha256, "tensorrt_rtx", version, "fp32", (), {"pixels": (shape, shape, shape)}, ()
+    )
     return Engine.create(owner, replace(key, **changes), b"the engine's bytes", {}, {})
 
 

@@ -376,8 +376,10 @@ def test_journal_survives_torn_and_refuses_foreign_lines(tmp_path: Path) -> None
         )
     path.write_bytes(path.read_bytes() + b'{"file": "torn')
     with closing(Journal(path, "m" * 64)) as journal:
-        line = journal.answer(source.path, source.name, status(3, 4, 5))
-        assert line is not None
+        found = journal.answer(source.path, source.name, status(3, 4, 5))
+        assert found is not None
+        line = journal.line(found[0])
+        assert line == found[1]
         assert (line["file"], line["digit"], line["probability"]) == (source.name, "7", 0.5)
         for other in (status(3, 5, 5), status(2, 4, 5), status(3, 4, 6)):
             assert journal.answer(source.path, source.name, other) is None

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dlkit.bench import plan
+from dlkit.bench import calls
 from dlkit.bundle import Bundle, shipped
 from dlkit.bundle.engine import engine_files
 from dlkit.errors import BackendError
@@ -31,7 +31,7 @@ SIZE = ((64, 64), (128, 96), (256, 256))
 
 def batch_for(bundle: Bundle, count: int, seed: int = 0) -> NDArray[np.uint8]:
     """Images that the bundle takes and the engine's profile holds."""
-    (pixels,) = plan.feeds(bundle.spec, count, (128, 96)).values()
+    (pixels,) = calls.feeds(bundle.spec, count, (128, 96)).values()
     return np.roll(pixels, seed, axis=1)
 
 

@@ -27,6 +27,8 @@ from dlkit.tasks.denoise import task as denoise
 from dlkit.tasks.denoise.pairs import HELD_OUT_SEED, simulate_pairs
 from dlkit.tasks.recognize.datasets import load_labelled
 
+from .conftest import Once
+
 Bundles = Callable[[str, str], Bundle]
 SHIPPED = ["digits", "mmwave"]
 
@@ -36,16 +38,20 @@ def dlkit(*arguments: object) -> Any:
 
 
 @pytest.fixture(scope="module")
-def int8(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bundle]:
+def int8(tmp_path_factory: pytest.TempPathFactory, once: Once) -> Callable[[str], Bundle]:
     """Gives a shipped bundle in int8, made by the command line, once."""
     folder = tmp_path_factory.mktemp("int8")
 
     def get(name: str) -> Bundle:
-        if not (folder / name).exists():
-            done = dlkit("export", name, "--precision", "int8", "--out", folder / name)
+        def make(part: Path) -> None:
+            done = dlkit("export", name, "--precision", "int8", "--out", part / name)
             assert done.exit_code == 0, done.output
-            (folder / f"{name}.txt").write_text(done.output)
-        return Bundle.open(folder / name)
+            (part / "output.txt").write_text(done.output)
+
+        target = folder / f"int8-{name}"
+        if not target.exists():
+            once(target.name, target, make)
+        return Bundle.open(target / name)
 
     return get
 
@@ -165,7 +171,7 @@ def test_report_says_how_it_was_made(name: str, int8: Callable[[str], Bundle]) -
     for key in ("checkpoint_sha256", "recipe", "dataset"):
         assert low.origin[key] == full.origin[key]
     assert low.origin["kept_fp32"] == []
-    text = (low.path.parent / f"{name}.txt").read_text()
+    text = (low.path.parent / "output.txt").read_text()
     assert "of the multiply-adds in int8" in text
     assert "int8 on onnxruntime: " in text
 

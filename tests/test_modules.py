@@ -22,6 +22,7 @@ from dlkit.bundle import Bundle, sha256
 from dlkit.cli import app
 from dlkit.errors import BundleError, DlkitError, ExportError, UsageError, VerifyError
 from dlkit.export.api import export, verify
+from dlkit.export.pixels import Pixels
 from dlkit.export.trace import trace
 from dlkit.graph import multiply_adds
 from dlkit.spec import ModelSpec, TensorSpec
@@ -94,8 +95,7 @@ def test_pixels_go_in_and_probabilities_come_out(here: Path) -> None:
         example=(3, 32, 48),
         task="recognize",
         labels=labels,
-        mean=MEAN,
-        std=STD,
+        pixels=dlkit.Pixels(mean=MEAN, std=STD),
         name="mine",
     )
     assert bundle.path == Path("mine-fp32")
@@ -213,8 +213,13 @@ def test_modules_that_are_named_with_their_weights(here: Path) -> None:
         ("nets.py:READY", {"example": (1, 32, 48)}, ExportError, "does not take float32"),
         ("nets.py:READY", {"example": (0, 3)}, UsageError, "the shape of one sample"),
         ("nets.py:READY", {"example": (3, 32)}, ExportError, "does not take"),
-        ("nets.py:READY", {"mean": (0.5, 0.5)}, UsageError, r"expected 3 value\(s\)"),
-        ("nets.py:READY", {"std": (0.0,)}, UsageError, "std above 0"),
+        (
+            "nets.py:READY",
+            {"pixels": Pixels(mean=(0.5, 0.5))},
+            UsageError,
+            r"expected 3 value\(s\)",
+        ),
+        ("nets.py:READY", {"pixels": Pixels(std=(0.0,))}, UsageError, "std above 0"),
         ("nets.py:READY", {"labels": ["a", "b"]}, BundleError, "2 labels.* 4 classes"),
         ("nets.py:READY", {"task": "nosuch"}, UsageError, "unknown task"),
         ("nets.py:READY", {"task": "tensors"}, UsageError, "are for images"),
@@ -353,7 +358,7 @@ def test_an_onnx_file_alone_serves_arrays(here: Path) -> None:
     with pytest.raises(VerifyError, match="no float32 graph beside it"):
         verify(alone, data="random")
     assert verify(alone, file, "random").reference == found.reference
-    with pytest.raises(UsageError, match="is not float32"):
+    with pytest.raises(UsageError, match="fp16, not float32"):
         verify(export(file, out=here / "again"), half.onnx, "random")
 
 

@@ -81,39 +81,96 @@ PAIRED = {
     "crop_height": ("48", "32"),
     "crop_width": ("48", "32"),
 }
-WGAN = {
-    **PAIRS,
+ADVERSARIAL = {
     "iterations": ("2", "1"),
-    "critic.width": ("0.03", "0.06"),
-    "critic.normalize": ("true", "false"),
     "adversary": ("wasserstein", "cross_entropy"),
     "critic_steps": ("1", "2"),
     "beta1": ("0", "0.5"),
     "beta2": ("0.9", "0.5"),
+    "critic_rate": ("1", "2"),
     "gradient_penalty": ("10", "0"),
     "weight_clip": ("0", "0.001"),
-    "content_weight": ("10", "0"),
+    "decay": ("0", "1"),
     "checkpoint_every": ("2", "1"),
+}
+WGAN = {
+    **PAIRS,
+    **ADVERSARIAL,
+    "critic.width": ("0.03", "0.06"),
+    "critic.normalize": ("true", "false"),
+    "content_weight": ("10", "0"),
+}
+PATCHES = {
+    **PAIRS,
+    **ADVERSARIAL,
+    "ema_decay": ("0.05", "0.1"),  # of few steps: it grows from short
+    "critic.width": ("0.03", "0.06"),
+    "critic.layers": ("2", "1"),
+    "critic.normalize": ("true", "false"),
+    "crop_height": ("64", "0"),
+    "crop_width": ("32", "64"),
+    "mirror": ("true", "false"),
+}
+PIX2PIX = {
+    **PATCHES,
+    "height": ("256", "128"),
+    "width": ("256", "128"),
+    "crop_height": ("128", "0"),
+    "crop_width": ("128", "0"),
+    "content_weight": ("10", "0"),
+}
+CYCLEGAN = {
+    **PATCHES,
+    "cycle_weight": ("10", "5"),
+    "identity_weight": ("0.5", "0"),
+    "pool": ("1", "0"),
+    "unpaired": ("false", "true"),
+}
+GENERATE = {
+    **ADVERSARIAL,
+    "data": ("square", "other square"),
+    "seed": ("0", "1"),
+    "bfloat16": ("false", "true"),
+    "learning_rate": ("0.01", "0.02"),
+    "batch_size": ("4", "5"),
+    "ema_decay": ("0.05", "0.1"),
+    "critic.kind": ("convolutions", "maxout"),
+    "critic.width": ("0.05", "0.1"),
+    "critic.normalize": ("layer", "none"),
+    "critic.dropout": ("0.5", "0"),
+    "held_out": ("0.1", "0.2"),
 }
 TABLES = {
     "lenet_relu": (CLASSIFY, ["network.batch_norm=true", "network.image_size=28"]),
     "denoiser": (PAIRED, ["network.width=4", "network.deepest=8", "network.blocks=1"]),
     "wgan_small": (WGAN, ["network.width=0.03"]),
+    "pix2pix_small": (PIX2PIX, ["network.width=0.03", "network.halvings=3"]),
+    "cyclegan_small": (CYCLEGAN, ["network.width=0.03", "network.blocks=1"]),
+    "cgan": (GENERATE, ["network.width=0.1"]),
 }
 # Of simulated scans alone; without a critic they are mixed in.
-SIMULATED = {("wgan_small", key): "data=simulated" for key in ("pairs", "height", "width")}
+SIMULATED = {
+    (name, key): "data=simulated"
+    for name in ("wgan_small", "pix2pix_small", "cyclegan_small")
+    for key in ("pairs", "height", "width")
+}
+SIMULATED |= {("pix2pix_small", key): "data=simulated" for key in ("crop_height", "crop_width")}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Two sets of digits that are not square, and two of pairs, in the working directory."""
+    """Sets of digits, not square and square, and of pairs, two each, in the working directory."""
     folder = tmp_path_factory.mktemp("data")
     found = load_labelled("mnist-mini")
-    for name, first in (("digits", 0), ("others", 100)):
+    narrow, whole = slice(4, 24), slice(None)
+    for name, first, columns in (
+        ("digits", 0, narrow), ("others", 100, narrow),
+        ("square", 0, whole), ("other square", 100, whole),
+    ):  # fmt: skip
         for index in range(first, first + 80):
             place = folder / name / str(found.train_labels[index])
             place.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(place / f"{index}.png"), found.train_images[index][:, 4:24])
+            cv2.imwrite(str(place / f"{index}.png"), found.train_images[index][:, columns])
     for name, first in (("pairs", 0), ("other pairs", 10)):
         write_pairs(folder / name, range(first, first + 4), (96, 64), masks=True, workers=1)
     with pytest.MonkeyPatch.context() as patch:
@@ -193,7 +250,7 @@ def test_every_field_changes_what_happens(name: str) -> None:
 # What the fields of configs are changed to, where one more, or half as much, would not do.
 OTHERWISE: dict[str, Any] = {
     "activation": "gelu", "pooling": "max", "stem": "small", "depth": 13, "blocks": 3,
-    "image_size": 100, "channels": 3, "kernel": 5, "pooled": 2, "dropout": 0.3,
+    "image_size": 100, "channels": 3, "kernel": 5, "pooled": 2, "dropout": 0.3, "halvings": 5,
 }  # fmt: skip
 
 

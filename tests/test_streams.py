@@ -7,26 +7,27 @@ from __future__ import annotations
 
 import itertools
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from dlkit.errors import BackendError
-from dlkit.runtime.gpu.profile import Profile
+from dlkit.runtime.gpu.profile import Profile, Profiles
 from dlkit.runtime.gpu.slot import GRAPHS
 from dlkit.runtime.gpu.streams import Streams
 
 from .fake_gpu import FakeGpu, FakeNetwork
 
 PROFILE = Profile((1, 4, 4), (4, 8, 8), (8, 40, 16))
-UINT8 = np.dtype(np.uint8)
+UINT8, FLOAT = np.dtype(np.uint8), np.dtype(np.float32)
 
 
 def make(profile: Profile = PROFILE, slots: int = 2) -> tuple[FakeGpu, FakeNetwork, Streams]:
     gpu = FakeGpu()
-    network = FakeNetwork(gpu, profile)
-    return gpu, network, Streams(gpu, network, UINT8, UINT8, slots)
+    network = FakeNetwork(gpu, Profiles({"pixels": profile}, batched=True))
+    return gpu, network, Streams(gpu, network, [UINT8], [UINT8], slots)
 
 
 def images(count: int, height: int = 8, width: int = 8, seed: int = 0) -> NDArray[np.uint8]:
@@ -46,7 +47,7 @@ def test_buckets_are_powers_of_two_and_the_ends() -> None:
 @pytest.mark.parametrize("shape", [(1, 3, 8), (1, 8, 17), (1, 8), (1, 8, 8, 1), (0, 8, 8)])
 def test_a_shape_outside_the_profile_is_refused(shape: tuple[int, ...]) -> None:
     _, network, streams = make()
-    message = "0 images" if shape[0] == 0 else r"takes 4x4 to 40x16.*dlkit export"
+    message = "0 samples" if shape[0] == 0 else r"takes 4x4 to 40x16.*dlkit export"
     with pytest.raises(BackendError, match=message):
         streams.submit(np.zeros(shape, np.uint8))
     assert not network.shapes
@@ -64,7 +65,7 @@ def test_any_batch_any_number_of_times(slots: int, smallest: int) -> None:
             answer = streams.submit(batch).result()
             assert answer.shape == batch.shape
             assert (answer == 255 - batch).all()
-    assert {shape[0] for shape, _ in network.shapes} <= set(network.profile.buckets)
+    assert {shape[0] for (shape,), _ in network.shapes} <= set(network.profiles.first.buckets)
     assert streams.refusal is None
     assert "launch" in gpu.log
     streams.close()
@@ -177,7 +178,7 @@ def test_a_graph_is_recorded_when_a_shape_comes_again() -> None:
     for turn, (graphs, launches) in enumerate([(0, 0), (1, 0), (1, 1), (1, 2)]):
         streams.submit(batch).result()
         assert (len(gpu.graphs), gpu.log.count("launch")) == (graphs, launches), turn
-    assert network.shapes == [((4, 8, 8), False), ((4, 8, 8), True)]
+    assert network.shapes == [(((4, 8, 8),), False), (((4, 8, 8),), True)]
     streams.submit(images(4)).result()  # the same bucket
     assert gpu.log.count("launch") == 3
 
@@ -264,3 +265,24 @@ def test_close_frees_what_it_can_after_errors() -> None:
     streams.close()
     assert gpu.held == 3
     assert gpu.closed
+
+
+def test_outputs_without_elements_and_without_axes() -> None:
+    gpu = FakeGpu()
+    whole = Profile((0, 3), (2, 3), (4, 3))
+
+    def compute(x: NDArray[Any]) -> list[NDArray[Any]]:
+        return [x[:0], np.asarray(x.sum(dtype=np.float32)), x * 2]
+
+    network = FakeNetwork(gpu, Profiles({"x": whole}, False), compute, [FLOAT])
+    streams = Streams(gpu, network, [FLOAT], [FLOAT] * 3)
+    for count in (2, 0, 2, 2, 0, 0, 4):
+        x = np.ones((count, 3), np.float32)
+        nothing, total, twice = streams.submit(x).results()
+        assert nothing.shape == (0, 3)
+        assert (total.shape, float(total)) == ((), 3 * count)
+        assert (twice == 2 * x).all()
+        assert twice.shape == x.shape
+    assert "launch" in gpu.log
+    streams.close()
+    assert gpu.held == 0

@@ -25,7 +25,7 @@ from dlkit.export.api import export
 from dlkit.export.build_options import BuildOptions, read_profile, read_sizes
 from dlkit.export.engine import build_engine
 from dlkit.export.proof.layers import inspected_types
-from dlkit.export.proof.precision import multiply_adds_by_layer
+from dlkit.export.proof.precision import measured
 from dlkit.runtime.gpu.flavor import load_flavor
 
 from .conftest import untrained_run
@@ -62,10 +62,8 @@ def test_engine_is_built_and_holds_its_precision(
     assert engine.proof["multiply_adds"][precision] >= 0.95
     assert engine.proof["weights"][precision] >= 0.95
     # what was counted on the graph before it was written is what TensorRT made of it
-    counted = multiply_adds_by_layer(source.onnx.read_bytes(), source.spec)
-    share = sum(count for dtype, count in counted.values() if dtype == precision)
-    whole = sum(count for _, count in counted.values())
-    assert share / whole == pytest.approx(engine.proof["multiply_adds"][precision], abs=0.02)
+    share, _ = measured(source.onnx.read_bytes(), source.spec).shares(precision)
+    assert share == pytest.approx(engine.proof["multiply_adds"][precision], abs=0.02)
     assert sum(engine.proof["flop"].values()) == pytest.approx(1)
     assert seen == sorted(seen)
     assert 0 <= seen[0] < 0.1
@@ -104,15 +102,13 @@ def test_half_the_graph_in_fp16_is_refused(bundle_of: Bundles, tmp_path: Path) -
     proof = build_engine(asked)[0].proof  # three float32 convolutions, as somebody asked for
     assert set(proof["others"]) == set(kept)
     mixed = Bundle.create(tmp_path / "mixed", asked.onnx.read_bytes(), asked.spec, {})
-    with pytest.raises(
-        ExportError, match=r"of the multiply-adds are fp16, 95% are needed"
-    ) as error:
+    with pytest.raises(ExportError, match=r"of the weights are fp16, 95% are needed") as error:
         build_engine(mixed)
     for name in kept:
         assert name in str(error.value)
     spec = json.dumps(asked.spec.to_json())
     (tmp_path / "spec.json").write_text(spec)
-    with pytest.raises(ExportError, match=r"of the multiply-adds are fp16, 95% are needed"):
+    with pytest.raises(ExportError, match=r"is a mixture \(fp32 13%, fp16 87%"):
         export(asked.onnx, out=tmp_path / "claimed", spec=tmp_path / "spec.json")
     assert not (tmp_path / "claimed").exists()
 
@@ -257,7 +253,7 @@ def test_any_onnx_file_is_built_with_its_spec(bundle_of: Bundles, tmp_path: Path
     half = export(file, "fp16", spec=spec)
     assert build_engine(half)[0].proof["multiply_adds"] == {"fp16": 1.0}
     claims = replace(source.spec, precision="fp16")  # but the graph is float32
-    with pytest.raises(ExportError, match="asked for fp16"):
+    with pytest.raises(ExportError, match="is fp32, its spec says fp16"):
         export(file, out=tmp_path / "liar", spec=claims)
     liar = Bundle.create(tmp_path / "liar", source.onnx.read_bytes(), claims, {})
     with pytest.raises(ExportError, match="asked for fp16"):
@@ -303,7 +299,7 @@ def test_engines_of_shipped_bundles_go_into_a_copy(
     before = {path: path.stat().st_mtime_ns for path in (SHIPPED / "digits").iterdir()}
     engine = api.build_engine("digits", profile="1:2:4")
     assert engine.path.parent == Path("digits-fp32/engines")
-    assert [shape[0] for shape in engine.key.shapes] == [1, 2, 4]
+    assert [shape[0] for shape in engine.key.shapes["pixels"]] == [1, 2, 4]
     assert api.build_engine("digits", profile="1:2:4") == engine  # the same copy, the same engine
     assert Bundle.open("digits-fp32").certificate == Bundle.open("digits").certificate
     assert {path: path.stat().st_mtime_ns for path in (SHIPPED / "digits").iterdir()} == before

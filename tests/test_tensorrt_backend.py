@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from dlkit.bundle import Bundle
 from dlkit.bundle.engine import Engine, EngineKey
@@ -32,7 +33,7 @@ from dlkit.runtime.session import BACKENDS, Unavailable, open_session
 from dlkit.spec import ModelSpec, TensorSpec
 
 from .fake_gpu import FakeGpu
-from .fake_trt import make_trt, plan
+from .fake_trt import PIXELS, make_trt, plan
 
 PROFILE = Profile((1, 4, 4), (4, 8, 8), (8, 40, 16))
 KEY = EngineKey(
@@ -41,7 +42,7 @@ KEY = EngineKey(
     version="11.3.0",
     precision="fp16",
     compute=("8.9",),
-    shapes=(PROFILE.smallest, PROFILE.best, PROFILE.largest),
+    shapes={"pixels": (PROFILE.smallest, PROFILE.best, PROFILE.largest)},
     flags=(),
 )
 _ENGINE = Engine(Path("b/engines/x.engine"), KEY, "", {}, {})
@@ -107,7 +108,7 @@ class Machine:
             version=content.pop("version", self.trt.__version__),
             compute=compute,
         )
-        data = content.pop("plan", plan(PROFILE))
+        data = content.pop("plan", plan({"pixels": PROFILE}))
         return Engine.create(self.bundle, key, data, {}, {"date": "2026-01-01"} | content)
 
     def restart(self) -> None:
@@ -191,6 +192,93 @@ def test_session(machine: Machine) -> None:
     machine.restart()
 
 
+WEIGH = (
+    ("x", "INPUT", "FLOAT"),
+    ("ids", "INPUT", "INT64"),
+    ("by", "INPUT", "FLOAT"),
+    ("y", "OUTPUT", "FLOAT"),
+    ("positive", "OUTPUT", "BOOL"),
+)
+
+
+def weigher(machine: Machine, folder: Path, batch: int | str, scalar: bool) -> Machine:
+    """An engine of two inputs, or three of which one is a scalar; its profile ends at 4 samples."""
+    inputs = (
+        TensorSpec("x", "float32", (batch, 5)),
+        TensorSpec("ids", "int64", (batch, 2)),
+        *((TensorSpec("by", "float32", ()),) if scalar else ()),
+    )
+    outputs = (TensorSpec("y", "float32", (batch, 5)), TensorSpec("positive", "bool", (batch,)))
+    spec = ModelSpec("weigh", "tensors", "fp32", inputs, outputs)
+    low, high = (batch, batch) if isinstance(batch, int) else (1, 4)
+    profiles = {
+        one.name: Profile((low, *one.shape[1:]), (low, *one.shape[1:]), (high, *one.shape[1:]))
+        if one.shape
+        else Profile((), (), ())
+        for one in inputs
+    }
+    tensors = WEIGH if scalar else [row for row in WEIGH if row[0] != "by"]
+    made = replace(machine, bundle=Bundle.create(folder, b"graph", spec, {}))
+    made.add(plan=plan(profiles, tensors, "weigh"))
+    return made
+
+
+@pytest.mark.parametrize("batch", ["n", 3])
+def test_several_inputs_are_split_and_padded_together(
+    machine: Machine, batch: int | str, tmp_path: Path
+) -> None:
+    made = weigher(machine, tmp_path / "w", batch, scalar=False)
+    session = open_session(made.bundle, "tensorrt", "cuda").session
+    assert isinstance(session, tensorrt.TensorRtSession)  # nothing is around it
+    random = np.random.default_rng(0)
+    for count in (1, 3, 11, 3, 3, 11, 3):
+        feeds: dict[str, NDArray[Any]] = {
+            "ids": random.integers(-2, 3, (count, 2)),
+            "x": random.standard_normal((count, 5)).astype(np.float32),
+        }
+        found = session.run(feeds)
+        expected = feeds["x"] + feeds["ids"][:, :1]
+        assert found["y"].dtype == np.float32
+        assert (found["y"] == expected.astype(np.float32)).all()
+        assert found["positive"].dtype == np.bool_
+        assert (found["positive"] == (expected > 0).all(axis=1)).all()
+    assert "launch" in machine.gpu.log
+    feeds["ids"] = feeds["ids"][:1]
+    with pytest.raises(BackendError, match="different numbers of samples: x 3, ids 1"):
+        session.run(feeds)
+    feeds["ids"] = np.zeros((3, 2), np.int32)
+    with pytest.raises(BackendError, match="ids is int32, the engine takes int64"):
+        session.run(feeds)
+    with pytest.raises(BackendError, match=r"ids of 9 is outside .* takes 2 to 2"):
+        session.run(feeds | {"ids": np.zeros((3, 9), np.int64)})
+    del session
+    machine.restart()
+
+
+def test_calls_that_count_no_samples_run_as_they_are(machine: Machine, tmp_path: Path) -> None:
+    made = weigher(machine, tmp_path / "w", "n", scalar=True)
+    session = open_session(made.bundle, "tensorrt", "cuda").session
+    for count in (1, 3, 3, 3, 4):
+        x, ids = np.ones((count, 5), np.float32), np.ones((count, 2), np.int64)
+        found = session.run({"x": x, "ids": ids, "by": np.array(2, np.float32)})
+        assert (found["y"] == 3).all()
+        assert found["positive"].shape == (count,)
+    assert "launch" in machine.gpu.log
+    x, ids = np.ones((5, 5), np.float32), np.ones((5, 2), np.int64)
+    with pytest.raises(BackendError, match=r"x of 5x5 is outside .* takes 1x5 to 4x5"):
+        session.run({"x": x, "ids": ids, "by": np.array(2, np.float32)})
+    del session
+    machine.restart()
+
+
+def test_types_that_tensorrt_lacks_are_said(machine: Machine, tmp_path: Path) -> None:
+    spec = replace(machine.bundle.spec, inputs=(TensorSpec("x", "float64", ("n",)),))
+    made = Bundle.create(tmp_path / "d", b"graph", spec, {})
+    reason = BACKENDS.load("tensorrt").unavailable(made, "cuda")
+    assert reason is not None
+    assert reason.what == "tensorrt has no float64: x float64 (n)"
+
+
 def test_kernels_are_kept_beside_the_engine(machine: Machine) -> None:
     built = machine.add()
     open_session(machine.bundle, "tensorrt", "cuda").session(np.zeros((2, 8, 8), np.uint8))
@@ -230,8 +318,8 @@ def test_a_recorded_shape_has_its_kernels_compiled_first(machine: Machine) -> No
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (plan(PROFILE, ("output", "OUTPUT", "FLOAT")), r"FLOAT.*model\.json says"),
-        (plan(PROFILE, ("other", "OUTPUT", "UINT8")), r"other.*model\.json says"),
+        (plan({"pixels": PROFILE}, [PIXELS[0], ("output", "OUTPUT", "FLOAT")]), r"FLOAT.*model\.j"),
+        (plan({"pixels": PROFILE}, [PIXELS[0], ("other", "OUTPUT", "UINT8")]), r"other.*model\.j"),
         (b"not an engine", "cannot load the engine: what TensorRT said"),
     ],
 )

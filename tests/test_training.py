@@ -19,6 +19,7 @@ from dlkit.idx import read_idx, write_idx
 from dlkit.mmwave import simulate
 from dlkit.tasks.denoise.pairs import load_pairs
 from dlkit.tasks.recognize.datasets import load_labelled
+from dlkit.training.engine import loop
 from dlkit.training.engine.fabric import Hardware, open_compute
 from dlkit.training.engine.loop import Moment
 from dlkit.training.engine.run import Run
@@ -73,6 +74,34 @@ def test_interrupted_and_resumed_ends_with_the_same_weights(name: str, tmp_path:
     assert (cut / "curve.png").stat().st_size > 1000
 
 
+def test_a_killed_training_goes_on_from_within_an_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As often as time allows; here after every step."""
+    monkeypatch.setattr(loop, "_SAVE_EVERY", 0)
+    monkeypatch.setattr(loop, "_SAVE_SHARE", 0)
+    recipe = tiny("mlp")
+    steps = []
+
+    class Killed(BaseException):
+        """As kill -9."""
+
+    def kill(now: Moment) -> None:
+        if now.step:
+            steps.append((Run(tmp_path / "cut").load_checkpoint()["step"], now.step))
+            raise Killed
+
+    whole = train(recipe, out=tmp_path / "whole")
+    for resume in (False, True, True):
+        with pytest.raises(Killed):
+            train(recipe, out=tmp_path / "cut", watch=kill, resume=resume)
+    assert steps == [(1, 1), (2, 2), (3, 3)]
+    assert whole.load_checkpoint()["step"] > 3
+    assert train(recipe, out=tmp_path / "cut", resume=True).finished
+    one, other = weights(whole.path), weights(tmp_path / "cut")
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
 def test_lenet_learns_digits_that_it_has_not_seen(tmp_path: Path) -> None:
     run = train("lenet_relu", out=tmp_path / "run", epochs=3)
     _, first, *_, last, _ = run.load_log()
@@ -117,8 +146,21 @@ def test_a_run_is_not_lost_by_training_again(tmp_path: Path) -> None:
 
 
 def test_divergence_is_said(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="Lower learning_rate"):
+    with pytest.raises(TrainingError, match="Lower learning_rate") as none_kept:
         train(tiny("mlp"), out=tmp_path / "run", learning_rate=1e30)
+    assert "checkpoint" not in str(none_kept.value)
+
+    def interrupt(now: Moment) -> None:
+        if now.step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    run = train(tiny("mlp"), out=tmp_path / "cut", watch=interrupt)
+    state = run.load_checkpoint()
+    for value in state["network"].values():
+        value.fill_(float("nan"))
+    run.save_checkpoint(state)
+    with pytest.raises(TrainingError, match=r"Lower learning_rate.*last checkpoint is kept"):
+        train(tiny("mlp"), out=run.path, resume=True)
 
 
 def test_penalty_takes_one_norm_per_sample() -> None:

@@ -51,6 +51,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["patience=3"],  # of a recipe that keeps the last weights
         ["batch_size=611"],  # 5,500 digits: nine batches and one digit
         ["epochs=0"],
+        ["seed=-1"],
+        ["seed=4294967296"],
+        ["seed=1e20"],
+        ["seed=100000000000000000000"],
     ],
 )
 def test_settings_without_sense_cost_no_run(settings: list[str], run: Path) -> None:
@@ -58,6 +62,12 @@ def test_settings_without_sense_cost_no_run(settings: list[str], run: Path) -> N
     with pytest.raises(UsageError, match=settings[0].partition("=")[0]):
         train(small(*settings), out=run, overwrite=True)
     assert (run / "checkpoint.pt").read_bytes() == before
+
+
+def test_layers_have_channels(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="would have -5 channels, expected 1 or more"):
+        train(small("hidden=-5", name="mlp"), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_torch_refuses_is_said(run: Path) -> None:

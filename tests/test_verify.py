@@ -18,9 +18,11 @@ from dlkit.bundle import SHIPPED, Bundle, sha256, shipped
 from dlkit.cli import app
 from dlkit.errors import BundleError, DlkitError, ExportError, UsageError, VerifyError
 from dlkit.export.api import export, verify
+from dlkit.export.lower import lower, prepared
 from dlkit.export.proof.bisect import bisect, read_list
 from dlkit.export.proof.rounding import run_rounded
 from dlkit.export.proof.verify import measure, outside
+from dlkit.graph.read import read_graph
 from dlkit.runtime.session import open_session, runnable
 from dlkit.tasks import TASKS
 from dlkit.tasks.denoise.pairs import HELD_OUT_SEED, simulate_pairs
@@ -34,6 +36,13 @@ FEW = {"recognize": 100, "denoise": 4}  # the fewest inputs that a certificate n
 
 def dlkit(*arguments: object) -> Any:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory of its own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 def change_weights(run: Path, **factors: float) -> Path:
@@ -100,6 +109,10 @@ def test_a_shipped_bundle_is_verified_as_a_copy(
     done = dlkit("verify", "digits", "--count", 100)
     assert done.exit_code == 0, done.output
     assert "read-only; verifying the copy digits-fp32" in " ".join(done.output.split())
+    assert "says more than this would (100 inputs instead of 1000)" in " ".join(done.output.split())
+    copy = Bundle.open("digits-fp32")
+    assert copy.certificate == Bundle.open("digits").certificate
+    assert dlkit("verify", "digits-fp32", "--count", 100, "--replace").exit_code == 0
     copy = Bundle.open("digits-fp32")
     assert copy.certificate is not None
     assert copy.certificate.inputs.count == 100
@@ -116,7 +129,7 @@ def test_half_precision_is_also_measured_rounded(
     name: str, precision: str, bundle_of: Bundles
 ) -> None:
     bundle = bundle_of(name, precision)
-    found = verify(bundle, count=FEW[bundle.spec.task])
+    found = measure(bundle, count=FEW[bundle.spec.task])
     assert found.reference.name == "torch fp32, the run's weights"
     assert found.reference.sha256 == sha256(Run(bundle.path.parent).checkpoint)
     assert "rounded" in {row.backend for row in found.measured}
@@ -170,16 +183,44 @@ def test_data_can_be_arrays(bundle_of: Bundles) -> None:
         measure(bundle, data=pixels[:, :14])
 
 
-def test_overflow_that_a_cpu_hides_is_caught(overflowing: Path) -> None:
+def unguarded(run: Path, folder: Path) -> Bundle:
+    """fp16 as if nobody had looked at ranges."""
+    full = export(run)
+    graph = prepared(read_graph(full.onnx), "fp16")
+    whole = lower(graph, "unguarded", "fp16", lost={}).graph
+    origin = {**full.origin, "converted_from_sha256": full.sha256}
+    return Bundle.create(folder, whole, replace(full.spec, precision="fp16"), origin)
+
+
+def test_export_says_what_half_precision_cannot_hold(overflowing: Path, here: Path) -> None:
+    with pytest.raises(ExportError, match=r"14.1% of the multiply-adds .* node_conv2d_1 \(fp32: "):
+        export(overflowing, "fp16", "half")
+    done = dlkit("export", overflowing, "--precision", "fp16", "--out", "half")
+    assert "float16 ends at 6.55e+04" in str(done.exception)
+    assert not Path("half").exists()
+    options = ("--keep-fp32", "lenet_relu-keep-fp32.json", "--out", "half")
+    assert dlkit("export", overflowing, "--precision", "fp16", *options).exit_code == 0
+    assert within(Bundle.open("half"), overflowing, count=100)
+
+
+def test_a_network_that_guesses_gets_no_certificate(bundle_of: Bundles) -> None:
+    for precision in ("fp32", "fp16"):
+        bundle = bundle_of("lenet", precision)
+        with pytest.raises(VerifyError, match=r"no more than a guess \(accuracy 0.19\)"):
+            verify(bundle, count=100)
+        assert Bundle.open(bundle.path).certificate is None
+
+
+def test_overflow_that_a_cpu_hides_is_caught(overflowing: Path, tmp_path: Path) -> None:
     full = export(overflowing)
     assert within(full, count=100)
-    half = export(full, "fp16")
+    half = unguarded(overflowing, tmp_path / "half")
     pixels = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
     assert not np.isfinite(
         run_rounded(half.onnx.read_bytes(), [{"pixels": pixels}])[0]["probabilities"]
     ).all()
     half.with_certificate(measure(full, count=100))
-    done = dlkit("verify", half.path, "--count", 100)
+    done = dlkit("verify", half.path, "--count", 100, "--against", overflowing)
     assert done.exit_code
     assert "NaN" in done.output
     assert "rounded" in str(done.exception)
@@ -190,7 +231,7 @@ def test_overflow_that_a_cpu_hides_is_caught(overflowing: Path) -> None:
 def test_bisect_finds_the_planted_nodes_and_their_list_mends(
     overflowing: Path, tmp_path: Path
 ) -> None:
-    half = export(overflowing, "fp16", tmp_path / "half")
+    half = unguarded(overflowing, tmp_path / "half")
     found = bisect(half, overflowing)
     assert [one.module for one in found.culprits] == PLANTED
     assert [one.operator for one in found.culprits] == ["Conv", "Relu", "AveragePool", "Conv"]

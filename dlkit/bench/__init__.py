@@ -1,6 +1,7 @@
 """How fast bundles run on this machine, beside how good they are and what the machine could do.
 
 plan.py         what is measured: bundles x backends x batches, and what is left out and why
+calls.py        what goes into one call
 worker.py       one measurement in a process of its own
 measure.py      rounds over all ways, medians and spread
 machine.py      what the machine is, and its ceiling

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dlkit import images
-from dlkit.bench import machine, measure, plan
+from dlkit.bench import calls, machine, measure, plan
 from dlkit.bundle import Bundle
 from dlkit.processors import cpu_count
 from dlkit.tasks import TASKS, Task
@@ -54,7 +54,7 @@ class Jobs:
         self._scratch = scratch
         self._outputs = itertools.count()
         images_only = {
-            name: bundle for name, bundle in bundles.items() if plan.takes_images(bundle.spec)
+            name: bundle for name, bundle in bundles.items() if calls.takes_images(bundle.spec)
         }
         self.samples: dict[str, list[Path]] = {}
         if images_only:
@@ -83,6 +83,7 @@ class Jobs:
                 "threads": self._settings.threads or cpu_count(),
                 "batch": key.batch,
                 "size": self._settings.size,
+                "axes": dict(self._settings.axes),
                 "seconds": self._settings.seconds,
             }
         )
@@ -131,7 +132,7 @@ def _made_up(
 ) -> dict[str, list[Path]]:
     found = {}
     for bundle in bundles.values():
-        shape = plan.input_shapes(bundle.spec, 1, settings.size)[bundle.spec.input.name]
+        shape = calls.input_shapes(bundle.spec, 1, settings.size)[bundle.spec.input.name]
         height, width = shape[1:3]
         paths = [scratch / f"{height}x{width}" / f"{seed}.png" for seed in range(_MADE_UP_FILES)]
         for seed, path in enumerate(paths):

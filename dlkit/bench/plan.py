@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlkit.bundle import Bundle
 from dlkit.errors import BackendError, UsageError
 from dlkit.images import SUFFIXES
+from dlkit.runtime.fixed_batch import fixed_batch
 from dlkit.runtime.folders.sources import Inputs, ends_in
-from dlkit.runtime.session import BACKENDS, DEVICES, Unavailable
-from dlkit.spec import ModelSpec
-from dlkit.tasks import TASKS, Feeds, Task
-from dlkit.tasks.tensors import random_inputs
+from dlkit.runtime.session import BACKENDS, DEVICES, Unavailable, why_not
+from dlkit.tasks import TASKS, Task
 
 # Height and width where a graph leaves them free: a scan of the article.
 SCAN = (678, 384)
 _MANY = (1, 16, 64)
-_SMALL = 4  # of a free axis that is no height or width
-_FIXED = "its graph has a fixed batch"
+_FIXED = "its graph has no batch axis"
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,7 @@ class Settings:
         batches: empty for what suits each task.
         backends: empty for all that run here.
         size: height and width where a graph leaves them free.
+        axes: size of other free axes, by their names in the spec.
         seconds: measured time of each way in each round.
         threads: of the backend in inference; None for all that the process may use.
     """
@@ -43,6 +42,7 @@ class Settings:
     backends: tuple[str, ...] = ()
     device: str = "auto"
     size: tuple[int, int] = SCAN
+    axes: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 1.0
     rounds: int = 3
     threads: int | None = None
@@ -126,7 +126,7 @@ def ways(
         for backend, loaded in backends.items():
             reasons: dict[str, Unavailable] = {}
             for kind in (kind for kind in kinds if kind in loaded.devices):
-                why = loaded.unavailable(bundle, kind)
+                why = why_not(loaded, bundle, kind)
                 if why is not None:
                     reasons[kind] = why
                     continue
@@ -156,6 +156,7 @@ def command_line(settings: Settings) -> str:
         *(("--backend", backend) for backend in settings.backends),
         ("--device", None if settings.device == "auto" else settings.device),
         ("--size", None if settings.size == SCAN else "x".join(map(str, settings.size))),
+        *(("--axis", f"{axis}={size}") for axis, size in settings.axes.items()),
         ("--seconds", f"{settings.seconds:g}"),
         ("--rounds", settings.rounds),
         ("--threads", settings.threads),
@@ -165,40 +166,19 @@ def command_line(settings: Settings) -> str:
     return shlex.join(parts)
 
 
-def input_shapes(spec: ModelSpec, batch: int, size: tuple[int, int]) -> dict[str, tuple[int, ...]]:
-    """Shape of each input in a call with ``batch`` samples.
+def check_axes(bundles: Mapping[str, Bundle], axes: Mapping[str, int]) -> None:
+    """Refuse sizes of axes that no bundle has.
 
-    Two free axes of an input are its height and width and become ``size``, padded to what the
-    graph takes; other free axes are small.
+    Raises:
+        UsageError: which.
     """
-    free = {one.shape[0]: batch for one in spec.inputs if one.shape}
-    sides = [side + -side % spec.multiple_of for side in size]
-    for one in spec.inputs:
-        names = [axis for axis in one.shape[1:] if isinstance(axis, str)]
-        wanted = sides if len(names) == len(sides) else [_SMALL * spec.multiple_of] * len(names)
-        for name, side in zip(names, wanted, strict=True):
-            free.setdefault(name, side)
-    return {
-        one.name: tuple(free[axis] if isinstance(axis, str) else axis for axis in one.shape)
-        for one in spec.inputs
-    }
-
-
-def feeds(spec: ModelSpec, batch: int, size: tuple[int, int]) -> Feeds:
-    """Random inputs of one call; speed depends on their shapes, not on what they show."""
-    shapes = input_shapes(spec, batch, size)
-    fixed = tuple(replace(one, shape=shapes[one.name]) for one in spec.inputs)
-    return random_inputs(replace(spec, inputs=fixed), 1).batches[0]
-
-
-def takes_images(spec: ModelSpec) -> bool:
-    """Whether the task's files are images."""
-    return TASKS.load(spec.task).model.suffixes == SUFFIXES
-
-
-def gives_images(spec: ModelSpec) -> bool:
-    """Whether answers are image files, which have to be encoded."""
-    return takes_images(spec) and spec.output.dtype == "uint8"
+    inputs = [one for bundle in bundles.values() for one in bundle.spec.inputs]
+    free = {axis for one in inputs for axis in one.shape if isinstance(axis, str)}
+    if strangers := sorted(set(axes) - free):
+        raise UsageError(
+            f"no bundle has a free axis called {', '.join(strangers)}",
+            f"Free axes are: {', '.join(sorted(free)) or 'none'}",
+        )
 
 
 def certified(way: Way, sha256: str) -> dict[str, float] | None:
@@ -248,11 +228,11 @@ def _batches(bundle: Bundle, wanted: Sequence[int]) -> tuple[Sequence[int], list
 
     By default those that tell something: around what the task's command takes.
     """
+    fixed = fixed_batch(bundle.spec)
+    if fixed is not None:
+        return wanted or [fixed], []
     firsts = [one.shape[0] for one in bundle.spec.inputs if one.shape]
-    if firsts and not any(isinstance(first, str) for first in firsts):
-        fixed = max(int(first) for first in firsts)
-        if not wanted or fixed in wanted:
-            return [fixed], [batch for batch in wanted if batch != fixed]
-        return [], list(wanted)
+    if not any(isinstance(first, str) for first in firsts):
+        return [1], [batch for batch in wanted if batch != 1]
     usual = TASKS.load(bundle.spec.task).batch["cpu"]
     return wanted or (_MANY if usual >= _MANY[-1] else sorted({1, usual, 4 * usual})), []

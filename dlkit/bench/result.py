@@ -33,7 +33,7 @@ class BundleRow(TypedDict):
     Attributes:
         name: its own and its precision; with its place where two are alike.
         network: the spec's name.
-        sample: what one is called: ``image`` or ``sample``.
+        sample: what one is called: ``image``, ``sample``, or ``call`` where no axis counts samples.
         inputs: shape of one sample by input, without its batch axis.
         multiply_adds: of one sample; None where they cannot be counted.
         metrics_of: data that the certificate's metrics were measured on; None without one.

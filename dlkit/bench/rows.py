@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dlkit.bench import measure, plan
+from dlkit.bench import calls, measure, plan
 from dlkit.bench.result import (
     BundleRow,
     CeilingRates,
@@ -17,14 +17,19 @@ from dlkit.bench.result import (
 )
 from dlkit.bundle import Bundle
 from dlkit.graph import multiply_adds
+from dlkit.runtime.fixed_batch import fixed_batch
 
 Rounds = Sequence[Mapping[str, Any]]
 
 
 def about(name: str, bundle: Bundle, settings: plan.Settings) -> BundleRow:
     """A bundle: what it is and how much arithmetic one sample takes."""
-    shapes = plan.input_shapes(bundle.spec, 1, settings.size)
-    certificate = bundle.certificate
+    spec, certificate = bundle.spec, bundle.certificate
+    batch = fixed_batch(spec) or 1
+    shapes = calls.input_shapes(spec, batch, settings.size, settings.axes)
+    adds = multiply_adds(bundle.onnx, shapes)
+    files = [bundle.onnx, *([bundle.weights] if bundle.weights else [])]
+    unit = calls.unit(spec)
     return {
         "name": name,
         "network": bundle.spec.name,
@@ -32,10 +37,12 @@ def about(name: str, bundle: Bundle, settings: plan.Settings) -> BundleRow:
         "precision": bundle.spec.precision,
         "path": str(bundle.path),
         "sha256": bundle.sha256,
-        "model_bytes": bundle.onnx.stat().st_size,
-        "sample": "image" if plan.takes_images(bundle.spec) else "sample",
-        "inputs": {name: list(shape[1:]) for name, shape in shapes.items()},
-        "multiply_adds": multiply_adds(bundle.onnx, shapes),
+        "model_bytes": sum(file.stat().st_size for file in files),
+        "sample": unit,
+        "inputs": {
+            name: list(shape if unit == "call" else shape[1:]) for name, shape in shapes.items()
+        },
+        "multiply_adds": None if adds is None else adds // batch,
         "metrics_of": certificate.inputs.name if certificate else None,
     }
 
@@ -108,7 +115,7 @@ def folder(
     if same and top and top["images"] and way.device == "cpu":
         rates = [top["images"][0]["decode_per_s"]["median"]]
         rates.append(max(row["samples_per_s"]["median"] for row in same))
-        if plan.gives_images(way.bundle.spec):
+        if calls.gives_images(way.bundle.spec):
             rates.append(top["images"][0]["encode_per_s"]["median"])
         bound = 1 / sum(1 / rate for rate in rates)
     speed = measure.Spread.of([count / one for one in seconds]).json()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,6 +26,7 @@ def bench(
     backends: Sequence[str] = (),
     device: str = "auto",
     size: tuple[int, int] = plan.SCAN,
+    axes: Mapping[str, int] | None = None,
     seconds: float = 1.0,
     rounds: int = 3,
     threads: int | None = None,
@@ -43,6 +44,7 @@ def bench(
         backends: names; all that run here by default.
         device: ``cpu``, ``cuda``, or ``auto`` for both.
         size: height and width where a graph leaves them free; padded to what it takes.
+        axes: size of other free axes, by their names in the spec.
         seconds: measured time of each way in each round.
         rounds: over all ways.
         threads: CPU threads of inference alone; all that the process may use by default.
@@ -65,11 +67,13 @@ def bench(
         backends=tuple(backends),
         device=device,
         size=size,
+        axes=dict(axes or {}),
         seconds=seconds,
         rounds=rounds,
         threads=threads,
     )
     opened = plan.open_bundles(settings.bundles)
+    plan.check_axes(opened, settings.axes)
     files: list[Path] = []
     if settings.folder is not None:
         on_step(0, 0, "reading the folder once")

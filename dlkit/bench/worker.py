@@ -20,16 +20,16 @@ _PATIENCE = 5
 
 def session(job: dict[str, Any]) -> dict[str, Any]:
     """Inference alone: load, warm up, and call for ``seconds`` with one batch."""
+    from dlkit.bench import calls
     from dlkit.bench.measure import sketch, timed_calls
-    from dlkit.bench.plan import feeds
     from dlkit.bundle import Bundle
     from dlkit.runtime.session import open_session
-    from dlkit.tasks import batch_of
 
     bundle, seconds = Bundle.open(job["bundle"]), float(job["seconds"])
     size = (int(job["size"][0]), int(job["size"][1]))
-    one, whole = (feeds(bundle.spec, batch, size) for batch in (1, int(job["batch"])))
-    samples = batch_of(whole)
+    batches = (1, int(job["batch"]))
+    one, whole = (calls.feeds(bundle.spec, batch, size, job["axes"]) for batch in batches)
+    samples = calls.samples(bundle.spec, batches[1])
     begun = time.perf_counter()
     opened = open_session(bundle, job["backend"], job["device"], job["threads"]).session
     load_s = time.perf_counter() - begun
@@ -38,8 +38,8 @@ def session(job: dict[str, Any]) -> dict[str, Any]:
     first_s = time.perf_counter() - begun
     begun = time.perf_counter()
     opened.run(one)
-    expected = (time.perf_counter() - begun) * samples / batch_of(one)
-    if expected > _PATIENCE * seconds and samples > batch_of(one):
+    expected = (time.perf_counter() - begun) * samples
+    if expected > _PATIENCE * seconds and samples > 1:
         return {"error": f"one call would take about {expected:.3g} s; see it with more --seconds"}
     timed_calls(lambda: opened.run(whole), seconds / 4)  # warm-up
     latencies, total = timed_calls(lambda: opened.run(whole), seconds)

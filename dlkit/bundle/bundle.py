@@ -1,7 +1,7 @@
 """Bundle: the folder that is deployed.
 
 BUNDLE/
-  model.onnx    the graph, its precision and its weights
+  model.onnx    the graph, its precision and its weights; above 2 GB those are in model.onnx.data
   model.json    ModelSpec, hash of model.onnx, where it came from, its certificate
   engines/      TensorRT engines built from model.onnx
 """
@@ -22,7 +22,8 @@ from dlkit.errors import BundleError
 from dlkit.spec import ModelSpec
 
 FORMAT = 2
-_OWN = {"model.onnx", "model.json", "engines"}
+WEIGHTS = "model.onnx.data"
+_OWN = {"model.onnx", WEIGHTS, "model.json", "engines"}
 SHIPPED = Path(__file__).parent.parent / "shipped"
 
 
@@ -33,7 +34,7 @@ class Bundle:
     Attributes:
         path: the folder.
         spec: what the model takes and gives.
-        sha256: hash of model.onnx, hexadecimal.
+        sha256: hash of model.onnx and of the weights beside it, hexadecimal.
         origin: recipe, checkpoint hash and library versions that it was made from.
         certificate: what ``dlkit verify`` measured, and of which files; None where nobody did.
     """
@@ -48,6 +49,12 @@ class Bundle:
     def onnx(self) -> Path:
         """The graph."""
         return self.path / "model.onnx"
+
+    @property
+    def weights(self) -> Path | None:
+        """The file of weights that are too large for the graph's own; None where there is none."""
+        file = self.path / WEIGHTS
+        return file if file.is_file() else None
 
     @property
     def engines(self) -> Path:
@@ -79,7 +86,8 @@ class Bundle:
             raise BundleError(
                 f"{path} has no model.onnx", "Copy the whole folder, or export it again"
             )
-        if (found := sha256(bundle.onnx)) != bundle.sha256:
+        files = [one for one in (bundle.onnx, bundle.weights) if one is not None]
+        if (found := sha256(*files)) != bundle.sha256:
             raise BundleError(
                 f"{bundle.onnx} is damaged or was changed: its SHA-256 begins {found[:12]}, "
                 f"model.json says {bundle.sha256[:12]}",
@@ -92,11 +100,21 @@ class Bundle:
         return bundle
 
     @classmethod
-    def create(cls, path: Path, onnx: bytes, spec: ModelSpec, origin: Mapping[str, Any]) -> Bundle:
+    def create(
+        cls,
+        path: Path,
+        onnx: bytes,
+        spec: ModelSpec,
+        origin: Mapping[str, Any],
+        weights: bytes = b"",
+    ) -> Bundle:
         """Write a bundle whole or not at all; an older bundle at ``path`` is replaced.
 
         The same graph with the same spec stays as it is, with its certificate and engines. Files
         that dlkit did not write are kept in any case.
+
+        Args:
+            weights: what the graph says lies in model.onnx.data.
 
         Raises:
             BundleError: ``path`` holds something that is no bundle.
@@ -109,11 +127,13 @@ class Bundle:
             if not path.is_dir() or any(path.iterdir()):
                 raise BundleError(f"{path} exists and is no bundle", "Choose another --out")
             path.rmdir()
-        elif path.exists() and (there := cls._same(path, onnx, spec)) is not None:
+        elif path.exists() and (there := cls._same(path, onnx + weights, spec)) is not None:
             return there
         with atomic_folder(path) as folder:
             (folder / "model.onnx").write_bytes(onnx)
-            bundle = cls(folder, spec, hashlib.sha256(onnx).hexdigest(), origin)
+            if weights:
+                (folder / WEIGHTS).write_bytes(weights)
+            bundle = cls(folder, spec, hashlib.sha256(onnx + weights).hexdigest(), origin)
             bundle._write_json()
             for stranger in path.iterdir() if path.exists() else ():
                 if stranger.name not in _OWN:
@@ -122,13 +142,13 @@ class Bundle:
         return cls.open(path)
 
     @classmethod
-    def _same(cls, path: Path, onnx: bytes, spec: ModelSpec) -> Bundle | None:
+    def _same(cls, path: Path, whole: bytes, spec: ModelSpec) -> Bundle | None:
         """The bundle that is there, where it is what would be written."""
         try:
             there = cls.open(path)
         except BundleError:
             return None
-        same = (there.sha256, there.spec) == (hashlib.sha256(onnx).hexdigest(), spec)
+        same = (there.sha256, there.spec) == (hashlib.sha256(whole).hexdigest(), spec)
         return there if same else None
 
     @property
@@ -138,7 +158,8 @@ class Bundle:
 
     def copy(self, path: Path) -> Bundle:
         """The same bundle elsewhere, with its certificate, without its engines."""
-        copy = Bundle.create(path, self.onnx.read_bytes(), self.spec, self.origin)
+        weights = b"" if self.weights is None else self.weights.read_bytes()
+        copy = Bundle.create(path, self.onnx.read_bytes(), self.spec, self.origin, weights)
         return copy.with_certificate(self.certificate)
 
     def with_certificate(self, certificate: Certificate | None) -> Bundle:
@@ -190,10 +211,14 @@ class Bundle:
         write_bytes(self.path / "model.json", (json.dumps(data, indent=2) + "\n").encode())
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256(*paths: Path) -> str:
+    """SHA-256 of a file, or of several as if they were one, hexadecimal."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def shipped() -> list[str]:

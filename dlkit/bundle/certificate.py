@@ -18,11 +18,13 @@ class Measured:
         device: ``cpu`` or ``cuda``.
         precision: type that it computes in: the graph's, or the backend's own.
         sha256: hash of the file that was run: model.onnx or an engine.
-        largest, mean: absolute difference of outputs, in the task's unit.
+        largest, mean: absolute difference of outputs, in the task's unit; of several the worst.
         finite: no NaN and no infinity.
         agreement: how alike the answers are, as the task has it.
         metrics: task metrics on the held-out inputs, by name.
         within: inside the tolerance.
+        differing: share of elements that differ by more than the tolerance's largest.
+        nan, infinite: elements that are so and should not be.
     """
 
     backend: str
@@ -35,6 +37,9 @@ class Measured:
     agreement: float
     metrics: Mapping[str, float]
     within: bool
+    differing: float = 0.0
+    nan: int = 0
+    infinite: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,14 @@ class Inputs:
         count: inputs that were compared.
         sha256: hash of all of them.
         random: they were drawn at random: nobody knows what the answers should be.
+        guess: task metrics that need no network.
     """
 
     name: str
     count: int
     sha256: str
     random: bool = False
+    guess: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from dlkit.atomic import write_bytes
 from dlkit.bundle import Bundle
 from dlkit.errors import BundleError
 
-FORMAT = 1
+FORMAT = 2
 SUFFIX = ".engine"
 _REBUILD = "Build it again: dlkit export {} --trt"
+
+Shape: TypeAlias = tuple[int, ...]
+Range: TypeAlias = tuple[Shape, Shape, Shape]  # smallest, best, largest
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class EngineKey:
         precision: that was asked for and proved.
         compute: compute capabilities that it was built for, e.g. ``("8.9",)``; empty for the
             flavour's own default set.
-        shapes: smallest, best and largest shape of the input.
+        shapes: smallest, best and largest shape of each input, by its name; all the same where it
+            is fixed.
         flags: builder settings that change the engine, sorted, e.g. ``version_compatible``.
     """
 
@@ -43,7 +47,7 @@ class EngineKey:
     version: str
     precision: str
     compute: tuple[str, ...]
-    shapes: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+    shapes: Mapping[str, Range]
     flags: tuple[str, ...]
 
     def file_name(self) -> str:
@@ -55,12 +59,11 @@ class EngineKey:
     def from_json(cls, data: Mapping[str, Any]) -> EngineKey:
         """Read what ``dataclasses.asdict`` made of one, through JSON."""
         values = {field.name: data[field.name] for field in fields(cls)}
-        smallest, best, largest = (tuple(map(int, shape)) for shape in values["shapes"])
         return cls(
             **{name: str(values[name]) for name in ("onnx_sha256", "flavor", "version")},
             precision=str(values["precision"]),
             compute=tuple(map(str, values["compute"])),
-            shapes=(smallest, best, largest),
+            shapes={str(name): _range(shapes) for name, shapes in values["shapes"].items()},
             flags=tuple(map(str, values["flags"])),
         )
 
@@ -208,6 +211,11 @@ class Engine:
 def engine_files(bundle: Bundle) -> list[Path]:
     """Every engine's file in a bundle, sorted by name."""
     return sorted(bundle.engines.glob(f"*{SUFFIX}"))
+
+
+def _range(shapes: Any) -> Range:
+    smallest, best, largest = (tuple(map(int, shape)) for shape in shapes)
+    return smallest, best, largest
 
 
 def _canonical(data: Any) -> bytes:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from dlkit.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -11,6 +15,86 @@ if TYPE_CHECKING:
     from dlkit.bundle import Bundle
     from dlkit.bundle.engine import Engine
     from dlkit.export.build_options import BuildOptions
+    from dlkit.export.pixels import Pixels
+
+_NAMED = 8  # nodes left in float32 that are shown
+
+
+def read_pixels(
+    colour: str | None, mean: str | None, std: str | None, scale: str | None
+) -> Pixels | None:
+    """How pixels become what a network takes; None where nobody said anything of it."""
+    if colour is None and mean is None and std is None and scale is None:
+        return None
+    from dlkit.export.pixels import Pixels
+
+    numerator, _, denominator = (scale or "1/255").partition("/")
+    try:
+        factor = float(numerator) / float(denominator or 1)
+    except (ValueError, ZeroDivisionError) as error:
+        raise UsageError(f"--scale is '{scale}', expected a factor, e.g. 1/255 or 1") from error
+    return Pixels(colour, _numbers(mean or "0", "--mean"), _numbers(std or "1", "--std"), factor)
+
+
+def read_labels(path: Path) -> list[str]:
+    """Names of classes, a line each."""
+    try:
+        return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text ({error})") from error
+
+
+@contextlib.contextmanager
+def keep_list(source: str, console: Console) -> Iterator[None]:
+    """Where too little of a graph is in its precision, write the list with which it passes."""
+    import json
+
+    from dlkit.atomic import write_bytes
+    from dlkit.export.proof.precision import PrecisionError
+
+    try:
+        yield
+    except PrecisionError as error:
+        path = Path(f"{Path(source).stem}-keep-fp32.json")
+        if not path.exists():
+            nodes = [{"node": name} for name in error.nodes]
+            write_bytes(path, (json.dumps({"keep_fp32": nodes}, indent=2) + "\n").encode())
+            console.print(
+                f"the list of these nodes is in {path}; with --keep-fp32 {path} it is exported, "
+                "and they stay float32",
+                highlight=False,
+                soft_wrap=True,
+            )
+        raise
+
+
+def show_bundle(bundle: Bundle, console: Console) -> None:
+    """Size and shares, what was put around the graph, and what half precision could not hold."""
+    size = bundle.onnx.stat().st_size + (bundle.weights.stat().st_size if bundle.weights else 0)
+    share = bundle.origin.get("share")
+    in_it = ""
+    if share:
+        parts = f"{share['multiply_adds']:.1%} of multiply-adds, {share['weights']:.1%} of weights"
+        in_it = f"; in {bundle.spec.precision}: {parts}"
+    console.print(
+        f"{bundle.spec.name} ({bundle.spec.precision}): {size / 1e6:.2f} MB{in_it}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if ends := bundle.origin.get("around", {}).get("ends"):
+        console.print(f"put behind the graph: {', '.join(ends)}", highlight=False)
+    left: Mapping[str, str] = bundle.origin.get("left_fp32", {})
+    for node, why in list(left.items())[:_NAMED]:
+        console.print(f"left in fp32: {node}: {why}", highlight=False, markup=False, soft_wrap=True)
+    if len(left) > _NAMED:
+        console.print(f"and {len(left) - _NAMED} more; model.json names all", highlight=False)
+
+
+def _numbers(text: str, option: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"{option} is '{text}', expected numbers, e.g. 0.5,0.5,0.5") from error
 
 
 def show_int8(report: Mapping[str, Any], console: Console) -> None:
@@ -66,6 +150,9 @@ def show_engine(engine: Engine, built: bool, console: Console) -> None:
     if proof["others"]:
         names = ", ".join(proof["others"])
         console.print(f"not in {proof['precision']}: {names}", highlight=False, soft_wrap=True)
+    if proof["unknown"]:
+        names = ", ".join(proof["unknown"])
+        console.print(f"sizes depend on the data: {names}", highlight=False, soft_wrap=True)
     if proof["engine"]:
         counted = ", ".join(f"{count} {dtype}" for dtype, count in proof["engine"].items())
         console.print(f"the engine inspector counts layers: {counted}", highlight=False)

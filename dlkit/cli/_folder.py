@@ -42,6 +42,7 @@ class Flags:
     fail_fast: bool = False
     follow: bool = False
     require_certificate: bool = False
+    accept_random: bool = False
     frames: str = "all"
     max_pixels: int | None = None
 
@@ -106,7 +107,7 @@ def to_folder(
         raise no_inputs(inputs, suffixes)
     model, feeding = load_model(
         opened, serves.name, backend, device, feed, None if flags.watch else files(),
-        flags.require_certificate, console,
+        flags.require_certificate, flags.accept_random, console,
     )  # fmt: skip
     with model:
         _set_range(model, value_range, files, console)
@@ -163,6 +164,7 @@ def load_model(
     feed: Callable[[str], Feeding],
     sources: Iterable[Source] | None,
     require_certificate: bool,
+    accept_random: bool,
     console: Console,
 ) -> tuple[Model[Any, Any, Any], Feeding]:
     """Load the bundle; say what was chosen and what was not, and whether it was verified.
@@ -196,7 +198,16 @@ def load_model(
         if require_certificate:
             raise BundleError(why)
         console.print(f"warning: {plain(why)}", style="yellow", highlight=False, soft_wrap=True)
+    elif require_certificate and not accept_random and _random(bundle):
+        raise BundleError(
+            f"{bundle.path} was verified on random inputs, on which nobody knows the answers",
+            f"Verify it on real ones: dlkit verify {bundle.path} --data; or say --accept-random",
+        )
     return model, feed(session.device)
+
+
+def _random(bundle: Bundle) -> bool:
+    return bundle.certificate is not None and bundle.certificate.inputs.random
 
 
 def execute(job: Job, flags: Flags, console: Console) -> int:
@@ -266,7 +277,8 @@ def sum_up(tally: Tally, manifest: Path, console: Console) -> int:
         text = error if name in error else f"{name}: {error}"
         console.print(f"failed: {plain(text)}", style="red", highlight=False, soft_wrap=True)
     if (more := tally.failed - len(tally.failures)) > 0:
-        console.print(f"... and {more} more failed: {manifest}", style="red", soft_wrap=True)
+        text = plain(f"... and {more} more failed: {manifest}")
+        console.print(text, style="red", soft_wrap=True)
     for line in tally.left_out.lines():
         console.print(plain(line), style="yellow", highlight=False, soft_wrap=True)
     before = f"{tally.skipped} done before, " if tally.skipped else ""

@@ -49,3 +49,10 @@ RequireCertificate = Annotated[
     bool,
     typer.Option("--require-certificate", help="Run only what dlkit verify has certified."),
 ]
+AcceptRandom = Annotated[
+    bool,
+    typer.Option(
+        "--accept-random",
+        help="With --require-certificate: one that was measured on random inputs will do.",
+    ),
+]

@@ -40,6 +40,13 @@ def command(
     size: Annotated[
         str, typer.Option(help="HEIGHTxWIDTH where a graph leaves them free.")
     ] = "678x384",
+    axis: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=SIZE of another free axis of a graph; may be repeated.",
+            show_default="128",
+        ),
+    ] = None,
     threads: Annotated[
         int | None,
         typer.Option(
@@ -73,6 +80,7 @@ def command(
             backends=backend or (),
             device=device,
             size=_size(size),
+            axes=_axes(axis or []),
             seconds=seconds,
             rounds=rounds,
             threads=threads,
@@ -126,6 +134,18 @@ def _size(text: str) -> tuple[int, int]:
     if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
         raise UsageError(f"--size is '{text}', expected HEIGHTxWIDTH, such as 678x384")
     return int(height), int(width)
+
+
+def _axes(texts: list[str]) -> dict[str, int]:
+    from dlkit.errors import UsageError
+
+    found = {}
+    for text in texts:
+        name, _, size = text.rpartition("=")
+        if not name or not size.isdecimal() or int(size) < 1:
+            raise UsageError(f"--axis is '{text}', expected NAME=SIZE, such as length=512")
+        found[name] = int(size)
+    return found
 
 
 command.__name__ = "bench"

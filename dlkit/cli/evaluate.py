@@ -13,7 +13,8 @@ EXAMPLE = (
     "Examples. Digits:  dlkit evaluate digits --data mnist --out report/\n\n"
     "Two precisions:  dlkit evaluate runs/lenet/bundle-fp32 --compare runs/lenet/bundle-int8\n\n"
     "Scans:  dlkit evaluate mmwave --count 50 --out report/\n\n"
-    "On your own pairs:  dlkit evaluate runs/denoiser/bundle-fp32 --data pairs/"
+    "On your own pairs:  dlkit evaluate runs/denoiser/bundle-fp32 --data pairs/\n\n"
+    "Generated digits:  dlkit evaluate digit_maker --data mnist --out report/"
 )
 
 
@@ -72,6 +73,9 @@ def command(
     pictures that are no digits.
 
     Scans: PSNR, SSIM, objects and stripes, beside classical methods.
+
+    Generated digits: Fréchet distance, precision, recall, density, coverage, accuracy of the asked
+    class, what a LeNet learns from them alone, and whether training digits were copied.
     """
     import json as text
     import sys

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,12 +10,15 @@ import typer
 EXAMPLE = (
     "Examples:  dlkit export runs/lenet_relu --precision fp16 --trt  |  "
     "dlkit export mmwave --precision fp16 --trt --batch 1:4:8  |  "
-    "dlkit export digits --precision int8  |  dlkit export net.onnx --spec spec.json --trt\n\n"
+    "dlkit export digits --precision int8\n\n"
+    "Any ONNX file:  dlkit export net.onnx --precision fp16 --trt  |  "
+    "dlkit export net.onnx --task recognize --labels names.txt --colour rgb "
+    "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225\n\n"
     "Your own module:  dlkit export mypkg.nets:build --weights w.safetensors --example 3x224x224 "
-    "--task recognize --labels names.txt --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225"
+    "--task recognize --labels names.txt"
 )
 _ENGINE = "TensorRT engine"
-_MODULE = "A module in torch"
+_MODULE = "An ONNX file or a module in torch"
 
 
 def command(
@@ -46,22 +48,23 @@ def command(
         str | None,
         typer.Option(
             help="For int8: training data to calibrate on: mnist-mini, mnist, fashion-mnist, or "
-            "your own folder or .npz file; simulated, or a folder with noisy/ and clean/.",
-            show_default="what the network was trained on",
+            "your own folder or .npz file; simulated, or a folder with noisy/ and clean/; arrays "
+            "as .npy or .npz. For fp16 and bf16: on which it is seen what they cannot hold.",
+            show_default="int8: what it was trained on, else random values",
         ),
     ] = None,
     spec: Annotated[
         Path | None,
         typer.Option(
-            help="For an ONNX file: JSON with what it takes and gives.",
-            show_default="arrays, as the graph says",
+            help="For an ONNX file: JSON with all that it takes and gives; checked against it.",
+            show_default="as the graph says",
         ),
     ] = None,
     example: Annotated[
         str | None,
         typer.Option(
-            help="Shape of one sample, e.g. 3x224x224 (float32); or a .npz file with what forward "
-            "takes, in its order, each with its batch axis.",
+            help="Shape of one sample, e.g. 3x224x224; or, of a module, a .npz file with what "
+            "forward takes, in its order, each with its batch axis.",
             rich_help_panel=_MODULE,
         ),
     ] = None,
@@ -83,14 +86,35 @@ def command(
         Path | None,
         typer.Option(help="Names of its classes, a line each.", rich_help_panel=_MODULE),
     ] = None,
-    mean: Annotated[
-        str,
+    colour: Annotated[
+        str | None,
         typer.Option(
-            help="Of each channel, of pixels from 0 to 1: it gets (pixel - mean) / std.",
+            help="Order of the colours that it takes: rgb, bgr or grey. With it, --mean, --std or "
+            "--scale the graph takes uint8 pixels.",
+            show_default="rgb of three channels, grey of one",
             rich_help_panel=_MODULE,
         ),
-    ] = "0",
-    std: Annotated[str, typer.Option(help="As mean.", rich_help_panel=_MODULE)] = "1",
+    ] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            help="Of each channel: it gets (pixel x scale - mean) / std.",
+            show_default="0",
+            rich_help_panel=_MODULE,
+        ),
+    ] = None,
+    std: Annotated[
+        str | None,
+        typer.Option(help="As mean.", show_default="1", rich_help_panel=_MODULE),
+    ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            help="Factor of a pixel; 1 where it takes 0 to 255.",
+            show_default="1/255",
+            rich_help_panel=_MODULE,
+        ),
+    ] = None,
     resize: Annotated[
         str,
         typer.Option(
@@ -137,12 +161,20 @@ def command(
         ),
     ] = None,
     size: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Image sizes MIN:OPT:MAX as HEIGHTxWIDTH, where the graph leaves them free.",
+            show_default="64x64:688x384:1376x768 for images",
             rich_help_panel=_ENGINE,
         ),
-    ] = "64x64:688x384:1376x768",
+    ] = None,
+    axis: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Sizes of another free axis, NAME=MIN:OPT:MAX; may be repeated.",
+            rich_help_panel=_ENGINE,
+        ),
+    ] = None,
     compute: Annotated[
         str,
         typer.Option(
@@ -178,34 +210,39 @@ def command(
     from rich.console import Console
 
     from dlkit.cli import _export
+    from dlkit.cli._console import plain
     from dlkit.cli._extras import training_installed
 
     console = Console(stderr=True)
     with training_installed("export"):
         from dlkit.export.api import export
-        from dlkit.export.build_options import BuildOptions, read_profile, read_sizes
+        from dlkit.export.build_options import BuildOptions, read_axes, read_profile, read_sizes
         from dlkit.export.modules import read_example
         from dlkit.export.proof.bisect import read_list
         from dlkit.export.source import own_copy
     options = BuildOptions(
         batch=None if batch is None else read_profile(batch),
-        size=read_sizes(size),
+        size=None if size is None else read_sizes(size),
+        axes=read_axes(axis or []),
         flavor=flavor,
         compute=tuple(part for part in compute.split(",") if part),
         hardware_compatible=hardware_compatible,
         version_compatible=version_compatible,
         rebuild=rebuild,
     )
-    with console.status("exporting") as status, training_installed("export"):
+    with (
+        console.status("exporting") as status,
+        training_installed("export"),
+        _export.keep_list(source, console),
+    ):
         bundle = export(
             source,
             precision,
             out,
             example=None if example is None else read_example(example),
             task=task,
-            labels=() if labels is None else _lines(labels),
-            mean=_numbers(mean, "--mean"),
-            std=_numbers(std, "--std"),
+            labels=() if labels is None else _export.read_labels(labels),
+            pixels=_export.read_pixels(colour, mean, std, scale),
             resize=resize,
             multiple_of=multiple_of,
             spec=spec,
@@ -223,10 +260,7 @@ def command(
             highlight=False,
             soft_wrap=True,
         )
-    console.print(
-        f"{bundle.spec.name} ({bundle.spec.precision}): {bundle.onnx.stat().st_size / 1e6:.2f} MB",
-        highlight=False,
-    )
+    _export.show_bundle(bundle, console)
     if "int8" in bundle.origin:
         _export.show_int8(bundle.origin["int8"], console)
     if trt:
@@ -236,26 +270,9 @@ def command(
     against = f" --against {source}" if "module" in bundle.origin else ""
     if against and weights is not None:
         against += f" --weights {weights}"
-    console.print(f"next: dlkit verify {bundle.path}{against}", style="dim", soft_wrap=True)
+    line = plain(f"next: dlkit verify {bundle.path}{against}")
+    console.print(line, style="dim", soft_wrap=True)
     typer.echo(bundle.path)
-
-
-def _lines(path: Path) -> list[str]:
-    from dlkit.errors import InputError
-
-    try:
-        return [line.strip() for line in path.read_text().splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error})") from error
-
-
-def _numbers(text: str, option: str) -> Sequence[float]:
-    from dlkit.errors import UsageError
-
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise UsageError(f"{option} is '{text}', expected numbers, e.g. 0.5,0.5,0.5") from error
 
 
 command.__name__ = "export"

@@ -62,6 +62,7 @@ def command(
     max_pixels: _options.MaxPixels = None,
     follow_symlinks: _options.FollowSymlinks = False,
     require_certificate: _options.RequireCertificate = False,
+    accept_random: _options.AcceptRandom = False,
 ) -> None:
     """Recognize handwritten digits: MNIST's squares, photographs, pages.
 
@@ -84,6 +85,7 @@ def command(
         fail_fast,
         follow_symlinks,
         require_certificate,
+        accept_random,
         frames,
         max_pixels,
     )
@@ -150,7 +152,7 @@ def command(
 
     found, feeding = load_model(
         opened, task.name, backend, device, feed, None if watch or with_arrays else files(),
-        require_certificate, console,
+        require_certificate, accept_random, console,
     )  # fmt: skip
     assert isinstance(found, Recognizer)
     recognizer = found

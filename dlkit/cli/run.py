@@ -39,6 +39,7 @@ def command(
     max_pixels: _options.MaxPixels = None,
     follow_symlinks: _options.FollowSymlinks = False,
     require_certificate: _options.RequireCertificate = False,
+    accept_random: _options.AcceptRandom = False,
 ) -> None:
     """Run any bundle over files: an answer's file for every file, whatever the task.
 
@@ -55,6 +56,7 @@ def command(
         fail_fast,
         follow_symlinks,
         require_certificate,
+        accept_random,
         frames,
         max_pixels,
     )

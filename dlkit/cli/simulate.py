@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-EXAMPLE = "Example:  dlkit simulate pairs/ --count 100 --seed 1 --masks"
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+EXAMPLE = (
+    "Examples:  dlkit simulate pairs/ --count 100 --seed 1 --masks  |  "
+    "dlkit simulate apart/ --count 200 --unpaired"
+)
 
 
 def command(
@@ -23,30 +30,47 @@ def command(
         bool,
         typer.Option(help="Also objects/ (grey k is the k-th object), bodies/ and boxes.json."),
     ] = False,
+    unpaired: Annotated[
+        bool,
+        typer.Option(
+            "--unpaired",
+            help="noisy/ and clean/ of different people, COUNT each: the clean ones have the next "
+            "seeds.",
+        ),
+    ] = False,
     workers: Annotated[
         int, typer.Option(min=0, help="Processes; 0 is one for each processor.")
     ] = 0,
 ) -> None:
     """Simulate passive millimetre-wave scans with the clean pictures people make of them."""
-    from rich.progress import Progress
+    from rich.progress import Progress as Shown
 
     from dlkit.atomic import check_writable
     from dlkit.cli._console import notes
     from dlkit.errors import UsageError
-    from dlkit.mmwave.folder import parse_size, write_pairs
+    from dlkit.mmwave.folder import SIDES, parse_size, write_pairs
 
     console = notes()
     shape = parse_size(size)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists and is not empty", "Choose another folder")
     check_writable(out)
-    with Progress(console=console, transient=True) as progress:
-        bar = progress.add_task("simulating", total=count)
-        write_pairs(out, range(seed, seed + count), shape, masks, workers,
-                    lambda done: progress.update(bar, completed=done))  # fmt: skip
-    console.print(f"{count} pairs of {shape[0]}x{shape[1]}, seeds {seed} to {seed + count - 1}",
+    if unpaired and masks:
+        raise UsageError("--masks belong to pairs, and --unpaired makes none", "Leave one out")
+    parts = [((side,), seed + place * count) for place, side in enumerate(SIDES)]
+    with Shown(console=console, transient=True) as progress:
+        for sides, first in parts if unpaired else [(SIDES, seed)]:
+            bar = progress.add_task("simulating", total=count)
+            write_pairs(out, range(first, first + count), shape, masks, workers,
+                        partial(_show, progress, bar), sides)  # fmt: skip
+    what, last = ("scans and clean pictures of others", 2 * count) if unpaired else ("pairs", count)
+    console.print(f"{count} {what} of {shape[0]}x{shape[1]}, seeds {seed} to {seed + last - 1}",
                   highlight=False)  # fmt: skip
     typer.echo(out)
+
+
+def _show(progress: Progress, bar: TaskID, done: int) -> None:
+    progress.update(bar, completed=done)
 
 
 command.__name__ = "simulate"

@@ -104,6 +104,7 @@ def command(
         TimeRemainingColumn,
     )
 
+    from dlkit.cli._console import plain
     from dlkit.cli._extras import training_installed
     from dlkit.cli._rank import is_first
     from dlkit.cli._recipes import show_recipes, show_rehearsal
@@ -139,7 +140,8 @@ def command(
         return
     target = out or default_folder(recipe)
     start = f" from {init}" if init else ""
-    console.print(f"{recipe}{start} on {data or chosen.data}, into {target}", highlight=False)
+    line = f"{recipe}{start} on {data or chosen.data}, into {target}"
+    console.print(plain(line), highlight=False, soft_wrap=True)
     if (data or chosen.data) == "mnist-mini":
         console.print(
             "  mnist-mini is a bundled tenth of MNIST; the full set: --data mnist", style="dim"
@@ -157,7 +159,7 @@ def command(
 
         def watch(now: Moment) -> None:
             for note in now.notes:
-                console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+                console.print(f"note: {plain(note)}", highlight=False, soft_wrap=True)
             losses = _numbers(now.losses)
             progress.update(
                 bar, total=now.steps, completed=now.step, epoch=now.epoch, losses=losses
@@ -173,12 +175,12 @@ def command(
             )  # fmt: skip
     if not run.finished:
         console.print(
-            f"stopped and saved; go on with: dlkit train {recipe} --resume (same options)"
+            f"stopped and saved; go on with: dlkit train {plain(recipe)} --resume (same options)"
         )
         raise typer.Exit(130 if first else 0)  # a launcher kills all when a part of it fails
     if first and (line := _end(run)):
         console.print(line, highlight=False, soft_wrap=True)
-    console.print(f"next: dlkit export {target}", style="dim")
+    console.print(f"next: dlkit export {plain(str(target))}", style="dim", soft_wrap=True)
     if first:
         typer.echo(target)
 

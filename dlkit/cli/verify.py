@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +21,13 @@ EXAMPLE = (
 
 
 def command(
-    bundle: Annotated[str, typer.Argument(help="A bundle's folder, or the name of a shipped one.")],
+    bundle: Annotated[
+        str,
+        typer.Argument(
+            help="A bundle's folder, or the name of a shipped one. An ONNX file, a run or "
+            "package.module:factory is compared, and gets no certificate."
+        ),
+    ],
     against: Annotated[
         str | None,
         typer.Option(
@@ -57,6 +64,13 @@ def command(
             show_default="the bundle itself; keep-fp32.json beside it",
         ),
     ] = None,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace", help="Also a certificate on more inputs, or on real ones where these are "
+            "random.",
+        ),
+    ] = False,
     engine: Annotated[
         bool,
         typer.Option("--engine", help="With --bisect: run TensorRT engines, not ONNX Runtime."),
@@ -71,7 +85,6 @@ def command(
     """
     from rich.console import Console
 
-    from dlkit.bundle import Bundle
     from dlkit.cli._extras import training_installed
     from dlkit.errors import UsageError
 
@@ -80,20 +93,35 @@ def command(
     if engine and not bisect:
         raise UsageError("--engine belongs to --bisect")
     with training_installed("verify"):
-        from dlkit.export.proof.verify import certify, measure
+        from dlkit.export.proof.subject import subject
+        from dlkit.export.proof.verify import certify, check_within, measure, weaker
         from dlkit.export.source import own_copy
-    opened = Bundle.open(bundle)
-    if bisect:
-        _bisect(opened, against, weights, data, count, out, engine, console)
+    with tempfile.TemporaryDirectory() as folder:
+        opened = subject(bundle, against, Path(folder), weights)
+        made = Path(folder) in opened.path.parents
+        if bisect:
+            _bisect(opened, against, weights, data, count, out, engine, console)
+            return
+        ours = opened if made else own_copy(opened, out)
+        if ours is not opened:
+            why = f"{bundle} ships with dlkit and is read-only; " if opened.shipped else ""
+            notes.print(f"{why}verifying the copy {ours.path}", highlight=False, soft_wrap=True)
+        with notes.status("verifying") as status:
+            found = measure(ours, against, data, count, weights, status.update)
+        _show(ours, found, console)
+        if made:
+            check_within(bundle, ours, found)
+            notes.print("it is no bundle: no certificate was written", style="dim")
+            return
+        less = weaker(ours, found)
+        certify(ours, found, replace)
+    if less and not replace:
+        notes.print(
+            f"within tolerance; the certificate that is there says more than this would ({less}): "
+            "it is kept. To replace it: --replace",
+            soft_wrap=True,
+        )
         return
-    ours = own_copy(opened, out)
-    if ours is not opened:
-        why = f"{bundle} ships with dlkit and is read-only; " if opened.shipped else ""
-        notes.print(f"{why}verifying the copy {ours.path}", highlight=False, soft_wrap=True)
-    with notes.status("verifying") as status:
-        found = measure(ours, against, data, count, weights, status.update)
-    _show(ours, found, console)
-    certify(ours, found)
     notes.print(f"certificate written to {ours.path}/model.json", style="dim", soft_wrap=True)
 
 
@@ -105,10 +133,11 @@ def _show(bundle: Bundle, found: Certificate, console: Console) -> None:
 
     task, metrics = TASKS.load(bundle.spec.task), found.reference.metrics
     table = Table(
-        "backend", "on", "in", "largest", "mean", task.agreement_name, *metrics, "verdict",
+        "backend", "on", "in", "largest", "mean", "differ", task.agreement_name, *metrics,
+        "verdict",
         box=SIMPLE_HEAD, padding=(0, 1, 0, 0),
     )  # fmt: skip
-    table.add_row("reference", "cpu", "", "", "", "", *map(_number, metrics.values()), "")
+    table.add_row("reference", "cpu", "", "", "", "", "", *map(_number, metrics.values()), "")
     for row in found.measured:
         table.add_row(
             row.backend,
@@ -116,6 +145,7 @@ def _show(bundle: Bundle, found: Certificate, console: Console) -> None:
             row.precision,
             f"{row.largest:.3g}",
             f"{row.mean:.3g}",
+            f"{row.differing:.2%}" if row.differing else "-",
             _number(row.agreement),
             *map(_number, row.metrics.values()),
             _verdict(row),
@@ -189,7 +219,7 @@ def _gap(row: Measured) -> str:
 
 def _verdict(row: Measured) -> str:
     if not row.finite:
-        return "NaN"
+        return f"{row.nan} NaN" if row.nan else f"{row.infinite} infinite"
     return "within" if row.within else "OUT"
 
 

@@ -8,7 +8,7 @@ from dlkit.bundle import Bundle
 from dlkit.doctor.examination import Attempt, Finding
 from dlkit.errors import BackendError, DlkitError
 from dlkit.processors import cpu_count
-from dlkit.runtime.session import BACKENDS, DEVICES, Backend
+from dlkit.runtime.session import BACKENDS, DEVICES, Backend, open_on, why_not
 from dlkit.tasks import TASKS
 
 _BUG = "Report this line: it is a bug of dlkit or of the library"
@@ -59,10 +59,10 @@ def _attempt(
 ) -> tuple[Attempt, Finding | None]:
     about = f"{backend} on {device}"
     try:
-        why = loaded.unavailable(bundle, device)
+        why = why_not(loaded, bundle, device)
         if why is not None:
             return Attempt(backend, device, name, False, why.what, why.mend), None
-        loaded.open(bundle, device, cpu_count(), 1).close()
+        open_on(loaded, bundle, device, cpu_count(), 1).close()
     except BackendError as error:
         what = _line(error.what)
         mend = error.mend or "Use another backend, or export the bundle again"

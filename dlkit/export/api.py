@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from torch import nn
@@ -13,22 +14,18 @@ from dlkit.errors import UsageError
 from dlkit.evaluation.evaluate import evaluate_bundles
 from dlkit.evaluation.report import Report
 from dlkit.export.build_options import BuildOptions, Size, read_profile, read_sizes
+from dlkit.export.bundles import Wanted
 from dlkit.export.engine import build_engine as build
+from dlkit.export.foreign import Meaning, from_onnx
 from dlkit.export.load_module import load_module, names_module
 from dlkit.export.lower import Say, silent
 from dlkit.export.modules import Example, Images
+from dlkit.export.pixels import Pixels
 from dlkit.export.proof.inputs import Data
 from dlkit.export.proof.reference import Against
-from dlkit.export.proof.verify import certify, measure
-from dlkit.export.source import (
-    Wanted,
-    from_bundle,
-    from_module,
-    from_onnx,
-    from_run,
-    no_source,
-    own_copy,
-)
+from dlkit.export.proof.subject import subject
+from dlkit.export.proof.verify import certify, check_within, measure
+from dlkit.export.source import from_bundle, from_module, from_run, no_source, own_copy
 from dlkit.spec import ModelSpec
 from dlkit.tasks import TASKS, Task
 from dlkit.training.engine.run import Run
@@ -42,8 +39,7 @@ def export(
     example: Example | None = None,
     task: str | Task | None = None,
     labels: Sequence[str] = (),
-    mean: Sequence[float] = (0.0,),
-    std: Sequence[float] = (1.0,),
+    pixels: Pixels | None = None,
     resize: str = "stretch",
     multiple_of: int = 1,
     spec: ModelSpec | Path | str | None = None,
@@ -63,27 +59,28 @@ def export(
             else as it is. Only float32 can be converted.
         out: the bundle's folder. By default inside the run, beside the bundle or file, or, of a
             module or a shipped bundle, NAME-PRECISION in the working directory.
-        example: of a module: the shape of one sample without its batch axis, e.g. ``(3, 224, 224)``
+        example: of a module: shape of one sample without its batch axis, e.g. ``(3, 224, 224)``
             (float32), or what ``forward`` takes: a tensor or several, first axis the batch, any
-            dtype.
-        task: of a module: ``recognize`` (it takes float32 (N, C, H, W) and gives logits (N,
-            classes)), ``denoise`` (it takes float32 (N, C, H, W), 0 to 1, and gives the same), or
+            dtype. Of an ONNX file: that shape, where the file leaves axes free that must be fixed.
+        task: of a module or an ONNX file: ``recognize`` (images to classes; a module takes float32
+            (N, C, H, W) and gives logits (N, classes)), ``denoise`` (images to images), or
             ``tensors`` (it is exported as it is; the default). Of image tasks the graph takes uint8
-            pixels, 0 to 255, (N, H, W) grey or (N, H, W, 3) RGB; scaling, normalisation and
-            softmax are put into it.
+            pixels, 0 to 255, (N, H, W) grey or (N, H, W, 3); scaling and softmax are put into it.
         labels: recognize: names of the classes, in their order.
-        mean, std: recognize: of each channel, of pixels from 0 to 1; the module gets
-            (pixel - mean) / std. One value counts for all channels.
+        pixels: how uint8 pixels become what it takes. Of an ONNX file also for ``tensors``: its
+            image input then takes uint8 pixels. By default pixel / 255 for a module; an ONNX file
+            takes what it takes.
         resize: recognize: how an image of another size becomes that of the example: ``stretch``,
             ``letterbox`` or ``crop``.
-        multiple_of: denoise: what heights and widths of the module must be multiples of.
-        spec: of an ONNX file: what it takes and gives, or a JSON file that says so. Without one it
-            serves ``tensors``.
+        multiple_of: denoise: what heights and widths must be multiples of.
+        spec: of an ONNX file, instead of task, labels and sizes: all that it takes and gives, or a
+            JSON file that says so; it is checked against the file.
         weights: of a module that is named: a .safetensors file, or one of torch that holds a state
             dict. No code in it is run.
         name: of the bundle, for people.
         keep: names of nodes that stay float32, for all but fp32.
-        data: int8: training data to calibrate on; what the network was trained on by default.
+        data: int8: training data to calibrate on; what the network was trained on by default. fp16
+            and bf16: data on which it is seen what they cannot hold; random values by default.
         say: called with what is done next.
 
     Returns:
@@ -91,18 +88,21 @@ def export(
 
     Raises:
         UsageError: no such source, or settings that do not fit it.
-        ExportError: the graph cannot be made or converted, or int8 loses too much.
+        ExportError: the graph cannot be read, made or converted; less than 95 % of its
+            multiply-adds or weights would be in its precision; or int8 loses too much.
         BundleError: ``out`` holds something else.
         TrainingError: a damaged run.
         InputError: the calibration data cannot be read.
     """
     wanted = Wanted(precision, None if out is None else Path(out), keep, data, say)
-    images = Images(labels, mean, std, resize, multiple_of)
+    images = Images(labels, pixels, resize, multiple_of)
     of_module = isinstance(source, nn.Module) or _names_module(source)
-    if not of_module:
-        _only_modules(example, task, weights, images)
-    if spec is not None and not _is_file(source):
+    of_file = _is_file(source)
+    if not of_module and not of_file:
+        _only_new(example, task, weights, images)
+    if spec is not None and not of_file:
         raise UsageError(f"a spec belongs to an ONNX file; {_said(source)} is none")
+    serves = task if isinstance(task, Task) or task is None else TASKS.load(task)
     if of_module:
         if example is None:
             raise UsageError(
@@ -112,7 +112,7 @@ def export(
         module = source if isinstance(source, nn.Module) else load_module(str(source), weights)
         if isinstance(source, nn.Module) and weights is not None:
             raise UsageError("a module has its weights already: leave weights out")
-        serves = task if isinstance(task, Task) else TASKS.load(task or "tensors")
+        serves = serves or TASKS.load("tensors")
         called = name or type(module).__name__.lower()
         origin = "" if isinstance(source, nn.Module) else str(source)
         return from_module(module, called, serves, example, images, wanted, origin)
@@ -122,8 +122,17 @@ def export(
         return from_bundle(source, wanted)
     assert not isinstance(source, nn.Module)
     path = Path(source)
-    if path.is_file():
-        return from_onnx(path, spec, name or path.stem, wanted)
+    if of_file:
+        if weights is not None:
+            raise UsageError(f"{path} has its weights already: leave weights out")
+        if spec is not None and (serves or example or images != Images()):
+            raise UsageError("a spec says it all: leave task, labels, pixels and sizes out")
+        sizes = _sizes(example)
+        return from_onnx(
+            path,
+            Meaning(name or path.stem, serves, labels, pixels, sizes, resize, multiple_of, spec),
+            wanted,
+        )
     if path.is_dir() and not (path / "model.json").is_file():
         return from_run(Run(path), wanted)
     if not path.exists() and str(source) not in shipped():
@@ -132,22 +141,25 @@ def export(
 
 
 def verify(
-    bundle: str | Path | Bundle,
+    bundle: str | Path | Bundle | Run | nn.Module,
     against: Against | None = None,
     data: Data | None = None,
     count: int | None = None,
     *,
     weights: Path | str | None = None,
     out: Path | str | None = None,
+    replace: bool = False,
     say: Say = silent,
 ) -> Certificate:
     """Compare every way to run a bundle here with an independent reference, and certify it.
 
     The certificate goes into the bundle's model.json; of a shipped bundle into that of a copy,
-    NAME-PRECISION in the working directory. Out of tolerance, no certificate stays.
+    NAME-PRECISION in the working directory. Out of tolerance, no certificate stays. What is no
+    bundle is compared, and nothing is written.
 
     Args:
-        bundle: a bundle, its folder, or the name of a shipped one.
+        bundle: a bundle, its folder, or the name of a shipped one; or an ONNX file, a run, a module
+            in torch or where one is made.
         against: what it was made from: a run, a float32 bundle, an ONNX file, a module in torch, or
             the name of one. By default the run around it, the network that its own graph holds, or
             the float32 graph that it was converted from, beside it or shipped. Never itself.
@@ -157,6 +169,7 @@ def verify(
         count: most inputs.
         weights: of the module that ``against`` names.
         out: folder of a copy that gets the certificate instead.
+        replace: a certificate that says more: on more inputs, or on real ones.
         say: called with what is measured next.
 
     Returns:
@@ -164,23 +177,30 @@ def verify(
         took part.
 
     Raises:
-        VerifyError: out of tolerance; or there is nothing independent to compare with.
+        VerifyError: out of tolerance; there is nothing independent to compare with; what there is
+            is no better than a guess; or a stronger certificate is there.
         UsageError: what was named does not fit; or fewer inputs than a certificate needs.
         InputError: the data cannot be read.
         BackendError: no backend runs here.
     """
-    opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-    ours = own_copy(opened, None if out is None else Path(out))
-    found = measure(ours, against, data, count, weights, say)
-    certify(ours, found)
+    with tempfile.TemporaryDirectory() as folder:
+        opened = subject(bundle, against, Path(folder), weights)
+        made = Path(folder) in opened.path.parents
+        ours = opened if made else own_copy(opened, None if out is None else Path(out))
+        found = measure(ours, against, data, count, weights, say)
+        if not made:
+            certify(ours, found, replace)
+        else:
+            check_within(str(bundle), ours, found)
     return found
 
 
 def build_engine(
     bundle: str | Path | Bundle,
     profile: str | tuple[int, int, int] | None = None,
-    size: str | tuple[Size, Size, Size] = "64x64:688x384:1376x768",
+    size: str | tuple[Size, Size, Size] | None = None,
     *,
+    axes: Mapping[str, tuple[int, int, int]] | None = None,
     flavor: str | None = None,
     compute: Sequence[str] = (),
     hardware_compatible: bool = False,
@@ -194,7 +214,9 @@ def build_engine(
         bundle: a bundle, its folder, or the name of a shipped one, which is copied to
             NAME-PRECISION in the working directory first.
         profile: smallest, best and largest batch, e.g. ``"1:64:256"``; by the task by default.
-        size: smallest, best and largest height and width, where the graph leaves them free.
+        size: smallest, best and largest height and width, where the graph leaves them free; of
+            images 64 x 64, 688 x 384 and 1376 x 768 by default.
+        axes: smallest, best and largest size of other free axes, by their names in the spec.
         flavor: ``tensorrt`` or ``tensorrt_rtx``; the first that is installed by default.
         compute: compute capabilities to build for, e.g. ``("8.6", "8.9")``; TensorRT for RTX only.
         hardware_compatible: ``tensorrt`` only: run on every GPU from Ampere on.
@@ -214,6 +236,7 @@ def build_engine(
     options = BuildOptions(
         batch=read_profile(profile) if isinstance(profile, str) else profile,
         size=read_sizes(size) if isinstance(size, str) else size,
+        axes=axes or {},
         flavor=flavor,
         compute=tuple(compute),
         hardware_compatible=hardware_compatible,
@@ -273,7 +296,15 @@ def _said(source: object) -> str:
     return str(source.path if isinstance(source, Run | Bundle) else source)
 
 
-def _only_modules(
+def _sizes(example: Example | None) -> Sequence[int]:
+    if example is None:
+        return ()
+    if not all(isinstance(one, int) for one in example):
+        raise UsageError("an ONNX file takes a shape as example, e.g. 3x224x224")
+    return [int(one) for one in example]
+
+
+def _only_new(
     example: Example | None,
     task: str | Task | None,
     weights: Path | str | None,
@@ -282,9 +313,10 @@ def _only_modules(
     given = {"example": example, "task": task, "weights": weights}
     names = [name for name, value in given.items() if value is not None]
     if images != Images():
-        names.append("labels, mean, std, resize or multiple_of")
+        names.append("labels, pixels, resize or multiple_of")
     if names:
         raise UsageError(
-            f"{', '.join(names)}: these are for a module in torch; runs and bundles know them",
-            "Leave them out; what an ONNX file means is said with a spec",
+            f"{', '.join(names)}: these are for a module in torch or an ONNX file; runs and "
+            "bundles know them",
+            "Leave them out",
         )

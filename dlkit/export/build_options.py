@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
 from dlkit.bundle import Bundle
+from dlkit.bundle.engine import Range, Shape
 from dlkit.errors import UsageError
+from dlkit.images import SUFFIXES
+from dlkit.spec import TensorSpec
 from dlkit.tasks import TASKS
 
 Size: TypeAlias = tuple[int, int]
-Shape: TypeAlias = tuple[int, ...]
 Value = TypeVar("Value")
+
+SIZES: tuple[Size, Size, Size] = ((64, 64), (688, 384), (1376, 768))
 
 
 @dataclass(frozen=True)
@@ -20,9 +24,13 @@ class BuildOptions:
     """What an engine is built for.
 
     Attributes:
-        batch: smallest, best and largest number of images; by the task when None.
-        size: smallest, best and largest height and width, where the graph leaves them free; rounded
-            up to what the network takes.
+        batch: smallest, best and largest number of samples, where the graph leaves its first axis
+            free; by the task when None.
+        size: smallest, best and largest height and width, of inputs that leave two axes free behind
+            their first; rounded up to what the network takes. When None, ``SIZES`` for tasks of
+            images, and nothing for others.
+        axes: smallest, best and largest size of other free axes, by their names in the spec. It
+            goes before ``batch`` and ``size``.
         flavor: ``tensorrt`` or ``tensorrt_rtx``; None takes the first that is installed.
         compute: compute capabilities to build for, e.g. ``("8.6", "8.9")``; TensorRT for RTX only.
             Empty: its default set (8.0, 8.6, 8.9, 12.0 and later), or this machine's GPU.
@@ -34,7 +42,8 @@ class BuildOptions:
     """
 
     batch: tuple[int, int, int] | None = None
-    size: tuple[Size, Size, Size] = ((64, 64), (688, 384), (1376, 768))
+    size: tuple[Size, Size, Size] | None = None
+    axes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     flavor: str | None = None
     compute: tuple[str, ...] = ()
     hardware_compatible: bool = False
@@ -66,6 +75,21 @@ def read_sizes(text: str) -> tuple[Size, Size, Size]:
     return _three(text, "size", "64x64:688x384:1376x768", size)
 
 
+def read_axes(texts: Iterable[str]) -> dict[str, tuple[int, int, int]]:
+    """Ranges of free axes by their names, from ``NAME=MIN:OPT:MAX`` or ``NAME=SIZE`` each.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    found = {}
+    for text in texts:
+        name, _, sizes = text.rpartition("=")
+        if not name:
+            raise UsageError(f"axis is '{text}', expected NAME=MIN:OPT:MAX, e.g. length=1:128:512")
+        found[name] = _three(sizes, f"axis {name}", "1:128:512", int)
+    return found
+
+
 def _three(
     text: str, what: str, example: str, read: Callable[[str], Value]
 ) -> tuple[Value, Value, Value]:
@@ -78,36 +102,50 @@ def _three(
     return smallest, best, largest
 
 
-def _up(size: int, multiple_of: int) -> int:
-    return -(-size // multiple_of) * multiple_of
-
-
-def profile_shapes(bundle: Bundle, options: BuildOptions) -> tuple[Shape, Shape, Shape]:
-    """Smallest, best and largest shape of a bundle's one input.
+def profile_shapes(bundle: Bundle, options: BuildOptions) -> dict[str, Range]:
+    """Smallest, best and largest shape of each input, by its name; of fixed ones all the same.
 
     Raises:
-        UsageError: options that cannot be, or more free axes than a height and a width.
+        UsageError: options that cannot be, or free axes without a range.
     """
     spec = bundle.spec
-    free = [axis for axis in spec.input.shape[1:] if isinstance(axis, str)]
-    if len(free) > 2:
+    ranges: dict[str, tuple[int, int, int]] = {}
+    for one in spec.inputs:
+        free = [axis for axis in one.shape[1:] if isinstance(axis, str)]
+        if len(free) == 2 and (size := _sizes(bundle, options)) is not None:
+            for side, axis in enumerate(free):
+                low, best, high = (_up(sizes[side], spec.multiple_of) for sizes in size)
+                ranges.setdefault(axis, (low, best, high))
+    for one in spec.inputs:
+        if one.shape and isinstance(one.shape[0], str):
+            ranges[one.shape[0]] = options.batch or TASKS.load(spec.task).engine_batch
+    free_axes = {axis for one in spec.inputs for axis in one.shape if isinstance(axis, str)}
+    if strangers := sorted(set(options.axes) - free_axes):
         raise UsageError(
-            f"{spec.input} leaves {len(free)} axes free, expected a height and a width"
+            f"{spec.name} has no free axis called {', '.join(strangers)}",
+            f"Its free axes are: {', '.join(sorted(free_axes)) or 'none'}",
         )
-    batch = options.batch or TASKS.load(spec.task).engine_batch
-    if not 1 <= batch[0] <= batch[1] <= batch[2]:
-        raise UsageError(f"batch is {':'.join(map(str, batch))}, expected MIN:OPT:MAX, rising")
+    ranges |= options.axes
+    if missing := sorted(free_axes - set(ranges)):
+        inputs = ", ".join(map(str, spec.inputs))
+        raise UsageError(
+            f"{spec.name} has free axes without a range: {', '.join(missing)} ({inputs})",
+            f"Give each: {' '.join(f'--axis {axis}=1:128:512' for axis in missing)}",
+        )
+    for axis, (low, best, high) in ranges.items():
+        if not 1 <= low <= best <= high:
+            raise UsageError(f"{axis} is {low}:{best}:{high}, expected MIN:OPT:MAX, rising")
 
-    def shape(images: int, size: Size) -> Shape:
-        sizes = iter(size)
-        rounded = [
-            axis if isinstance(axis, int) else _up(next(sizes), spec.multiple_of)
-            for axis in spec.input.shape[1:]
-        ]
-        return (images, *rounded)
+    def shape(one: TensorSpec, place: int) -> Shape:
+        return tuple(axis if isinstance(axis, int) else ranges[axis][place] for axis in one.shape)
 
-    smallest, best, largest = map(shape, batch, options.size)
-    for low, high in ((smallest, best), (best, largest)):
-        if any(one > other for one, other in zip(low, high, strict=True)):
-            raise UsageError(f"the profile {smallest}, {best}, {largest} does not rise")
-    return smallest, best, largest
+    return {one.name: (shape(one, 0), shape(one, 1), shape(one, 2)) for one in spec.inputs}
+
+
+def _sizes(bundle: Bundle, options: BuildOptions) -> tuple[Size, Size, Size] | None:
+    images = TASKS.load(bundle.spec.task).model.suffixes == SUFFIXES
+    return options.size or (SIZES if images else None)
+
+
+def _up(size: int, multiple_of: int) -> int:
+    return -(-size // multiple_of) * multiple_of

@@ -21,16 +21,15 @@ import filelock
 from dlkit.atomic import PART, write_bytes
 from dlkit.bundle import Bundle
 from dlkit.bundle.engine import Engine, EngineKey
-from dlkit.errors import BundleError, ExportError, UsageError
+from dlkit.errors import BundleError, UsageError
 from dlkit.export.build_options import BuildOptions, profile_shapes
 from dlkit.export.build_thread import BuildWatch, run_build
 from dlkit.export.proof.layers import Proof, inspected_types, prove
+from dlkit.export.trt_graph import build_error, parse
 from dlkit.plugins import unknown
 from dlkit.runtime.gpu.driver import compute_capability, no_cuda
 from dlkit.runtime.gpu.flavor import load_flavor, logger
 from dlkit.spec import PRECISIONS
-
-_REASON = 300  # characters of TensorRT's error, which may name every layer
 
 
 def build_engine(
@@ -130,37 +129,18 @@ def engine_key(trt: ModuleType, bundle: Bundle, options: BuildOptions, precision
 
 
 def _prove(trt: ModuleType, bundle: Bundle, key: EngineKey, share: float | None) -> Proof:
-    network, _builder = _parse(trt, bundle)
-    network.get_input(0).shape = key.shapes[1]
+    network, _builder = parse(trt, bundle)
+    for index in range(network.num_inputs):
+        tensor = network.get_input(index)
+        tensor.shape = key.shapes[tensor.name][1]
     kept = bundle.origin.get("kept_fp32", ())
     return prove(trt, network, key.precision, share, kept)
 
 
-def _parse(trt: ModuleType, bundle: Bundle) -> tuple[Any, Any]:
-    """The network and the builder that must outlive it."""
-    builder = trt.Builder(logger(trt))
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, logger(trt))
-    if not parser.parse(bundle.onnx.read_bytes()):
-        errors = "; ".join(str(parser.get_error(i).desc()) for i in range(parser.num_errors))
-        raise ExportError(f"{trt.__name__} cannot parse {bundle.onnx}: {errors}")
-    if network.num_inputs != 1:
-        raise ExportError(
-            f"{bundle.onnx} has {network.num_inputs} inputs, an engine takes one",
-            "Run it with --backend onnxruntime",
-        )
-    return network, builder
-
-
 def _build(trt: ModuleType, bundle: Bundle, key: EngineKey, watch: BuildWatch | None) -> bytes:
-    network, builder = _parse(trt, bundle)
+    network, builder = parse(trt, bundle)
     config = builder.create_builder_config()
-    profile = builder.create_optimization_profile()
-    try:
-        profile.set_shape(network.get_input(0).name, *key.shapes)
-    except (ValueError, RuntimeError) as error:
-        raise UsageError(f"{trt.__name__} refuses the profile {key.shapes}: {error}") from error
-    config.add_optimization_profile(profile)
+    _set_profile(trt, builder, network, config, key)
     # The inspector and trtexec can then tell the type of every layer.
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     for name in ("require_user_allocation", "version_compatible"):
@@ -178,12 +158,27 @@ def _build(trt: ModuleType, bundle: Bundle, key: EngineKey, watch: BuildWatch | 
     save_timings = _use_timing_cache(trt, config, key)
     plan = run_build(trt, builder, network, config, watch)
     if plan is None:
-        # TensorRT for RTX 1.7 has no transposed convolution in bfloat16, for one.
-        mend = "Try --precision fp16" if key.precision == "bf16" else ""
-        reason = logger(trt).last[:_REASON]
-        raise ExportError(f"{trt.__name__} cannot build {bundle.path}: {reason}", mend)
+        raise build_error(trt, bundle, logger(trt).last, key.precision)
     save_timings()
     return bytes(plan)
+
+
+def _set_profile(trt: ModuleType, builder: Any, network: Any, config: Any, key: EngineKey) -> None:
+    """The range of each input that leaves axes free; fixed ones need none."""
+    inputs = [network.get_input(index) for index in range(network.num_inputs)]
+    free = [tensor for tensor in inputs if any(axis < 0 for axis in tensor.shape)]
+    if not free:
+        return
+    profile = builder.create_optimization_profile()
+    for tensor in free:
+        shapes = key.shapes[tensor.name]
+        try:
+            profile.set_shape(tensor.name, *shapes)
+        except (ValueError, RuntimeError) as error:
+            raise UsageError(
+                f"{trt.__name__} refuses the profile {shapes} of {tensor.name}: {error}"
+            ) from error
+    config.add_optimization_profile(profile)
 
 
 def _use_timing_cache(trt: ModuleType, config: Any, key: EngineKey) -> Callable[[], None]:

@@ -2,8 +2,9 @@
 
 Convolutions, matrix products and what lies between them become 16 bits wide, weights included.
 What loses in half precision stays float32, with casts around it: normalisations, reductions,
-softmax, the scaling of pixels before and after the network, and nodes that are named. Inputs and
-outputs of the graph keep their types.
+softmax, what prepares inputs and finishes outputs, operators whose definition has no such type,
+tensors that it cannot hold, and nodes that are named. Inputs and outputs of the graph and of its
+subgraphs keep their types.
 """
 
 from __future__ import annotations
@@ -17,114 +18,85 @@ import numpy as np
 import onnx_ir as ir
 
 from dlkit.errors import ExportError
+from dlkit.export.schemas import signature
+from dlkit.graph.reach import between
+from dlkit.graph.tidy import every_node, subgraphs
 
 # Means and sums over many values overflow or lose digits in float16.
 KEEP_FLOAT32 = frozenset(
-    {
-        "InstanceNormalization",
-        "GroupNormalization",
-        "LayerNormalization",
-        "BatchNormalization",
-        "LpNormalization",
-        "Softmax",
-        "LogSoftmax",
-        "ReduceMean",
-        "ReduceSum",
-        "ReduceL2",
-        "GlobalAveragePool",
-        "Exp",
-        "Log",
-        "Pow",
-        "Resize",  # its scales are float32 by definition; the image follows by cast
-    }
-)
+    {"InstanceNormalization", "GroupNormalization", "LayerNormalization", "BatchNormalization",
+     "LpNormalization", "RMSNormalization", "SimplifiedLayerNormalization",
+     "SkipLayerNormalization", "MeanVarianceNormalization", "LRN", "Softmax", "LogSoftmax",
+     "GlobalAveragePool", "GlobalLpPool", "LpPool", "CumSum", "Exp", "Log", "Pow", "Sqrt",
+     "Reciprocal", "QuantizeLinear", "DequantizeLinear"}
+)  # fmt: skip
+# What rounding their weights does is no more than what it does to a convolution's: those are stored
+# in half precision, and widened where they are used.
+_WEIGHTED = frozenset(one for one in KEEP_FLOAT32 if one.endswith("Normalization"))
 # torch.onnx notes in each node the modules that it came from; the network inside what its task puts
 # around it has this name (``trace.wrapped``).
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _NETWORK = "network"
-
+_FLOAT = ir.DataType.FLOAT
+_INTEGERS = frozenset(
+    {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.INT16, ir.DataType.UINT64,
+     ir.DataType.UINT32, ir.DataType.UINT16}
+)  # fmt: skip
 
 # ONNX type and the type of its weights, by precision.
-_TYPES = {
+TYPES: dict[str, tuple[ir.DataType, np.dtype[Any]]] = {
     "fp16": (ir.DataType.FLOAT16, np.dtype(np.float16)),
     "bf16": (ir.DataType.BFLOAT16, np.dtype(ml_dtypes.bfloat16)),
 }
 
 
-def to_half(model: ir.Model, precision: str, keep: Collection[str] = ()) -> ir.Model:
-    """Rewrite the graph in place; gives it back.
+def lowered(
+    model: ir.Model, precision: str, keep: Collection[str] = (), lost: Collection[str] = ()
+) -> list[ir.Node]:
+    """The nodes of a tidied float32 graph that half precision takes.
+
+    Args:
+        keep: names of nodes that stay float32.
+        lost: names of tensors that half precision cannot hold: what takes or gives them stays so.
+    """
+    low, _ = TYPES[precision]
+    opsets = dict(model.graph.opset_imports)
+    inside = between(model)
+
+    def taken(node: ir.Node) -> bool:
+        values = [one for one in (*node.inputs, *node.outputs) if one is not None]
+        if node.name in keep or any(one.name in lost for one in values):
+            return False
+        if node not in inside and not _looks_up(node):
+            return False
+        return _can(node, low, opsets) and not _loses(node)
+
+    return [node for node in every_node(model) if taken(node)]
+
+
+def to_half(
+    model: ir.Model, precision: str, keep: Collection[str] = (), lost: Collection[str] = ()
+) -> ir.Model:
+    """Rewrite a tidied float32 graph in place; gives it back.
 
     Args:
         precision: ``fp16`` or ``bf16``.
-        keep: names of further nodes that stay float32.
+        keep, lost: as ``lowered`` takes them.
 
     Raises:
-        ExportError: a weight is above float16's largest value, a name in ``keep`` is no node's, or
-            the graph has subgraphs.
+        ExportError: a name in ``keep`` is no node's.
     """
-    graph = model.graph
-    low_type, weight_type = _TYPES[precision]
-    nodes = list(graph)
-    for node in nodes:
-        if any(attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values()):
-            raise ExportError(
-                f"node {node.name} ({node.op_type}) holds a subgraph, which stays float32",
-                "Export with --precision fp32",
-            )
-    if unknown := sorted(set(keep) - {node.name for node in nodes}):
+    names = {node.name for node in every_node(model)}
+    if unknown := sorted(set(keep) - names):
         raise ExportError(
             f"to keep in fp32: the graph has no node {', '.join(map(str, unknown[:5]))}",
             "Was the list made for another network? Make it anew: dlkit verify BUNDLE --bisect",
         )
-    low = {node for node in lowered(nodes) if node.name not in keep}
-    halved = {value for node in low for value in node.outputs if value.dtype == ir.DataType.FLOAT}
-    casts: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
-    weights: dict[ir.Value, ir.Value] = {}
-
-    def cast(value: ir.Value, dtype: ir.DataType, before: ir.Node) -> ir.Value:
-        if (value, dtype) not in casts:
-            node = ir.node(
-                "Cast",
-                [value],
-                {"to": ir.AttrInt64("to", int(dtype))},
-                name=f"{value.name}_{dtype.name}",
-            )
-            node.outputs[0].name = f"{value.name}_{dtype.name}"
-            node.outputs[0].dtype = dtype
-            node.outputs[0].shape = value.shape
-            graph.insert_before(before, node)
-            casts[value, dtype] = node.outputs[0]
-        return casts[value, dtype]
-
-    for node in nodes:
-        for index, value in enumerate(node.inputs):
-            if value is None:
-                continue
-            if node in low and value.dtype == ir.DataType.FLOAT and value not in halved:
-                if value.const_value is not None and value.producer() is None:
-                    if value not in weights:
-                        weights[value] = _half_weight(graph, node, value, weight_type)
-                    node.replace_input_with(index, weights[value])
-                else:
-                    node.replace_input_with(index, cast(value, low_type, node))
-            elif node not in low and value in halved:
-                node.replace_input_with(index, cast(value, ir.DataType.FLOAT, node))
-        if node in low and node.op_type == "Cast":
-            node.attributes["to"] = ir.AttrInt64("to", int(low_type))
-    for value in halved:
-        value.dtype = low_type
-    for place, value in enumerate(graph.outputs):
-        if value in halved:
-            graph.outputs[place] = _widened(graph, value)
-    for name, value in list(graph.initializers.items()):
-        if not value.uses() and value not in graph.outputs:
-            del graph.initializers[name]
+    stored = {
+        node for node in every_node(model) if node.op_type in _WEIGHTED and node.name not in keep
+    }
+    _Rewriter(model, precision, lowered(model, precision, keep, lost), stored, lost).run()
     return model
-
-
-def lowered(nodes: Collection[ir.Node]) -> list[ir.Node]:
-    """The nodes of a float32 graph that half precision takes by default."""
-    return [node for node in nodes if _computes_float(node) and not _keeps_float32(node)]
 
 
 def module_of(node: ir.Node) -> str:
@@ -137,42 +109,131 @@ def module_of(node: ir.Node) -> str:
     return str(inner).removeprefix(_NETWORK).lstrip(".")
 
 
-def _computes_float(node: ir.Node) -> bool:
-    return any(value.dtype == ir.DataType.FLOAT for value in node.outputs)
+def _can(node: ir.Node, low: ir.DataType, opsets: dict[str, int]) -> bool:
+    """Whether the operator's definition lets what this node computes be half precision."""
+    found = signature(node, opsets)
+    if found is None or subgraphs(node):
+        return False
+    given = [place for place, one in enumerate(node.outputs) if one.dtype == _FLOAT]
+    if not given or not all(found.gives(place, low) for place in given):
+        return False
+    if "dtype" in found.attributes and "dtype" in node.attributes:
+        return False  # it says itself what it gives
+    values = [one for one in (*node.inputs, *node.outputs) if one is not None and one.name]
+    return all(isinstance(one.type, ir.TensorType) for one in values)
 
 
-def _keeps_float32(node: ir.Node) -> bool:
-    if node.op_type in KEEP_FLOAT32 or node.op_type.startswith(("Constant", "Reduce")):
+def _loses(node: ir.Node) -> bool:
+    """Whether this kind of node loses digits in half precision."""
+    if node.op_type.startswith("Reduce") or node.op_type in KEEP_FLOAT32:
         return True
-    scopes = node.metadata_props.get(_SCOPES)
-    return scopes is not None and f"'{_NETWORK}" not in scopes
+    first = node.inputs[0] if node.inputs else None
+    # whole numbers above 2048 are not all there in float16
+    return node.op_type == "Cast" and first is not None and first.dtype in _INTEGERS
 
 
-def _widened(graph: ir.Graph, value: ir.Value) -> ir.Value:
-    """A half-precision output of the graph, cast to float32 under its own name."""
-    maker, name = value.producer(), value.name
-    assert maker is not None
-    value.name = f"{name}_half"
-    node = ir.node("Cast", [value], {"to": ir.AttrInt64("to", int(ir.DataType.FLOAT))},
-                   name=f"{name}_FLOAT")  # fmt: skip
-    wide = node.outputs[0]
-    wide.name, wide.dtype, wide.shape = name, ir.DataType.FLOAT, value.shape
-    graph.insert_after(maker, node)
-    return wide
+def _looks_up(node: ir.Node) -> bool:
+    """Whether a node picks rows of a table by an input (an embedding): only weights are rounded."""
+    if node.op_type != "Gather" or len(node.inputs) < 2:
+        return False
+    table, rows = node.inputs[:2]
+    return bool(table and table.is_initializer() and rows and not rows.is_initializer())
 
 
-def _half_weight(graph: ir.Graph, node: ir.Node, value: ir.Value, dtype: np.dtype[Any]) -> ir.Value:
-    assert value.const_value is not None
-    array = value.const_value.numpy()
-    largest = float(np.abs(array).max(initial=0))
-    if dtype == np.float16 and largest > np.finfo(np.float16).max:
-        raise ExportError(
-            f"weight {value.name} reaches {largest:.3g}, float16 ends at 65504",
-            f"Keep node {node.name} in fp32 with --keep-fp32, or export as bf16 or fp32",
-        )
-    tensor = ir.tensor(array.astype(dtype), name=f"{value.name}_{dtype.name.upper()}")
-    half = ir.Value(
-        name=tensor.name, shape=value.shape, type=ir.TensorType(tensor.dtype), const_value=tensor
-    )
-    graph.register_initializer(half)
-    return half
+class _Rewriter:
+    """One graph on its way to half precision."""
+
+    def __init__(
+        self,
+        model: ir.Model,
+        precision: str,
+        nodes: list[ir.Node],
+        stored: set[ir.Node],
+        lost: Collection[str],
+    ) -> None:
+        self.model, self.stored, self.lost = model, stored, lost
+        self.low, self.weight = TYPES[precision]
+        self.nodes = set(nodes)
+        self.opsets = dict(model.graph.opset_imports)
+        self.halved = {one for node in nodes for one in node.outputs if one.dtype == _FLOAT}
+        self.casts: dict[tuple[ir.Value, ir.DataType, ir.Graph], ir.Value] = {}
+        self.halves: dict[ir.Value, ir.Value] = {}
+
+    def run(self) -> None:
+        graphs = list(self.model.graphs())
+        for node in list(every_node(self.model)):
+            self._inputs(node)
+            if node in self.nodes and node.op_type == "Cast":
+                node.attributes["to"] = ir.AttrInt64("to", int(self.low))
+        for value in self.halved:
+            value.type = ir.TensorType(self.low)  # a new one: copies of a graph share theirs
+        for graph in graphs:
+            for place, value in enumerate(graph.outputs):
+                if value in self.halved:
+                    graph.outputs[place] = self._widened(value)
+        for name, value in list(self.model.graph.initializers.items()):
+            if not value.uses() and not value.is_graph_output():
+                del self.model.graph.initializers[name]
+
+    def _inputs(self, node: ir.Node) -> None:
+        """Every input in the type that the node takes from now on."""
+        found = signature(node, self.opsets) if node in self.nodes else None
+        for place, value in enumerate(node.inputs):
+            if value is None:
+                continue
+            if found is not None and found.takes(place, self.low):
+                if value.dtype == _FLOAT and value not in self.halved:
+                    node.replace_input_with(place, self._half(value, node))
+            elif value in self.halved:
+                node.replace_input_with(place, self._cast(value, _FLOAT, node))
+            elif node in self.stored and self._holds(value):
+                half = self._half(value, node)
+                node.replace_input_with(place, self._cast(half, _FLOAT, node))
+
+    def _holds(self, value: ir.Value) -> bool:
+        """A weight that half precision can hold."""
+        held = value.is_initializer() and value.const_value is not None
+        return held and value.dtype == _FLOAT and value.name not in self.lost
+
+    def _half(self, value: ir.Value, node: ir.Node) -> ir.Value:
+        if value.const_value is None or not value.is_initializer():
+            return self._cast(value, self.low, node)
+        if value not in self.halves:
+            with np.errstate(over="ignore"):
+                array = value.const_value.numpy().astype(self.weight)
+            name = f"{value.name}_{self.low.name}"
+            self.halves[value] = ir.Value(
+                name=name,
+                shape=value.shape,
+                type=ir.TensorType(self.low),
+                const_value=ir.tensor(array, name=name),
+            )
+            self.model.graph.register_initializer(self.halves[value])
+        return self.halves[value]
+
+    def _cast(self, value: ir.Value, dtype: ir.DataType, before: ir.Node) -> ir.Value:
+        graph = before.graph
+        assert isinstance(graph, ir.Graph)
+        if (value, dtype, graph) not in self.casts:
+            node = _cast_node(value, dtype, f"{value.name}_{dtype.name}_{len(self.casts)}")
+            graph.insert_before(before, node)
+            self.casts[value, dtype, graph] = node.outputs[0]
+        return self.casts[value, dtype, graph]
+
+    def _widened(self, value: ir.Value) -> ir.Value:
+        """A half-precision output of a graph, cast to float32 under its own name."""
+        maker, name = value.producer(), value.name
+        assert maker is not None
+        assert isinstance(maker.graph, ir.Graph)
+        value.name = f"{name}_half"
+        node = _cast_node(value, _FLOAT, f"{name}_FLOAT")
+        node.outputs[0].name = name
+        maker.graph.insert_after(maker, node)
+        return node.outputs[0]
+
+
+def _cast_node(value: ir.Value, dtype: ir.DataType, name: str) -> ir.Node:
+    node = ir.node("Cast", [value], {"to": ir.AttrInt64("to", int(dtype))}, name=name)
+    node.outputs[0].name, node.outputs[0].dtype = name, dtype
+    node.outputs[0].shape = value.shape
+    return node

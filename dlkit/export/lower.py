@@ -2,44 +2,139 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import onnx
 import onnx_ir as ir
+import onnx_ir.passes.common as passes
+import onnxscript.optimizer
+import onnxscript.rewriter
+from onnxscript.rewriter.rules.common import (
+    fuse_batchnorm_into_conv_rule,
+    fuse_batchnorm_into_conv_transpose_rule,
+    fuse_batchnorm_into_gemm_rule,
+)
 
 from dlkit.errors import ExportError, UsageError
-from dlkit.export.half import to_half
+from dlkit.export.doubles import without_doubles
+from dlkit.export.half import lowered, to_half
+from dlkit.export.opsets import NEEDED, raised
+from dlkit.export.ranges import lost_tensors
+from dlkit.export.scaled import scaled
+from dlkit.export.write import serialised
+from dlkit.graph.tidy import every_node, infer, quiet, tidied
+from dlkit.tasks import Feeds
 
 Say: TypeAlias = Callable[[str], None]
+
+_HELD = frozenset({"QuantizeLinear", "DequantizeLinear"})  # eight bits are to stay so
+_FUSE = onnxscript.rewriter.RewritePass(
+    [
+        fuse_batchnorm_into_conv_rule,
+        fuse_batchnorm_into_conv_transpose_rule,
+        fuse_batchnorm_into_gemm_rule,
+    ]
+)
 
 
 def silent(_: str) -> None:
     """Say nothing."""
 
 
-def lower(graph: ir.Model, name: str, precision: str, keep: Collection[str] = ()) -> bytes:
-    """A float32 graph, changed in place, as the bytes of an ONNX file in fp32, fp16 or bf16.
+@dataclass(frozen=True)
+class Lowered:
+    """A graph in its precision.
+
+    Attributes:
+        graph: bytes of the ONNX file.
+        weights: bytes of the file beside it, where there are too many for the graph's own.
+        left: why nodes stay float32 that half precision would take by default, by name.
+    """
+
+    graph: bytes
+    weights: bytes = b""
+    left: Mapping[str, str] = field(default_factory=dict)
+
+
+def prepared(graph: ir.Model, precision: str) -> ir.Model:
+    """A float32 graph, changed in place, as conversions take it; gives it back.
+
+    It is tidied; batch normalisations behind convolutions and products are folded into those;
+    float64 becomes float32; the opset is raised where the precision needs a newer one.
+
+    Raises:
+        ExportError: the opset cannot be raised.
+    """
+    graph = raised(tidied(graph), NEEDED[precision], precision)
+    training = any("training_mode" in node.attributes and node.attributes["training_mode"].as_int()
+                   for node in every_node(graph))  # fmt: skip
+    with quiet():
+        if not training:
+            graph = _FUSE(graph).model
+        graph = passes.NameFixPass()(graph).model
+    graph = without_doubles(graph)
+    with quiet():
+        onnxscript.optimizer.fold_constants(graph, should_fold=_folds)
+    infer(graph)
+    return graph
+
+
+def _folds(node: ir.Node) -> bool | None:
+    """What is made of weights alone (cut, turned, joined) is made once and for all, if it does not
+    grow by that."""
+    held = [one.const_value for one in node.inputs if one is not None]
+    if node.op_type in _HELD or not all(held):
+        return None
+    given = [one.shape for one in node.outputs]
+    if any(shape is None or not shape.is_static() for shape in given):
+        return None
+    size = sum(math.prod(shape.numpy()) for shape in given if shape is not None)
+    return True if size <= sum(one.size for one in held if one is not None) else None
+
+
+def lower(
+    graph: ir.Model,
+    name: str,
+    precision: str,
+    keep: Collection[str] = (),
+    samples: Sequence[Feeds] = (),
+    lost: Mapping[str, str] | None = None,
+) -> Lowered:
+    """A float32 graph, changed in place, as an ONNX file in fp32, fp16 or bf16.
 
     int8 needs training inputs: ``dlkit.export.int8.search`` makes it of the float32 bytes.
 
     Args:
+        graph: for half precision as ``prepared`` gives it.
         name: of the network, for messages.
         keep: names of nodes that stay float32.
+        samples: inputs on which it is seen what half precision cannot hold.
+        lost: what ``lost_tensors`` found of this graph before.
 
     Raises:
-        ExportError: a node to keep is not there, a weight does not fit, or the graph is invalid.
+        ExportError: a node to keep is not there, or the graph is invalid.
         UsageError: nodes to keep float32 in a float32 graph.
     """
+    left: dict[str, str] = {}
     if precision in ("fp16", "bf16"):
-        graph = to_half(graph, precision, keep)
+        if lost is None:
+            lost = lost_tensors(graph, precision, samples)
+            if lost:
+                graph = scaled(graph, lost)
+                lost = lost_tensors(graph, precision, samples)
+        left = _left(graph, precision, keep, lost)
+        graph = to_half(graph, precision, keep, lost)
     elif keep:
         raise UsageError(
             f"nodes to keep in fp32 make no sense in {precision}", "Use fp16, bf16 or int8"
         )
-    proto = ir.to_proto(graph)
-    check_model(proto, name)
-    return bytes(proto.SerializeToString())
+    whole, weights = serialised(graph)
+    if not weights:  # the checker wants all of it in memory
+        check_model(onnx.load_from_string(whole), name)
+    return Lowered(whole, weights, left)
 
 
 def check_model(model: Any, name: str) -> None:
@@ -52,3 +147,17 @@ def check_model(model: Any, name: str) -> None:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(f"{name}: the graph is invalid: {error}") from error
+
+
+def _left(
+    graph: ir.Model, precision: str, keep: Collection[str], lost: Mapping[str, str]
+) -> dict[str, str]:
+    """Nodes that what is lost keeps in float32, each with the reason."""
+    without = {node.name for node in lowered(graph, precision, keep, lost)}
+    found = {}
+    for node in lowered(graph, precision, keep):
+        if node.name not in without:
+            values = [one for one in (*node.inputs, *node.outputs) if one is not None]
+            name = next(str(one.name) for one in values if one.name in lost)
+            found[str(node.name)] = f"{name} {lost[name]}"
+    return found

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.errors import ExportError, InputError, UsageError
+from dlkit.export.pixels import Pixels
 from dlkit.export.trace import wrapped
 from dlkit.export.weights import ModuleConfig
 from dlkit.spec import ModelSpec
@@ -43,15 +44,13 @@ class Images:
 
     Attributes:
         labels: of its classes, in their order.
-        mean, std: of each channel, of pixels from 0 to 1: the module gets (pixel - mean) / std.
-            One value counts for all channels.
+        pixels: how uint8 pixels become what the module takes; None: pixel / 255.
         resize: how an image of another size becomes that of the module; see ``ModelSpec``.
         multiple_of: heights and widths that the module takes, where its task leaves them free.
     """
 
     labels: Sequence[str] = ()
-    mean: Sequence[float] = (0.0,)
-    std: Sequence[float] = (1.0,)
+    pixels: Pixels | None = None
     resize: str = "stretch"
     multiple_of: int = 1
 
@@ -75,9 +74,10 @@ def describe(
     if task.images:
         config, meaning = _images(task, inputs, outputs[0], images)
     elif images != Images():
-        raise UsageError(f"labels, mean, std and sizes are for images; {task.name} takes none")
+        raise UsageError(f"labels, pixels and sizes are for images; {task.name} takes none")
     spec = task.describe(config, meaning, images.multiple_of)
-    spec = replace(spec, name=name, precision="fp32")
+    colour = images.pixels.colour if images.pixels is not None else None
+    spec = replace(spec, name=name, precision="fp32", colour=colour or spec.colour)
     task.check(spec)
     model = wrapped(task, module, config, meaning)
     origin = {"config": asdict(config), "meaning": meaning}
@@ -187,24 +187,18 @@ def _images(
             "Give --example CxHxW, or export it to tensors",
         )
     channels, height, width = shapes[0]
-    mean, std = (
-        list(values) * channels if len(values) == 1 else list(values)
-        for values in (images.mean, images.std)
-    )
-    if len(mean) != channels or len(std) != channels or min(std) <= 0:
-        raise UsageError(
-            f"mean is {mean} and std {std}, expected {channels} value(s) each, std above 0"
-        )
+    pixels = (images.pixels or Pixels()).of(channels)
+    mean, std = pixels.unit()
     given = outputs[0].shape
     if len(given) not in (2, 4):
         raise UsageError(
             f"to {task.name}, a module gives (N, classes) or images (N, C, H, W); this one gives "
             f"{tuple(given)}"
         )
-    if len(given) == 4 and (images.labels or set(mean) != {0.0} or set(std) != {1.0}):
+    if len(given) == 4 and (images.labels or pixels != Pixels().of(channels)):
         raise UsageError(
-            "labels, mean and std belong to classes; a network that gives images takes them as "
-            "they are, 0 to 1"
+            "labels and pixels belong to classes; a network that gives images takes them as they "
+            "are, 0 to 1"
         )
     meaning: dict[str, Any] = {
         "size": [height, width],

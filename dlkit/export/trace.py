@@ -199,6 +199,24 @@ def check_graph(graph: ir.Model, spec: ModelSpec) -> None:
                 )
 
 
+def same_tensors(graph: ir.Model, spec: ModelSpec) -> dict[str, str]:
+    """The graph's name of each input and output of a spec: its own, else that in the same place.
+
+    Raises:
+        ExportError: they have other numbers, types or sizes.
+    """
+    try:
+        check_graph(graph, spec)
+        return {}
+    except ExportError:
+        inputs, outputs = graph_tensors(graph)
+        fits = len(inputs) == len(spec.inputs) and len(outputs) == len(spec.outputs)
+        pairs = list(zip((*spec.inputs, *spec.outputs), (*inputs, *outputs), strict=False))
+        if not fits or not all(_fits(one, other) or _fits(other, one) for one, other in pairs):
+            raise
+        return {one.name: other.name for one, other in pairs}
+
+
 def graph_tensors(graph: ir.Model) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """What a graph takes and gives.
 

@@ -17,8 +17,6 @@ from dlkit.images.files import (
     open_file,
     read,
     read_bytes,
-    write,
-    write_frames,
 )
 from dlkit.images.geometry import (
     Image,
@@ -33,6 +31,7 @@ from dlkit.images.geometry import (
     pad,
     resize,
 )
+from dlkit.images.writing import write, write_frames
 
 __all__ = [
     "FRAMES",

@@ -1,18 +1,17 @@
-"""Image files: read, decode with all their frames, upright; and write."""
+"""Image files: read, and decode with all their frames, upright."""
 
 from __future__ import annotations
 
 import os
 import stat
 import struct
-from collections.abc import Sequence
+import zlib
 from pathlib import Path
 from typing import IO, Any
 
 import cv2
 import numpy as np
 
-from dlkit.atomic import write_new
 from dlkit.errors import InputError, UsageError
 from dlkit.images.geometry import Image, check
 from dlkit.limits import max_pixels
@@ -28,9 +27,11 @@ FRAMES = ("all", "first")
 # Plain system calls: half the time of open() for small files, and there are many. A pipe without a
 # writer must not keep the run waiting.
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-_TRAILER = 64  # bytes at the end of a PNG, among which its last chunk must be
 _ORIENTATION = 0x0112  # Exif 2.32, tag Orientation
 _PNG = b"\x89PNG"
+# PNG, third edition, 5.2 and 5.3: eight bytes, then chunks of length, type, data and a sum of type
+# and data; the first one is IHDR, which begins with width and height, the last one IEND.
+_PNG_CHUNK = struct.Struct(">I4s")
 _PNG_SIZE = struct.Struct(">II")
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -129,7 +130,7 @@ def decode_frames(
                 return [image]
         found = _decode(data, path, upright, several=frames != "first")
     except (cv2.error, MemoryError, ValueError) as error:
-        raise InputError(f"{path}: cannot be decoded ({_reason(error)})") from error
+        raise InputError(f"{path}: cannot be decoded ({reason(error)})") from error
     if frames not in FRAMES:
         number = int(frames)
         if not 1 <= number <= len(found):
@@ -145,42 +146,40 @@ def decode_frames(
     return found
 
 
-def write(path: Path, image: Image) -> None:
-    """Encode by the path's ending and write whole or not at all; makes missing folders.
-
-    Raises:
-        InputError: the format cannot hold the image.
-        MachineError: the file cannot be written.
-    """
-    _write(path, lambda: cv2.imencode(_ending(path), image), image)
-
-
-def write_frames(path: Path, frames: Sequence[Image]) -> None:
-    """Several images into one file, as frames or pages.
-
-    Raises:
-        InputError: the format holds one image only, or not such ones.
-        MachineError: the file cannot be written.
-    """
-    if len(frames) == 1:
-        write(path, frames[0])
-    elif path.suffix.lower() in (".tif", ".tiff"):
-        _write(path, lambda: cv2.imencodemulti(".tif", list(frames)), frames[0])
-    else:
-        animation = cv2.Animation()
-        animation.frames = [_animated(frame) for frame in frames]
-        animation.durations = [100] * len(frames)  # milliseconds
-        _write(path, lambda: cv2.imencodeanimation(_ending(path), animation), frames[0])
-
-
 def _png(data: bytes, path: Path | str) -> Image:
     """One picture, not turned."""
-    if len(data) > 24:
-        width, height = _PNG_SIZE.unpack_from(data, 16)
-        _check_size(width, height, path)
-    if b"IEND" not in data[-_TRAILER:]:
-        raise InputError(f"{path}: is truncated (a PNG without its end)")
+    _check_chunks(data, path)
     return _whole(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED), path)
+
+
+def _check_chunks(data: bytes, path: Path | str) -> None:
+    """Refuse a PNG that is cut or damaged.
+
+    OpenCV makes room for what a chunk says it holds, up to 4 GiB, before it looks for it; and
+    libpng writes a line of its own onto the terminal.
+    """
+    view, at = memoryview(data), 8
+    while at + 12 <= len(data):
+        length, kind = _PNG_CHUNK.unpack_from(data, at)
+        if at + 12 + length > len(data):
+            break
+        # what decoding needs has a capital; libpng passes over the others where they are damaged
+        needed = not kind[0] & 0x20
+        if needed and zlib.crc32(view[at + 4 : at + 8 + length]) != _sum(data, at + 8 + length):
+            raise InputError(f"{path}: is damaged (a part does not fit its sum)")
+        if at == 8:
+            if kind != b"IHDR" or length != 13:
+                raise InputError(f"{path}: is damaged (a PNG without its header)")
+            width, height = _PNG_SIZE.unpack_from(data, 16)
+            _check_size(width, height, path)
+        if kind == b"IEND":
+            return
+        at += length + 12
+    raise InputError(f"{path}: is truncated (a PNG without its end)")
+
+
+def _sum(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at : at + 4], "big")
 
 
 def _decode(data: bytes, path: Path | str, upright: bool, several: bool) -> list[Image]:
@@ -281,34 +280,12 @@ def _as_stored(frame: Any) -> Image:
     return np.ascontiguousarray(image[:, :, 0] if grey else image)
 
 
-def _animated(frame: Image) -> Image:
-    if frame.ndim == 3 and frame.shape[2] == 4:
-        return frame
-    code = cv2.COLOR_GRAY2BGRA if frame.ndim == 2 else cv2.COLOR_BGR2BGRA
-    return np.asarray(cv2.cvtColor(frame, code))
-
-
-def _ending(path: Path) -> str:
-    """The ending by which OpenCV knows how to encode."""
-    ending = path.suffix.lower()
-    return {".jfif": ".jpg", ".jpe": ".jpg", ".apng": ".png", ".pnm": ".pgm"}.get(ending, ending)
-
-
-def _write(path: Path, encode: Any, image: Image) -> None:
-    try:
-        done, data = encode()
-    except cv2.error as error:
-        raise InputError(f"{path}: cannot be encoded ({_reason(error)})") from error
-    if not done:
-        raise InputError(f"{path}: {path.suffix} cannot hold {image.dtype} {image.shape}")
-    write_new(path, data.tobytes())
-
-
 def _no_file(path: Path | str) -> InputError:
     return InputError(f"{path}: is no file, but a folder, a pipe or a device")
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
+    """What OpenCV says, in one line."""
     line = str(error).strip().partition("\n")[0]
     if "CV_IO_MAX_IMAGE" in line:
         return f"it has more than {max_pixels() / 1e6:.0f} million pixels; see --max-pixels"

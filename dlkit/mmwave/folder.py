@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -27,6 +27,9 @@ from dlkit.mmwave.objects import KINDS
 
 # The largest pictures that need not be cut before anything else is done with them.
 _LEAST, _MOST = 16, 8192
+
+SIDES = ("noisy", "clean")
+Job: TypeAlias = tuple[Path, int, tuple[int, int], bool, Sequence[str]]
 
 CATEGORIES = [{"id": number, "name": kind} for number, (kind, _) in enumerate(KINDS, start=1)]
 
@@ -53,6 +56,7 @@ def write_pairs(
     masks: bool = False,
     workers: int = 0,
     watch: Callable[[int], object] = lambda done: None,
+    sides: Sequence[str] = SIDES,
 ) -> None:
     """Simulate one pair for each seed into the folder ``out``.
 
@@ -61,8 +65,9 @@ def write_pairs(
         masks: also write objects/, bodies/ and boxes.json.
         workers: processes; 0 is one for each processor, 1 stays in this process.
         watch: called with the number of pairs that are done.
+        sides: which of both pictures are written.
     """
-    jobs = [(out, seed, size, masks) for seed in seeds]
+    jobs = [(out, seed, size, masks, sides) for seed in seeds]
     annotations: list[dict[str, Any]] = []
     entries = []
     for done, (seed, boxes) in enumerate(_run(jobs, workers), start=1):
@@ -81,7 +86,7 @@ def name(seed: int) -> str:
     return f"{seed:09d}.png"
 
 
-def _run(jobs: list[tuple[Path, int, tuple[int, int], bool]], workers: int) -> Iterator[Any]:
+def _run(jobs: list[Job], workers: int) -> Iterator[Any]:
     if workers == 1 or len(jobs) < 8:
         yield from map(_write, jobs)
         return
@@ -96,13 +101,11 @@ def one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def _write(
-    job: tuple[Path, int, tuple[int, int], bool],
-) -> tuple[int, list[dict[str, Any]]]:
-    out, seed, size, masks = job
+def _write(job: Job) -> tuple[int, list[dict[str, Any]]]:
+    out, seed, size, masks, sides = job
     scan = simulate(seed, size)
-    images.write(out / "noisy" / name(seed), scan.noisy)
-    images.write(out / "clean" / name(seed), scan.clean)
+    for side in sides:
+        images.write(out / side / name(seed), getattr(scan, side))
     if masks:
         images.write(out / "objects" / name(seed), scan.object_mask)
         images.write(out / "bodies" / name(seed), scan.body_mask.astype(np.uint8) * np.uint8(255))

@@ -133,7 +133,11 @@ class _Place:
 
     def box(self, part: NDArray[np.float32], x: int, y: int) -> Box:
         """In the image's pixels: around the ink of a part whose corner is at x, y."""
-        ys, xs = (part > square.EDGE).nonzero()
+        there = part > square.EDGE
+        rows = np.flatnonzero(there.any(axis=1))
+        # The ends of each row are all that a box needs, however it is turned.
+        ends = [there[rows].argmax(axis=1), part.shape[1] - 1 - there[rows, ::-1].argmax(axis=1)]
+        xs, ys = np.concatenate(ends), np.concatenate([rows, rows])
         points = np.stack([xs + x + 0.5, ys + y + 0.5], axis=1)
         back = cv2.invertAffineTransform(self.matrix)
         points = (points @ back[:, :2].T + back[:, 2]) / self.scale
@@ -151,14 +155,14 @@ def _page(place: _Place, pieces: list[Piece]) -> Reading:
         candidates = []
         for piece in row:
             cut = place.strokes.cut(piece)
-            parts, inks = zip(*split.parts(cut, height), strict=True)
-            x, y = max(piece.box.x - 1, 0), max(piece.box.y - 1, 0)
-            edges = []
-            for part in inks:
-                columns = np.flatnonzero(np.any(part > square.EDGE, axis=0))
-                edges.append((float(x + columns[0]), float(x + columns[-1] + 1)))
-            boxes = tuple(place.box(part, x, y) for part in inks)
-            candidates.append(Candidate(parts, boxes, tuple(edges), len(reading.squares)))
+            parts, inks, starts = zip(*split.parts(cut, height), strict=True)
+            left, y = max(piece.box.x - 1, 0), max(piece.box.y - 1, 0)
+            edges, boxes = [], []
+            for part, start in zip(inks, starts, strict=True):
+                columns = left + start + np.flatnonzero(np.any(part > square.EDGE, axis=0))
+                edges.append((float(columns[0]), float(columns[-1] + 1)))
+                boxes.append(place.box(part, left + start, y))
+            candidates.append(Candidate(parts, tuple(boxes), tuple(edges), len(reading.squares)))
             reading.squares.extend(map(square.mnist, inks))
         reading.rows.append((height, candidates))
     return reading

@@ -65,15 +65,18 @@ def seams(ink: Float) -> list[Seam]:
     return found
 
 
-def between(ink: Float, left: Seam | None, right: Seam | None) -> Float:
-    """The ink between two cuts, or from one to an edge; the same size, the rest black."""
-    columns = np.arange(ink.shape[1])[None, :]
-    keep = np.ones(ink.shape, bool)
+def between(ink: Float, left: Seam | None, right: Seam | None) -> tuple[Float, int]:
+    """The ink between two cuts, or from one to an edge, the rest black; and its first column."""
+    start = 0 if left is None else max(0, int(left.at.min()))
+    stop = ink.shape[1] if right is None else int(right.at.max())
+    part = ink[:, start:stop]
+    columns = start + np.arange(part.shape[1])[None, :]
+    keep = np.ones(part.shape, bool)
     if left is not None:
         keep &= columns >= left.at[:, None]
     if right is not None:
         keep &= columns < right.at[:, None]
-    return ink * keep
+    return part * keep, start
 
 
 def _descend(bands: Float) -> tuple[Float, NDArray[np.int8]]:

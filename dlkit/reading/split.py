@@ -17,6 +17,7 @@ Float = NDArray[np.float32]
 # All as shares of the height of the line's digits.
 _NARROW = 0.6  # a piece that is narrower is one digit
 _LEAST, _MOST = 0.12, 1.4  # width of a digit
+_CROSSING = 0.5  # by how much less a part may have with a cut more: cuts may cross each other
 # What a way to cut costs, in the network's log probability.
 _CUT = 0.7  # each cut
 _INK = 4.5  # each height of ink that is cut through
@@ -39,8 +40,9 @@ class Part(NamedTuple):
     cut: float
 
 
-def parts(ink: Float, height: float) -> list[tuple[Part, Float]]:
-    """Every part of a piece that may be a digit, and its ink (H, W); the first is the whole.
+def parts(ink: Float, height: float) -> list[tuple[Part, Float, int]]:
+    """Every part of a piece that may be a digit, its ink (H, W), and the column in the piece where
+    that begins; the first is the whole. The longest piece takes time with its length.
 
     Args:
         ink: a piece, (H, W), 0 to 1.
@@ -49,7 +51,7 @@ def parts(ink: Float, height: float) -> list[tuple[Part, Float]]:
     width = ink.shape[1] - 2  # there is a pixel around it
     cuts = seams(ink) if width > _NARROW * height else []
     end = len(cuts) + 1
-    found = [(Part(0, end, width / height, 0.0), ink)]
+    found = [(Part(0, end, width / height, 0.0), ink, 0)]
     if not cuts:
         return found
     bounds: list[Seam | None] = [None, *cuts, None]
@@ -58,35 +60,44 @@ def parts(ink: Float, height: float) -> list[tuple[Part, Float]]:
             if (first, last) == (0, end):
                 continue
             left, right = bounds[first], bounds[last]
-            part = between(ink, left, right)
+            part, start = between(ink, left, right)
             columns = np.flatnonzero(np.any(part > EDGE, axis=0))
             if not len(columns):
                 continue
             wide = (columns[-1] - columns[0] + 1) / height
+            if wide > _MOST + _CROSSING:
+                break  # those that end further to the right are wider still
             if not _LEAST <= wide <= _MOST or not _tall(part, height):
                 continue
-            found.append((Part(first, last, wide, right.ink if right else 0.0), part))
+            found.append((Part(first, last, wide, right.ink if right else 0.0), part, start))
     return found
 
 
 def choose(parts: Sequence[Part], probabilities: Sequence[float]) -> list[int]:
     """Indices of the parts, from the left, that make up the piece at the least cost."""
     end = parts[0].last
-    best: dict[int, tuple[float, list[int]]] = {0: (0.0, [])}
+    ending: dict[int, list[int]] = {}
+    for index, part in enumerate(parts):
+        ending.setdefault(part.last, []).append(index)
+    best = {0: (0.0, -1)}  # the least cost up to a cut, and the part that ends there
     for node in range(1, end + 1):
         options = [
             (
-                best[part.first][0]
-                + _cost(part, end)
+                best[parts[index].first][0]
+                + _cost(parts[index], end)
                 - math.log(max(probabilities[index], _LEAST_PROBABILITY)),
-                [*best[part.first][1], index],
+                index,
             )
-            for index, part in enumerate(parts)
-            if part.last == node and part.first in best
+            for index in ending.get(node, ())
+            if parts[index].first in best
         ]
         if options:
-            best[node] = min(options, key=lambda option: option[0])
-    return best[end][1]
+            best[node] = min(options)
+    chosen = []
+    while end > 0:
+        chosen.append(best[end][1])
+        end = parts[chosen[-1]].first
+    return chosen[::-1]
 
 
 def _cost(part: Part, end: int) -> float:

@@ -6,10 +6,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from dlkit.bundle import Bundle
 from dlkit.errors import BackendError, UsageError
 from dlkit.plugins import Registry
 from dlkit.processors import cpu_count
+from dlkit.runtime.fixed_batch import FixedBatch, fixed_batch
 from dlkit.runtime.unavailable import Unavailable as Unavailable
 from dlkit.runtime.unavailable import several
 from dlkit.tasks import Session
@@ -26,11 +29,14 @@ class Backend(ABC):
         arithmetic: the type that it computes in when that is not the graph's, one of
             ``PRECISIONS``. Its answers are then verified by the tolerance of that type, in a row
             of their own, and ``auto`` takes it only where the certificate has that row.
+        any_batch: its sessions take any number of samples also of graphs with a fixed first axis.
+            The others get a ``FixedBatch`` around them.
     """
 
     name: ClassVar[str]
     devices: ClassVar[tuple[str, ...]]
     arithmetic: ClassVar[str | None] = None
+    any_batch: ClassVar[bool] = False
 
     @abstractmethod
     def preference(self, bundle: Bundle) -> int:
@@ -99,10 +105,10 @@ def open_session(
     ]
     passed_over: dict[str, Unavailable] = {}
     for name, kind in candidates:
-        reason = backends[name].unavailable(bundle, kind)
+        reason = why_not(backends[name], bundle, kind)
         if reason is None:
             try:
-                session = backends[name].open(bundle, kind, threads or cpu_count(), callers)
+                session = open_on(backends[name], bundle, kind, threads or cpu_count(), callers)
                 return Chosen(session, {name: str(why) for name, why in passed_over.items()})
             except BackendError as error:
                 reason = Unavailable(error.what, error.mend)
@@ -118,5 +124,35 @@ def runnable(bundle: Bundle) -> list[tuple[str, str]]:
         (name, device)
         for name, backend in backends.items()
         for device in DEVICES[1:]
-        if device in backend.devices and backend.unavailable(bundle, device) is None
+        if device in backend.devices and why_not(backend, bundle, device) is None
     ]
+
+
+def why_not(backend: Backend, bundle: Bundle, device: str) -> Unavailable | None:
+    """Why a backend cannot run a bundle on a device here; None when it should."""
+    for one in (*bundle.spec.inputs, *bundle.spec.outputs):
+        if not _is_number(one.dtype):
+            return Unavailable(
+                f"{one} is no array of numbers or truth values that numpy has",
+                "Put a Cast to float32 there, or leave that part (a tokenizer, sequences) out of "
+                "the graph",
+            )
+    return backend.unavailable(bundle, device)
+
+
+def open_on(backend: Backend, bundle: Bundle, device: str, threads: int, callers: int) -> Session:
+    """A backend's session, which takes any number of samples where the graph lets it.
+
+    Raises:
+        BackendError: the backend refuses.
+    """
+    session = backend.open(bundle, device, threads, callers)
+    size = None if backend.any_batch else fixed_batch(bundle.spec)
+    return session if size is None else FixedBatch(session, bundle.spec, size)
+
+
+def _is_number(dtype: str) -> bool:
+    try:
+        return np.dtype(dtype).kind in "biufc"
+    except TypeError:
+        return False

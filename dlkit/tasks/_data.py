@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ class HeldOut:
         score: task metrics of the outputs of the scored batches; higher is better for each. Gives
             nothing where nobody knows the answers.
         random: nobody knows such inputs: they were drawn at random.
+        guess: task metrics that need no network (a guess; the noisy image itself): a reference that
+            is no better has nothing to certify.
     """
 
     name: str
@@ -39,6 +41,7 @@ class HeldOut:
     scored: int
     score: Score
     random: bool = False
+    guess: Mapping[str, float] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
         """Hash of all inputs, hexadecimal."""
@@ -73,3 +76,10 @@ class Calibration:
     def ranges(self) -> HeldOut:
         """The inputs for the ranges, in the form that has a count and a fingerprint."""
         return HeldOut(self.name, self.batches, 0, lambda _: {})
+
+
+def halves(found: HeldOut) -> Calibration:
+    """Inputs without answers: the first half for ranges, the others for the loss."""
+    half = len(found.batches) // 2
+    rest = replace(found, batches=found.batches[half:])
+    return Calibration(found.name, found.batches[:half], rest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,12 +52,16 @@ class Task(ABC):
         batch: samples that run together, by device.
         engine_batch: smallest, best and largest batch of an engine.
         unit: of differences between outputs, for people.
+        relative: differences are relative to the largest value of each output: nobody knows its
+            unit.
         agreement_name: heading of ``agreement``, for people.
         any_graph: it serves every bundle, whatever that was made for.
         bfloat16_pays: computing in bfloat16 what the graph has in float32 was measured to be much
             faster: ``auto`` then takes such a backend where a certificate covers it.
         tolerances: by precision.
         images: networks take float32 (N, C, H, W) from uint8 pixels, which ``wrap`` makes.
+        gives: what the graph must give: ``arrays`` of any kind; ``probabilities`` (N, classes);
+            ``pixels``, uint8 (N, H, W) or (N, H, W, 3). A foreign graph is completed so.
         least_inputs: a certificate is not given on fewer inputs.
         evaluation: module of ``dlkit.evaluation``, or of another package, whose ``EVALUATION``
             makes ``dlkit evaluate``'s report; None where the metrics of ``held_out`` are all.
@@ -72,11 +76,13 @@ class Task(ABC):
     batch: ClassVar[Mapping[str, int]] = {"cpu": 1, "cuda": 8}
     engine_batch: ClassVar[tuple[int, int, int]] = (1, 4, 16)
     unit: ClassVar[str] = "absolute"
+    relative: ClassVar[bool] = False
     agreement_name: ClassVar[str] = "agreement"
     any_graph: ClassVar[bool] = False
     bfloat16_pays: ClassVar[bool] = False
     tolerances: ClassVar[Mapping[str, Tolerance]]
     images: ClassVar[bool] = False
+    gives: ClassVar[Literal["arrays", "probabilities", "pixels"]] = "arrays"
     least_inputs: ClassVar[int] = 1
     evaluation: ClassVar[str | None] = None
 

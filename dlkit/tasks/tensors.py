@@ -17,8 +17,9 @@ from dlkit.atomic import write_new
 from dlkit.bundle import Bundle
 from dlkit.errors import InputError, UsageError
 from dlkit.spec import ModelSpec, TensorSpec
-from dlkit.tasks._data import Calibration, Feeds, HeldOut
+from dlkit.tasks._data import Calibration, Feeds, HeldOut, batch_of, halves
 from dlkit.tasks._model import Answers, Model, Session
+from dlkit.tasks._pictures import is_pictures, picture_batches
 from dlkit.tasks._task import Task, Tolerance
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 Arrays: TypeAlias = dict[str, NDArray[Any]]
 
 _NPY = re.compile(r"\.npy(\.npz)*$", re.IGNORECASE)
-_FREE = 4  # size of a free axis of random inputs, where nothing says better
+_FREE = 32  # size of a free axis of random inputs, where nothing says better
 _RANDOM = 8  # random batches
+_PART = 8  # samples of a call that a large one is cut into
 
 
 class TensorModel(Model[Feeds, None, Arrays]):
@@ -130,7 +132,9 @@ class Tensors(Task):
     model = TensorModel
     batch: ClassVar[Mapping[str, int]] = {"cpu": 1, "cuda": 1}
     any_graph = True
-    # Nobody knows the scale of the values: these are for values of about 1; see ``recognize``.
+    unit = "of each output's largest value"
+    relative = True
+    # See ``recognize``: what float16, bfloat16 and eight bits lose in networks of some depth.
     tolerances: ClassVar[Mapping[str, Tolerance]] = {
         "fp32": Tolerance(1e-3, 1e-4),
         "fp16": Tolerance(0.05, 5e-3),
@@ -152,7 +156,7 @@ class Tensors(Task):
         data: str | None = None,
         count: int | None = None,
     ) -> HeldOut:
-        """Arrays of a folder or a file; ``random`` draws some."""
+        """Arrays of a folder or a file, or pictures; ``random`` draws some."""
         if data == "random":
             return random_inputs(spec, count or _RANDOM)
         if data is None:
@@ -160,6 +164,9 @@ class Tensors(Task):
                 f"{spec.name} takes arrays, and none were named",
                 "Give --data FILE.npz, a folder of .npy or .npz files, or --data random",
             )
+        if is_pictures(data):
+            pictures = picture_batches(data, spec, count)
+            return HeldOut(Path(data).resolve().name, pictures, 0, lambda _: {})
         files = _array_files(Path(data))[:count]
         batches = []
         for path in files:
@@ -172,12 +179,10 @@ class Tensors(Task):
         self, spec: ModelSpec, origin: Mapping[str, Any], data: str | None, multiply_adds: int
     ) -> Calibration:
         """Arrays as ``held_out`` takes them: the first half for ranges, the others for the loss."""
-        found = self.held_out(spec, origin, data)
+        found = _cut(spec, self.held_out(spec, origin, data))
         if len(found.batches) < 2:
-            raise UsageError(f"{data} has one call, int8 needs 2 or more: ranges, and the loss")
-        half = len(found.batches) // 2
-        checked = replace(found, batches=found.batches[half:])
-        return Calibration(found.name, found.batches[:half], checked)
+            raise UsageError(f"{data} has one sample, int8 needs 2 or more: ranges, and the loss")
+        return halves(found)
 
     def describe(self, config: Any, meaning: Mapping[str, Any], multiple_of: int) -> ModelSpec:
         """As ``meaning`` has it: ``inputs`` and ``outputs``, each a list of name, dtype, shape."""
@@ -199,29 +204,67 @@ class Tensors(Task):
         return network.eval()
 
 
+def _cut(spec: ModelSpec, found: HeldOut) -> HeldOut:
+    """One call with many samples as several calls, where the graph takes any number."""
+    free = all(one.shape and isinstance(one.shape[0], str) for one in spec.inputs)
+    if not free or len({one.shape[0] for one in spec.inputs}) > 1:
+        return found
+    batches: list[Feeds] = [
+        {name: array[at : at + _PART] for name, array in feeds.items()}
+        for feeds in found.batches
+        for at in range(0, batch_of(feeds), _PART)
+    ]
+    return replace(found, batches=batches)
+
+
 def random_inputs(spec: ModelSpec, count: int) -> HeldOut:
-    """Inputs that nobody knows the answers of: normal floats, whole numbers of the whole range of
-    8 bits, small ones else. The first batch has one sample."""
-    random = np.random.default_rng(0)
-    batches: list[Feeds] = []
-    for number in range(count):
-        free: dict[str, int] = {}
-        feeds: Arrays = {}
-        for one in spec.inputs:
-            shape = []
-            for place, axis in enumerate(one.shape):
-                size = (1 if number == 0 else 2) if place == 0 else _FREE * spec.multiple_of
-                shape.append(free.setdefault(axis, size) if isinstance(axis, str) else axis)
-            kind = np.dtype(one.dtype)
-            if kind.kind == "f":
-                feeds[one.name] = random.standard_normal(shape).astype(kind)
-            elif kind.kind == "b":
-                feeds[one.name] = random.integers(0, 2, shape).astype(kind)
-            else:
-                top = 256 if kind == np.uint8 else 4
-                feeds[one.name] = random.integers(0, top, shape).astype(kind)
-        batches.append(feeds)
+    """Inputs that nobody knows the answers of; see ``random_feeds``. The first batch has one
+    sample, where the graph takes any number."""
+    batches: list[Feeds] = [
+        random_feeds(spec, sized(spec, 1 if number == 0 else 2, _FREE), number)
+        for number in range(count)
+    ]
     return HeldOut("random inputs", batches, 0, lambda _: {}, random=True)
+
+
+def sized(spec: ModelSpec, batch: int, size: int) -> dict[str, tuple[int, ...]]:
+    """Shapes by the inputs' names.
+
+    Args:
+        batch: of free first axes.
+        size: of all other free axes, about: a multiple of what the graph takes.
+    """
+    up = -(-size // spec.multiple_of) * spec.multiple_of
+    first = {one.shape[0] for one in spec.inputs if one.shape}  # a state may have it elsewhere
+
+    def of(axis: int | str) -> int:
+        if isinstance(axis, int):
+            return axis
+        return batch if axis in first or "batch" in axis.lower() else up
+
+    return {one.name: tuple(map(of, one.shape)) for one in spec.inputs}
+
+
+def random_feeds(spec: ModelSpec, sizes: Mapping[str, Sequence[int]], seed: int | None) -> Arrays:
+    """Random arrays of the spec's types: normal floats, bytes of their whole range, whole numbers
+    from 0 to 3.
+
+    Args:
+        sizes: shapes by the inputs' names.
+        seed: None: ones, which are an index of most things.
+    """
+    random = np.random.default_rng(seed)
+    feeds: Arrays = {}
+    for one in spec.inputs:
+        shape, kind = tuple(sizes[one.name]), np.dtype(one.dtype)
+        if seed is None:
+            feeds[one.name] = np.ones(shape, kind)
+        elif kind.kind == "f":
+            feeds[one.name] = random.standard_normal(shape).astype(kind)
+        else:
+            top = {"b": 2, "u": 256 if kind == np.uint8 else 4}.get(kind.kind, 4)
+            feeds[one.name] = random.integers(0, top, shape).astype(kind)
+    return feeds
 
 
 def _array_files(path: Path) -> list[Path]:

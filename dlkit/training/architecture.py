@@ -22,8 +22,10 @@ class Architecture(Generic[Config]):
     A classifier takes float32 (N, channels, image_size, image_size), normalised, and gives logits
     (N, classes); these three are whole numbers of its config. A network that restores images takes
     float32 (N, channels, H, W), 0 to 1, with H and W multiples of ``multiple_of``, and gives the
-    same, about 0 to 1. Where one of them is 0, a trainer fills in what the data have. What a
-    plug-in's task takes is that task's matter.
+    same, about 0 to 1. One that makes images takes float32 (N, latent + classes), noise and behind
+    it one 1 among zeros for the class, and gives float32 (N, channels, image_size, image_size), -1
+    to 1. Where one of these numbers is 0, a trainer fills in what the data have. What a plug-in's
+    task takes is that task's matter.
 
     Attributes:
         name: for people, e.g. ``lenet``.

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _SCALARS = (int, float, str, bool)
 _LARGEST = 2**63 - 1
+_LARGEST_SEED = 2**32 - 1  # torch takes 64 bits, and the number of the step is mixed into it
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,8 @@ class Recipe(ABC):
         Raises:
             UsageError: a number that is too small, too large, or no number at all.
         """
+        if not 0 <= self.seed <= _LARGEST_SEED:
+            raise UsageError(f"seed is {self.seed}, expected 0 to {_LARGEST_SEED}")
         for name, _ in self._settings():
             value: Any = self
             for word in name.split("."):
@@ -248,7 +251,11 @@ def _parse(key: str, text: str, kind: type) -> Any:
             raise UsageError(f"--set {key}={text}: expected true or false")
         return words[text.lower()]
     try:
-        return kind(text)
+        value = kind(text)
+        if kind is int and abs(value) > _LARGEST:
+            raise ValueError
+        return value
     except ValueError as error:
-        what = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
+        whole = f"a whole number, at most {_LARGEST}"
+        what = {int: whole, float: "a number"}.get(kind, kind.__name__)
         raise UsageError(f"--set {key}={text}: expected {what}") from error

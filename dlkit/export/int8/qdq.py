@@ -12,12 +12,12 @@ unsigned, which TensorRT reads as signed.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -28,13 +28,11 @@ from onnxruntime.quantization import (
 )
 
 from dlkit.errors import ExportError
-from dlkit.graph import node_multiply_adds
-from dlkit.processors import cpu_count
-from dlkit.runtime.backends._onnx_session import onnx_session
-from dlkit.tasks import Feeds, Outputs
+from dlkit.graph.measure import measure
+from dlkit.graph.tidy import tidied
+from dlkit.tasks import Feeds
 
 OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_FIRST_OPSET = 13  # DequantizeLinear by channel
 
 
 class QdqGraph:
@@ -46,27 +44,17 @@ class QdqGraph:
         multiply_adds: of each of them, for the inputs given.
     """
 
-    def __init__(self, graph: bytes, blank: Feeds) -> None:
-        """Read a graph.
+    def __init__(self, graph: bytes, sizes: Mapping[str, Sequence[int]]) -> None:
+        """Read a graph, as ``lower.prepared`` gives it.
 
         Args:
-            blank: one sample, to count arithmetic on.
+            sizes: shape of each input by its name, to count arithmetic for.
 
         Raises:
-            ExportError: too old an opset, or no layer that can be quantised.
+            ExportError: no layer that can be quantised.
         """
-        self._model = onnx.shape_inference.infer_shapes(onnx.load_from_string(graph))
-        opset = next(one.version for one in self._model.opset_import if one.domain == "")
-        if opset < _FIRST_OPSET:
-            raise ExportError(
-                f"the graph has opset {opset}, int8 needs {_FIRST_OPSET} or later", "Export it anew"
-            )
+        self._model = onnx.load_from_string(graph)
         constant = {tensor.name for tensor in self._model.graph.initializer}
-        names: set[str] = set()
-        for index, node in enumerate(self._model.graph.node):
-            if not node.name or node.name in names:
-                node.name = f"{node.op_type}_{index}"
-            names.add(node.name)
         found = [
             node
             for node in self._model.graph.node
@@ -74,9 +62,9 @@ class QdqGraph:
         ]
         if not found:
             raise ExportError("the graph has no convolution or matrix product to quantise")
-        self.names = names
+        self.names = {node.name for node in self._model.graph.node}
         self.layers = [node.name for node in found]
-        self.multiply_adds = self._count(found, blank)
+        self.multiply_adds = self._count(sizes)
         self._ranges: Any = None
 
     def calibrate(self, batches: Iterable[Feeds]) -> None:
@@ -123,39 +111,11 @@ class QdqGraph:
         quantizer.model.topological_sort()
         return bytes(quantizer.model.model.SerializeToString())
 
-    def _count(self, nodes: list[onnx.NodeProto], blank: Feeds) -> dict[str, int]:
-        """Multiply-adds, from the shapes that tensors have when it runs."""
-        shapes = {one.name: list(one.dims) for one in self._model.graph.initializer}
-        wanted = {name for node in nodes for name in (node.input[0], node.output[0])} - set(shapes)
-        shapes |= {name: list(array.shape) for name, array in values(self._model, wanted, blank)}
-        return {node.name: node_multiply_adds(node, shapes) or 0 for node in nodes}
-
-
-def values(
-    model: onnx.ModelProto, names: Collection[str], feeds: Feeds
-) -> list[tuple[str, NDArray[Any]]]:
-    """What tensors inside a graph hold when ONNX Runtime runs it once on the CPU."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    there = {one.name for one in (*copy.graph.output, *copy.graph.input)}
-    wanted = sorted(names)
-    for name in wanted:
-        if name not in there:
-            copy.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
-    inside = [name for name in wanted if name not in feeds]
-    session = onnx_session(copy.SerializeToString(), cpu_count())
-    found = dict(zip(inside, session.run(inside, dict(feeds)), strict=True)) if inside else {}
-    return [(name, np.asarray(feeds[name] if name in feeds else found[name])) for name in wanted]
-
-
-def run(graph: bytes, batches: Iterable[Feeds]) -> Outputs:
-    """Outputs of a graph in ONNX Runtime on the CPU, by their names."""
-    session = onnx_session(graph, cpu_count())
-    names = [one.name for one in session.get_outputs()]
-    return [
-        dict(zip(names, map(np.asarray, session.run(None, dict(feeds))), strict=True))
-        for feeds in batches
-    ]
+    def _count(self, sizes: Mapping[str, Sequence[int]]) -> dict[str, int]:
+        graph = tidied(ir.from_proto(self._model))
+        counted = measure(graph, sizes)
+        layers = set(self.layers)
+        return {one.name: one.multiply_adds for one in counted.layers if one.name in layers}
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]

@@ -14,11 +14,12 @@ import onnxruntime
 
 from dlkit.bundle import Bundle, Measured
 from dlkit.errors import BackendError, ExportError
-from dlkit.export.blank import blank
-from dlkit.export.int8.qdq import QdqGraph, run
+from dlkit.export.int8.qdq import QdqGraph
 from dlkit.export.lower import Say, check_model, silent
 from dlkit.export.proof.compare import Expected
 from dlkit.export.proof.layers import REQUIRED
+from dlkit.export.run_graph import run_graph
+from dlkit.export.sample import blank_sizes
 from dlkit.runtime.session import open_session, runnable
 from dlkit.spec import ModelSpec
 from dlkit.tasks import TASKS, Calibration, Feeds, HeldOut, Outputs, Tolerance
@@ -75,7 +76,7 @@ def quantize(
             more than is allowed.
         InputError, UsageError: no training inputs.
     """
-    qdq = QdqGraph(graph, blank(spec))
+    qdq = QdqGraph(graph, blank_sizes(spec))
     if unknown := sorted(set(keep) - qdq.names):
         raise ExportError(
             f"to keep in fp32: the graph has no node {', '.join(unknown[:_NAMED])}; its layers are "
@@ -131,7 +132,7 @@ class _Search:
         loss = {name: most * _MARGIN for name, most in self.stated.loss.items()}
         self.tolerance = replace(self.stated, loss=loss)
         say(f"float32 on {self.validation.count} other inputs")
-        outputs = run(qdq.quantised([]), self.validation.batches)
+        outputs = run_graph(qdq.quantised([]), self.validation.batches)
         self.expected = Expected.of(task, self.validation, outputs)
         self.least_agreement = task.least_agreement(
             spec, self.stated, self.validation, self.expected.metrics

@@ -19,15 +19,15 @@ import onnx_ir as ir
 from dlkit.bundle import Bundle, Measured
 from dlkit.errors import ExportError, UsageError, VerifyError
 from dlkit.export.half import lowered, module_of
-from dlkit.export.int8.qdq import values
-from dlkit.export.lower import Say, lower, silent
+from dlkit.export.inside import values
+from dlkit.export.lower import Say, lower, prepared, silent
 from dlkit.export.proof.compare import Expected
 from dlkit.export.proof.inputs import Data, held_out
 from dlkit.export.proof.reference import Against, find_reference
-from dlkit.export.proof.rounding import run_rounded
+from dlkit.export.proof.rounding import ROUNDED, run_rounded
+from dlkit.export.ranges import lost_tensors
 from dlkit.tasks import TASKS, Feeds, Outputs
 
-_LARGEST = {"fp16": float(np.finfo(np.float16).max), "bf16": float(np.finfo(np.float32).max)}
 # So many batches of one sample on a CPU are enough to see what overflows, and each test runs all.
 _BATCHES = 2
 
@@ -93,7 +93,7 @@ def bisect(
             either.
     """
     precision = bundle.spec.precision
-    if precision not in _LARGEST:
+    if precision not in ROUNDED:
         raise UsageError(
             f"{bundle.path} is {precision}: bisect looks for the nodes that fp16 or bf16 spoil"
         )
@@ -106,15 +106,15 @@ def bisect(
     before = search.measure(bundle.onnx.read_bytes())
     if before.within:
         return Bisection([], before, before, len(search.low), search.tests)
-    if search.passes(bundle.origin.get("kept_fp32", ())):
+    kept = {*bundle.origin.get("kept_fp32", ()), *bundle.origin.get("left_fp32", ())}
+    if search.passes(kept):
         raise VerifyError(
             f"{bundle.path} is out of tolerance and a fresh export is not: it holds another graph "
             "than its network gives",
             "Export it again",
         )
     everything = [node.name or "" for node in search.low]
-    peaks = largest_outputs(full, everything, inputs.batches)
-    start = search.overflowing(peaks, _LARGEST[precision])
+    start = search.losing(inputs.batches)
     if not start or not search.passes(start):
         start = everything
         if not search.passes(start):
@@ -124,8 +124,9 @@ def bisect(
                 "Look at the fp32 bundle first: dlkit verify",
             )
     names = search.minimise(start)
+    peaks = largest_outputs(search.full, names, inputs.batches)
     culprits = [
-        Culprit(node.name or "", node.op_type, module_of(node), peaks[node.name or ""])
+        Culprit(node.name or "", node.op_type, module_of(node), peaks.get(node.name or "", 0.0))
         for node in search.low
         if node.name in names
     ]
@@ -161,13 +162,17 @@ def read_list(path: Path) -> list[str]:
         ) from error
 
 
-def largest_outputs(graph: bytes, nodes: Sequence[str], batches: list[Feeds]) -> dict[str, float]:
-    """Largest absolute output of each named node of a float32 graph, over all batches."""
-    model = onnx.load_from_string(graph)
-    makers = {node.output[0]: node.name for node in model.graph.node if node.name in nodes}
+def largest_outputs(
+    graph: ir.Model, nodes: Sequence[str], batches: list[Feeds]
+) -> dict[str, float]:
+    """Largest absolute output of each named node of a float32 graph, over all batches; nodes of
+    subgraphs are left out."""
+    makers = {str(node.outputs[0].name): str(node.name) for node in graph.graph
+              if node.name in nodes}  # fmt: skip
     peaks = dict.fromkeys(makers.values(), 0.0)
+    proto = ir.to_proto(graph)
     for feeds in batches:
-        for tensor, array in values(model, makers, feeds):
+        for tensor, array in values(proto, makers, feeds):
             node = makers[tensor]
             peaks[node] = max(peaks[node], float(np.abs(array).max(initial=0)))
     return peaks
@@ -179,20 +184,19 @@ class _Search:
     def __init__(
         self, full: bytes, bundle: Bundle, expected: Expected, runner: GraphRunner, say: Say
     ) -> None:
-        self.full, self.precision, self.name = full, bundle.spec.precision, bundle.spec.name
+        self.precision, self.name = bundle.spec.precision, bundle.spec.name
+        self.full = prepared(ir.from_proto(onnx.load_from_string(full)), self.precision)
         self.expected, self.runner, self.say = expected, runner, say
         self.tolerance = expected.task.tolerances[self.precision]
-        self.low = lowered(list(self._graph().graph))
+        self.low = lowered(self.full, self.precision)
         self.tests = 0
         self._known: dict[frozenset[str], bool] = {}
-
-    def _graph(self) -> ir.Model:
-        return ir.from_proto(onnx.load_from_string(self.full))
 
     def difference(self, keep: Collection[str]) -> Measured:
         """Run the graph with ``keep`` in float32."""
         self.say(f"graph {self.tests + 1}: {len(keep)} nodes in fp32")
-        return self.measure(lower(self._graph(), self.name, self.precision, keep))
+        graph = self.full.clone()
+        return self.measure(lower(graph, self.name, self.precision, keep, lost={}).graph)
 
     def measure(self, graph: bytes) -> Measured:
         """Run a graph and compare."""
@@ -210,15 +214,11 @@ class _Search:
                 self._known[key] = False
         return self._known[key]
 
-    def overflowing(self, peaks: dict[str, float], most: float) -> list[str]:
-        """Nodes whose output does not fit, and the nodes that read such outputs."""
-        guess = []
-        for node in self.low:
-            makers = [value.producer() for value in node.inputs if value is not None]
-            values = [node, *(maker for maker in makers if maker is not None)]
-            if any(peaks.get(value.name or "", 0.0) > most for value in values):
-                guess.append(node.name or "")
-        return guess
+    def losing(self, batches: Sequence[Feeds]) -> list[str]:
+        """Nodes that take or give what half precision cannot hold on these inputs."""
+        lost = lost_tensors(self.full, self.precision, batches)
+        without = {node.name for node in lowered(self.full, self.precision, (), lost)}
+        return [node.name or "" for node in self.low if node.name not in without]
 
     def minimise(self, keep: Sequence[str]) -> list[str]:
         """ddmin: a set that passes, from which nothing can be left out."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dlkit.bundle import Measured
 from dlkit.errors import BackendError, VerifyError
@@ -20,23 +22,32 @@ class Expected:
         data: the inputs.
         outputs: of the reference, for each batch.
         metrics: of the reference.
+        scales: by output: the size that differences are relative to; 1 where the task has a unit.
     """
 
     task: Task
     data: HeldOut
     outputs: Outputs
     metrics: Mapping[str, float]
+    scales: Mapping[str, float]
 
     @classmethod
     def of(cls, task: Task, data: HeldOut, outputs: Outputs) -> Expected:
         """Score a reference's outputs.
 
         Raises:
-            VerifyError: the reference itself gives NaN or infinity: nothing can be compared.
+            VerifyError: the reference itself gives NaN: nothing can be compared.
         """
-        if not _finite(outputs):
-            raise VerifyError(f"the reference gives NaN or infinity on {data.name}")
-        return cls(task, data, outputs, data.score(outputs[: data.scored]))
+        if any(np.isnan(array).any() for one in outputs for array in one.values()
+               if array.dtype.kind == "f"):  # fmt: skip
+            raise VerifyError(
+                f"the reference gives NaN on {data.name}: nothing can be compared",
+                "Give inputs that it was made for, with --data",
+            )
+        scales = dict.fromkeys(outputs[0], 1.0)
+        if task.relative:
+            scales = {name: _scale([one[name] for one in outputs]) for name in scales}
+        return cls(task, data, outputs, data.score(outputs[: data.scored]), scales)
 
     def beside(
         self,
@@ -49,35 +60,26 @@ class Expected:
     ) -> Measured:
         """How far other outputs are from these.
 
+        Of several outputs the worst counts. What is whole numbers other than pixels (indices,
+        classes, counts) is equal or differs; ``mean`` then is the share that differs.
+
         Args:
             backend, device, precision, sha256: what gave them; see ``Measured``.
 
         Raises:
-            BackendError: other names, shapes or types than expected.
+            BackendError: other names or types than expected.
         """
-        gaps = []
-        for one, other in zip(self.outputs, outputs, strict=True):
-            if set(one) != set(other):
-                raise BackendError(f"{backend} gave {', '.join(other)}, expected {', '.join(one)}")
-            for name, wanted in one.items():
-                got = other[name]
-                if got.shape != wanted.shape or got.dtype != wanted.dtype:
-                    raise BackendError(
-                        f"{backend} gave {name} {got.dtype} {got.shape}, expected {wanted.dtype} "
-                        f"{wanted.shape}"
-                    )
-                gaps.append(np.abs(wanted.astype(np.float64) - got.astype(np.float64)).ravel())
-        finite = _finite(outputs)
-        # NaN is no number to compare or to write as JSON: it counts as the largest value there is.
-        worst = max(1.0, *(float(np.abs(a.astype(np.float64)).max(initial=0))
-                           for one in self.outputs for a in one.values()))  # fmt: skip
-        gap = np.nan_to_num(np.concatenate(gaps), nan=worst, posinf=worst)
+        found = [self._gap(name, [one[name] for one in outputs], tolerance)
+                 for name in self._names(outputs, backend)]  # fmt: skip
+        finite = not any(one.nan or one.infinite for one in found)
         scored = self.data.scored or len(self.outputs)
         metrics = self.data.score(outputs[: self.data.scored])
         lost = self.task.lost(
             tolerance, self.metrics, metrics, self.outputs[:scored], self.data.count
         )
-        largest, mean = float(gap.max(initial=0)), float(gap.mean())
+        largest = max(one.largest for one in found)
+        mean = max(one.mean for one in found)
+        alike = finite and all(one.shapes for one in found)
         return Measured(
             backend=backend,
             device=device,
@@ -87,14 +89,74 @@ class Expected:
             mean=mean,
             finite=finite,
             agreement=self.task.agreement(self.outputs[:scored], outputs[:scored])
-            if finite
+            if alike
             else 0.0,
             metrics=metrics,
-            within=finite and largest <= tolerance.largest and mean <= tolerance.mean and not lost,
+            within=alike and largest <= tolerance.largest and mean <= tolerance.mean and not lost,
+            differing=sum(one.differing for one in found) / max(sum(one.count for one in found), 1),
+            nan=sum(one.nan for one in found),
+            infinite=sum(one.infinite for one in found),
         )
 
+    def _names(self, outputs: Outputs, backend: str) -> list[str]:
+        for one, other in zip(self.outputs, outputs, strict=True):
+            if set(one) != set(other):
+                raise BackendError(f"{backend} gave {', '.join(other)}, expected {', '.join(one)}")
+            for name, wanted in one.items():
+                if other[name].dtype != wanted.dtype:
+                    raise BackendError(
+                        f"{backend} gave {name} {other[name].dtype}, expected {wanted.dtype}"
+                    )
+        return list(self.outputs[0])
 
-def _finite(outputs: Outputs) -> bool:
-    """No NaN and no infinity."""
-    arrays = [array for one in outputs for array in one.values() if array.dtype.kind == "f"]
-    return all(bool(np.isfinite(array).all()) for array in arrays)
+    def _gap(self, name: str, got: list[NDArray[Any]], tolerance: Tolerance) -> _Gap:
+        wanted = [one[name] for one in self.outputs]
+        shapes = all(one.shape == other.shape for one, other in zip(wanted, got, strict=True))
+        count = sum(array.size for array in wanted)
+        if not shapes:  # an output whose length depends on the data: nothing is beside each other
+            return _Gap(1.0, 1.0, 0, 0, count, count, False)
+        ours = np.concatenate([array.ravel() for array in wanted])
+        theirs = np.concatenate([array.ravel() for array in got])
+        if not count:
+            return _Gap(0.0, 0.0, 0, 0, 0, 0, True)
+        if not _measured(ours, self.task.relative):
+            unlike = ours != theirs
+            return _Gap(0.0, float(unlike.mean()), 0, 0, int(unlike.sum()), count, True)
+        one, other = ours.astype(np.float64), theirs.astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            gap = np.abs(one - other) / self.scales[name]
+        gap[one == other] = 0.0  # infinities that are the same
+        nan = int(np.isnan(other).sum())
+        infinite = int((np.isinf(other) & (one != other)).sum())
+        # NaN is no number to compare or to write as JSON: it counts as the largest value there is.
+        finite = np.abs(one[np.isfinite(one)])
+        worst = max(1.0, float(finite.max(initial=0)) / self.scales[name])
+        gap = np.nan_to_num(gap, nan=worst, posinf=worst)
+        return _Gap(float(gap.max()), float(gap.mean()), nan, infinite,
+                    int((gap > tolerance.largest).sum()), count, True)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Gap:
+    """Of one output: differences, elements that are not finite, that differ, and in all; and
+    whether it has the shapes that were expected."""
+
+    largest: float
+    mean: float
+    nan: int
+    infinite: int
+    differing: int
+    count: int
+    shapes: bool
+
+
+def _measured(array: NDArray[Any], relative: bool) -> bool:
+    """Whether values are quantities, not names of something."""
+    return array.dtype.kind == "f" or array.dtype == np.uint8 or not relative
+
+
+def _scale(arrays: list[NDArray[Any]]) -> float:
+    """The largest finite value, absolute."""
+    found = [np.abs(one[np.isfinite(one)].astype(np.float64)).max(initial=0)
+             for one in arrays if one.dtype.kind in "fu"]  # fmt: skip
+    return float(max(found, default=0.0)) or 1.0

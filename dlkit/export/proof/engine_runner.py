@@ -28,8 +28,19 @@ def engine_runner(bundle: Bundle) -> GraphRunner:
         with tempfile.TemporaryDirectory() as folder:
             copy = Bundle.create(Path(folder) / "bundle", graph, bundle.spec, {})
             # Bisect keeps as many nodes in float32 as it likes.
-            build_engine(copy, BuildOptions(share=0.0))
+            build_engine(copy, BuildOptions(axes=_sizes(bundle, batches), share=0.0))
             session = open_session(copy, "tensorrt", "cuda").session
             return [session.run(feeds) for feeds in batches]
 
     return run
+
+
+def _sizes(bundle: Bundle, batches: list[Feeds]) -> dict[str, tuple[int, int, int]]:
+    """Smallest, and twice the largest size of each free axis in some calls."""
+    found: dict[str, set[int]] = {}
+    for feeds in batches:
+        for one in bundle.spec.inputs:
+            for axis, size in zip(one.shape, feeds[one.name].shape, strict=True):
+                if isinstance(axis, str):
+                    found.setdefault(axis, set()).add(size)
+    return {axis: (min(sizes), max(sizes), max(sizes)) for axis, sizes in found.items()}

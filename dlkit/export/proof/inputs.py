@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from dlkit.bundle import Bundle
 from dlkit.errors import InputError, UsageError
+from dlkit.runtime.fixed_batch import fixed_batch
 from dlkit.spec import ModelSpec
-from dlkit.tasks import TASKS, Feeds, HeldOut, Task
+from dlkit.tasks import TASKS, Feeds, HeldOut, Task, batch_of
 from dlkit.tasks.tensors import check_arrays
 
 # A dataset's name or a folder; an array of the only input; arrays by the names of the inputs; or
@@ -61,6 +62,15 @@ def enough(task: Task, data: HeldOut) -> None:
 
 def _parts(task: Task, spec: ModelSpec, feeds: Feeds, count: int | None) -> list[Feeds]:
     """Arrays in batches, where the graph takes any number of samples."""
+    size = fixed_batch(spec)
+    if size is not None and all(len(array) % size == 0 for array in feeds.values() if array.ndim):
+        parts: list[Feeds] = [
+            {name: array[at : at + size] for name, array in feeds.items()}
+            for at in range(0, min(batch_of(feeds), count or 1 << 62), size)
+        ]
+        for part in parts:
+            check_arrays(spec, part)
+        return parts
     check_arrays(spec, feeds)
     free = {one.shape[0] for one in spec.inputs if one.shape and isinstance(one.shape[0], str)}
     if len(free) != 1 or not all(one.shape and one.shape[0] in free for one in spec.inputs):

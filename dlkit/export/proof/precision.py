@@ -1,90 +1,93 @@
-"""Which share of a graph's arithmetic is in which type, counted on the graph before it is written.
+"""Refuse a graph whose arithmetic or weights are not in the precision that it is called by.
 
-``layers`` counts the same on the network that TensorRT makes of it.
+Counted on the graph, before it is written. ``layers`` counts the same on the network that TensorRT
+makes of it.
 """
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import onnx
+import onnx_ir as ir
 
 from dlkit.errors import ExportError
-from dlkit.export.blank import blank
 from dlkit.export.proof.layers import REQUIRED
-from dlkit.graph import infer_shapes, node_multiply_adds
+from dlkit.export.sample import blank_sizes
+from dlkit.graph.measure import Measurement, measure
+from dlkit.graph.tidy import tidied
 from dlkit.spec import ModelSpec
 
-_TYPES = {
-    onnx.TensorProto.FLOAT: "fp32",
-    onnx.TensorProto.FLOAT16: "fp16",
-    onnx.TensorProto.BFLOAT16: "bf16",
-}
-_INTEGER = ("ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul")
 _NAMED = 5  # layers that an error names
 
 
-def check_precision(graph: bytes, spec: ModelSpec, kept: Collection[str] = ()) -> None:
-    """Refuse a graph whose arithmetic is not in the precision that its spec says.
+class PrecisionError(ExportError):
+    """Too little of a graph is in its precision.
+
+    Attributes:
+        nodes: names of the nodes that are not, those with most arithmetic first: with all of them
+            in a list for ``--keep-fp32``, the graph passes.
+    """
+
+    def __init__(self, what: str, mend: str, nodes: list[str]) -> None:
+        super().__init__(what, mend)
+        self.nodes = nodes
+
+
+def check_precision(
+    graph: bytes | ir.Model,
+    spec: ModelSpec,
+    kept: Collection[str] = (),
+    left: Mapping[str, str] | None = None,
+) -> Measurement:
+    """Count a graph and refuse it if too little is in the precision that its spec says.
 
     Args:
-        graph: bytes of an ONNX file.
+        graph: bytes of an ONNX file, or a tidied graph.
         kept: names of nodes that somebody asked to stay float32; the demand is on the others.
+        left: why nodes stay float32, by name.
+
+    Returns:
+        What was counted.
 
     Raises:
-        ExportError: too few of the multiply-adds are in it; names the layers.
+        PrecisionError: too few of the multiply-adds or of the weights are in it; names the nodes.
     """
-    counted = multiply_adds_by_layer(graph, spec)
-    demanded = {
-        name: (dtype, count)
-        for name, (dtype, count) in counted.items()
-        if name not in kept or dtype != "fp32"
-    }
-    shares: Counter[str] = Counter()
-    for dtype, count in demanded.values():
-        shares[dtype] += count
-    whole = shares.total()
-    there = shares[spec.precision] / whole if whole else 1.0
-    if there >= REQUIRED[spec.precision]:
-        return
+    counted = measured(graph, spec)
+    demanded = counted.without(kept)
+    needed = REQUIRED[spec.precision]
+    work, weights = demanded.shares(spec.precision)
+    if spec.precision == "int8":
+        weights = 1.0  # the layers that lose quality keep their weights
+    if min(work, weights) >= needed:
+        return counted
     others = sorted(
-        ((count, name, dtype) for name, (dtype, count) in demanded.items()
-         if dtype != spec.precision), reverse=True
+        (one for one in demanded.layers if one.dtype != spec.precision
+         and (one.multiply_adds or not demanded.multiply_adds.total())),
+        key=lambda one: -one.operations,
     )  # fmt: skip
-    named = ", ".join(f"{name} ({dtype})" for _, name, dtype in others[:_NAMED])
-    more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
-    raise ExportError(
-        f"{spec.name}: asked for {spec.precision}, but only {there:.1%} of the multiply-adds are "
-        f"{spec.precision}, {REQUIRED[spec.precision]:.0%} are needed; not so: {named}{more}",
-        f"Convert the fp32 graph with --precision {spec.precision}, or say what it is in the spec",
+    holding = [name for one in sorted(demanded.weights, key=lambda one: -one.elements)
+               if one.dtype != spec.precision for name in one.nodes]  # fmt: skip
+    nodes = list(dict.fromkeys([*(one.name for one in others), *holding]))
+    types = {one.name: one.dtype for one in demanded.layers}
+    named = "; ".join(_named(name, types, left or {}) for name in nodes[:_NAMED])
+    more = f" and {len(nodes) - _NAMED} more" if len(nodes) > _NAMED else ""
+    raise PrecisionError(
+        f"{spec.name}: asked for {spec.precision}, but only {work:.1%} of the multiply-adds and "
+        f"{weights:.1%} of the weights are {spec.precision}, {needed:.0%} are needed; not so: "
+        f"{named}{more}",
+        "Name these nodes in a list for --keep-fp32, or use another precision",
+        nodes,
     )
 
 
-def multiply_adds_by_layer(graph: bytes, spec: ModelSpec) -> dict[str, tuple[str, int]]:
-    """Type and multiply-adds of every convolution and matrix product, for one sample.
+def measured(graph: bytes | ir.Model, spec: ModelSpec) -> Measurement:
+    """What one sample costs."""
+    if isinstance(graph, bytes):
+        graph = tidied(ir.from_proto(onnx.load_from_string(graph)))
+    return measure(graph, blank_sizes(spec))
 
-    Where shapes cannot be told, the elements of a layer's weights stand for its multiply-adds.
-    """
-    model = onnx.load_from_string(graph)
-    whole = onnx.shape_inference.infer_shapes(model)
-    types = {one.name: one.data_type for one in whole.graph.initializer}
-    for value in (*whole.graph.input, *whole.graph.value_info, *whole.graph.output):
-        types[value.name] = value.type.tensor_type.elem_type
-    sizes = {one.name: list(one.dims) for one in model.graph.initializer}
-    given = {name: list(array.shape) for name, array in blank(spec).items()}
-    shapes = infer_shapes(model, given) or sizes
-    eight = {
-        node.output[0] for node in whole.graph.node if node.op_type == "DequantizeLinear"
-    }  # TensorRT and others run what lies between such in eight bits
-    found: dict[str, tuple[str, int]] = {}
-    for place, node in enumerate(whole.graph.node):
-        count = node_multiply_adds(node, shapes)
-        if count is None:
-            count = max((math.prod(sizes[name]) for name in node.input if name in sizes), default=1)
-        if count:
-            low = node.op_type in _INTEGER or eight.issuperset(node.input[:2])
-            dtype = "int8" if low else _TYPES.get(types.get(node.output[0], 0), "other")
-            found[node.name or f"{node.op_type}_{place}"] = (dtype, count)
-    return found
+
+def _named(name: str, types: Mapping[str, str], left: Mapping[str, str]) -> str:
+    why = f": {left[name]}" if name in left else ""
+    return f"{name} ({types.get(name, 'weights')}{why})"

@@ -8,22 +8,31 @@ built anew in torch, which is another runtime and another graph.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import onnx
+import numpy as np
 import onnx_ir as ir
 import torch
+from google.protobuf.message import DecodeError
 from torch import nn
 
 from dlkit.bundle import Bundle, sha256, shipped
-from dlkit.errors import DlkitError, UsageError, VerifyError
-from dlkit.export.int8.qdq import run as run_graph
+from dlkit.errors import DlkitError, ExportError, UsageError, VerifyError
 from dlkit.export.load_module import load_module, names_module
-from dlkit.export.trace import check_graph, opset_for, trace, wrapped
+from dlkit.export.pixels import Around, put_around
+from dlkit.export.proof.around import feeds_within, outputs_without
+from dlkit.export.proof.layers import REQUIRED
+from dlkit.export.run_graph import run_graph
+from dlkit.export.sample import blank_sizes
+from dlkit.export.trace import opset_for, same_tensors, trace, wrapped
 from dlkit.export.weights import describe_module, network_in, state_sha256
+from dlkit.export.write import serialised
+from dlkit.graph.measure import measure
+from dlkit.graph.read import file_sha256, read_graph
+from dlkit.graph.tidy import tidied
 from dlkit.spec import ModelSpec
 from dlkit.tasks import TASKS, Feeds, Outputs
 from dlkit.training.engine.run import Run
@@ -31,8 +40,6 @@ from dlkit.training.engine.run import Run
 # What may be named to compare with: a run or its folder, a bundle or its folder or name, an ONNX
 # file, a module in torch or where one is made (package.module:factory).
 Against: TypeAlias = "str | Path | Run | Bundle | nn.Module"
-
-_LOW = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
 
 
 @dataclass(frozen=True)
@@ -124,16 +131,35 @@ def _converted_from(bundle: Bundle, tried: list[str]) -> Independent | None:
         return None
     for original in _originals(bundle, wanted):
         return _bundle(bundle, original)
-    file = bundle.path.resolve().parent / str(bundle.origin.get("onnx_file", ""))
-    if wanted is not None and file.is_file() and sha256(file) == wanted:
-        return _file(bundle, file)
+    for file in _source_files(bundle):
+        if wanted is not None and file.is_file() and _hash_of(file) == wanted:
+            return _file(bundle, file)
     tried.append("no float32 graph beside it, or shipped with dlkit, that it was converted from")
     return None
 
 
+def _source_files(bundle: Bundle) -> Iterable[Path]:
+    """Where the file may be that a bundle was made from."""
+    folder = bundle.path.resolve()
+    if source := bundle.origin.get("source"):
+        yield folder / str(source)
+    if name := bundle.origin.get("onnx_file"):
+        yield folder.parent / str(name)
+
+
+def _hash_of(file: Path) -> str | None:
+    try:
+        return file_sha256(file)
+    except (OSError, ValueError, DecodeError):
+        return None
+
+
 def _originals(bundle: Bundle, wanted: str | None) -> Iterable[Bundle]:
     """Float32 bundles beside it, and shipped ones, that it was made from."""
-    for file in sorted(bundle.path.resolve().parent.glob("*/model.json")):
+    near = [*sorted(bundle.path.resolve().parent.glob("*/model.json"))]
+    if source := bundle.origin.get("source"):
+        near.insert(0, bundle.path.resolve() / str(source) / "model.json")
+    for file in near:
         try:
             found = json.loads(file.read_bytes())["onnx"]["sha256"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -193,28 +219,51 @@ def _module(bundle: Bundle, module: nn.Module, name: str) -> Independent:
 
 
 def _file(bundle: Bundle, path: Path, name: str = "") -> Independent:
-    digest = sha256(path)
+    """A float32 graph in ONNX Runtime; what dlkit put around the bundle's is done in numpy."""
+    digest = file_sha256(path)
     if digest == bundle.sha256:
         raise UsageError(
             f"{path} is the graph of {bundle.path} itself: nothing is compared with itself",
             "Name the module in torch that it was made from",
         )
     try:
-        graph = onnx.load(path)
-    except Exception as error:  # protobuf's errors have no common public base
-        raise UsageError(f"{path} is no ONNX file that can be read: {error}") from error
-    if {tensor.data_type for tensor in graph.graph.initializer} & _LOW or any(
-        node.op_type == "DequantizeLinear" for node in graph.graph.node
-    ):
-        raise UsageError(f"{path} is not float32: a reference is", "Name the float32 file")
-    check_graph(ir.from_proto(onnx.shape_inference.infer_shapes(graph)), bundle.spec)
-    whole = bytes(graph.SerializeToString())
-    return Independent(
-        f"onnxruntime fp32, {name or path.name}",
-        digest,
-        lambda batches: run_graph(whole, batches),
-        lambda: whole,
-    )
+        graph = tidied(read_graph(path))
+    except ExportError as error:
+        raise UsageError(error.what, error.mend) from error
+    around, names = Around(), {}
+    try:
+        names = same_tensors(graph, bundle.spec)
+    except ExportError:
+        around = Around.from_json(bundle.origin.get("around") or Around().to_json())
+        if around == Around():
+            raise
+    sizes = blank_sizes(bundle.spec)
+    inside = {
+        name: array.shape
+        for name, array in feeds_within(
+            {name: np.zeros(shape, np.uint8) for name, shape in sizes.items()}, around
+        ).items()
+    }
+    counted = measure(graph, _renamed(inside, names))
+    if sum(counted.shares(kind)[0] for kind in ("fp32", "fp64")) < REQUIRED["fp32"]:
+        raise UsageError(
+            f"{path} is {counted.precision}, not float32: a reference is", "Name the float32 file"
+        )
+
+    def run(batches: Sequence[Feeds]) -> Outputs:
+        given = [_renamed(feeds_within(feeds, around), names) for feeds in batches]
+        ours = {theirs: name for name, theirs in names.items()}
+        found = [_renamed(outputs, ours) for outputs in run_graph(path, given)]
+        return [outputs_without(outputs, around) for outputs in found]
+
+    def whole() -> bytes:
+        return serialised(put_around(tidied(read_graph(path)), around))[0]
+
+    return Independent(f"onnxruntime fp32, {name or path.name}", digest, run, whole)
+
+
+def _renamed(arrays: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {names.get(name, name): array for name, array in arrays.items()}
 
 
 def _torch(spec: ModelSpec, model: nn.Module, name: str, digest: str) -> Independent:

@@ -15,8 +15,8 @@ import onnx
 import onnx_ir as ir
 
 from dlkit.errors import BackendError
-from dlkit.processors import cpu_count
-from dlkit.runtime.backends._onnx_session import onnx_session
+from dlkit.export.run_graph import run_graph
+from dlkit.graph.tidy import every_node, tidied
 from dlkit.tasks import Feeds, Outputs
 
 ROUNDED = ("fp16", "bf16")  # precisions that need it
@@ -25,31 +25,73 @@ _FLOAT = ir.DataType.FLOAT
 
 
 def rounded(graph_bytes: bytes) -> bytes:
-    """The float32 graph that rounds wherever the given one is half precision."""
-    proto = onnx.shape_inference.infer_shapes(onnx.load_from_string(graph_bytes))
-    model = ir.from_proto(proto)
-    graph = model.graph
-    for value in graph.initializers.values():
+    """The float32 graph that rounds wherever the given one is half precision.
+
+    Inputs and outputs of the graph keep their types.
+    """
+    model = tidied(ir.from_proto(onnx.load_from_string(graph_bytes)))
+    for value in model.graph.initializers.values():
         if value.dtype in _HALF and value.const_value is not None:
             wide = value.const_value.numpy().astype(np.float32)
             value.const_value = ir.tensor(wide, name=value.name)
-            value.dtype = _FLOAT
-    for node in list(graph):
+            value.type = ir.TensorType(_FLOAT)
+    ends = {(graph, place): value.dtype for graph in model.graphs()
+            for place, value in enumerate(graph.outputs)}  # fmt: skip
+    for node in list(every_node(model)):
         for value in node.outputs:
-            if value.dtype not in _HALF:
-                continue
-            half = value.dtype
-            if node.op_type == "Cast":
-                node.attributes["to"] = ir.AttrInt64("to", int(_FLOAT))
-            value.dtype = _FLOAT
-            uses = list(value.uses())
-            down = ir.node("Cast", [value], {"to": int(half)}, name=f"{value.name}_down")
-            hold = ir.node("Identity", [down.outputs[0]], name=f"{value.name}_hold")
-            up = ir.node("Cast", [hold.outputs[0]], {"to": int(_FLOAT)}, name=f"{value.name}_up")
-            graph.insert_after(node, [down, hold, up])
-            for user, index in uses:
-                user.replace_input_with(index, up.outputs[0])
+            if value.dtype in _HALF and value.name:
+                _round(node, value)
+    for value in list(model.graph.inputs):
+        if value.dtype in _HALF:
+            _insert(value, [_cast(value, _FLOAT)], model.graph)
+    for (graph, place), kind in ends.items():
+        if kind in _HALF and graph is model.graph:
+            value = graph.outputs[place]
+            down = _cast(value, kind)
+            down.outputs[0].name, value.name = value.name, f"{value.name}_wide"
+            graph.append(down)
+            graph.outputs[place] = down.outputs[0]
     return bytes(ir.to_proto(model).SerializeToString())
+
+
+def _round(node: ir.Node, value: ir.Value) -> None:
+    """Let a node give float32, rounded to the half precision that it gave."""
+    half = value.dtype
+    assert half is not None
+    if node.op_type == "Cast":
+        node.attributes["to"] = ir.AttrInt64("to", int(_FLOAT))
+    value.type = ir.TensorType(_FLOAT)
+    down = _cast(value, half)
+    hold = ir.node("Identity", [down.outputs[0]], name=f"{value.name}_hold")
+    hold.outputs[0].name, hold.outputs[0].dtype = f"{value.name}_hold", half
+    assert isinstance(node.graph, ir.Graph)
+    _insert(value, [down, hold, _cast(hold.outputs[0], _FLOAT)], node.graph, node)
+
+
+def _insert(
+    value: ir.Value, nodes: list[ir.Node], graph: ir.Graph, after: ir.Node | None = None
+) -> None:
+    """Put nodes between a value and all that takes it."""
+    last, uses = nodes[-1].outputs[0], list(value.uses())
+    for user, place in uses:
+        if user is not nodes[0]:
+            user.replace_input_with(place, last)
+    for place, output in enumerate(graph.outputs):
+        if output is value:
+            graph.outputs[place] = last
+            last.name, value.name = value.name, f"{value.name}_full"
+    if after is None:
+        graph.insert_before(graph[0], nodes)
+    else:
+        graph.insert_after(after, nodes)
+
+
+def _cast(value: ir.Value, kind: ir.DataType) -> ir.Node:
+    name = f"{value.name}_{kind.name.lower()}"
+    node = ir.node("Cast", [value], {"to": ir.AttrInt64("to", int(kind))}, name=name)
+    node.outputs[0].name, node.outputs[0].dtype = name, kind
+    node.outputs[0].shape = value.shape
+    return node
 
 
 def run_rounded(graph_bytes: bytes, batches: Sequence[Feeds]) -> Outputs:
@@ -59,11 +101,6 @@ def run_rounded(graph_bytes: bytes, batches: Sequence[Feeds]) -> Outputs:
         BackendError: ONNX Runtime refuses the graph.
     """
     try:
-        session = onnx_session(rounded(graph_bytes), cpu_count(), optimise=False)
+        return run_graph(rounded(graph_bytes), batches, optimise=False)
     except Exception as error:  # ONNX Runtime's exceptions have no common public base
-        raise BackendError(f"onnxruntime cannot load the rounded graph: {error}") from error
-    names = [one.name for one in session.get_outputs()]
-    return [
-        dict(zip(names, map(np.asarray, session.run(None, dict(feeds))), strict=True))
-        for feeds in batches
-    ]
+        raise BackendError(f"onnxruntime cannot run the rounded graph: {error}") from error

@@ -78,7 +78,9 @@ def measure(
         spec_sha256=bundle.spec_sha256,
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         reference=Reference(reference.name, reference.sha256, expected.metrics),
-        inputs=Inputs(inputs.name, inputs.count, inputs.fingerprint(), inputs.random),
+        inputs=Inputs(
+            inputs.name, inputs.count, inputs.fingerprint(), inputs.random, dict(inputs.guess)
+        ),
         tolerances={
             name: asdict(task.tolerances[name])
             for name in dict.fromkeys([own, *(row.precision for row in rows)])
@@ -99,20 +101,64 @@ def outside(bundle: Bundle, found: Certificate) -> list[Measured]:
     return [row for row in found.measured if row.precision == own and not row.within]
 
 
-def certify(bundle: Bundle, found: Certificate) -> Bundle:
+def certify(bundle: Bundle, found: Certificate, replace: bool = False) -> Bundle:
     """Write what was measured into model.json; where something is out of tolerance, none stays.
 
+    Args:
+        replace: also a certificate that says more, see ``weaker``; it is kept by default.
+
     Raises:
-        VerifyError: out of tolerance, on which backends.
+        VerifyError: out of tolerance, on which backends; or the reference is no better than a
+            guess: random weights agree with themselves, too.
     """
     if not (wrong := outside(bundle, found)):
-        return bundle.with_certificate(found)
+        _worth_it(found)
+        return bundle if weaker(bundle, found) and not replace else bundle.with_certificate(found)
     bundle.with_certificate(None)
-    bad = ", ".join(row.backend for row in wrong)
     mend = "Look for what is wrong in the fp32 bundle first: dlkit verify"
     if bundle.spec.precision in ROUNDED:
         mend = f"Find the nodes that must stay fp32: dlkit verify {bundle.path} --bisect"
-    raise VerifyError(f"{bundle.path} is out of tolerance on {bad}: no certificate", mend)
+    raise VerifyError(
+        f"{bundle.path} is out of tolerance on {_backends(wrong)}: no certificate", mend
+    )
+
+
+def check_within(name: str, bundle: Bundle, found: Certificate) -> None:
+    """Refuse what is out of tolerance, of something that is no bundle.
+
+    Raises:
+        VerifyError: on which backends.
+    """
+    if wrong := outside(bundle, found):
+        raise VerifyError(f"{name} is out of tolerance on {_backends(wrong)}")
+
+
+def _backends(rows: list[Measured]) -> str:
+    return ", ".join(row.backend for row in rows)
+
+
+def weaker(bundle: Bundle, found: Certificate) -> str | None:
+    """Why what was measured says less than the certificate that is there; None when it does not."""
+    there = bundle.certificate
+    if there is None or not there.rows(bundle.sha256) or there.spec_sha256 != found.spec_sha256:
+        return None
+    if found.inputs.random and not there.inputs.random:
+        return f"random inputs instead of {there.inputs.count} of {there.inputs.name}"
+    if found.inputs.count < there.inputs.count and found.inputs.random == there.inputs.random:
+        return f"{found.inputs.count} inputs instead of {there.inputs.count}"
+    return None
+
+
+def _worth_it(found: Certificate) -> None:
+    guess, reached = found.inputs.guess, found.reference.metrics
+    if guess and all(reached[name] <= value for name, value in guess.items()):
+        got = ", ".join(f"{name} {value:.3g}" for name, value in reached.items())
+        needed = ", ".join(f"{name} {value:.3g}" for name, value in guess.items())
+        raise VerifyError(
+            f"{found.reference.name} has {got} on {found.inputs.name}, no more than a guess "
+            f"({needed}): there is nothing to certify",
+            "Were its weights trained, and on such data? Name other data with --data",
+        )
 
 
 def _hardware() -> dict[str, Any]:

@@ -7,25 +7,26 @@ None of this has been run on a GPU yet.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 from dlkit.atomic import write_bytes
 from dlkit.bundle.engine import Engine
 from dlkit.errors import BackendError
-from dlkit.runtime.gpu.flavor import logger
-from dlkit.runtime.gpu.profile import Profile, Shape
+from dlkit.runtime.gpu.flavor import TYPES, logger
+from dlkit.runtime.gpu.profile import Profile, Profiles, Shape
 from dlkit.spec import ModelSpec
-
-_TYPES = {"uint8": "UINT8", "float32": "FLOAT", "float16": "HALF", "int32": "INT32"}
+from dlkit.tasks import TASKS
 
 
 class TensorRtNetwork:
     """A loaded engine; see ``dlkit.runtime.gpu.device.Network``. A CUDA context must be current.
 
     Attributes:
-        profile: shapes that it takes.
+        profiles: shapes that it takes.
     """
 
     def __init__(self, engine: Engine, plan: bytes, spec: ModelSpec) -> None:
@@ -43,13 +44,11 @@ class TensorRtNetwork:
         self._engine: Any = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise self._error("cannot load the engine")
-        self._input, self._output = spec.input.name, spec.output.name
+        self._inputs = [one.name for one in spec.inputs]
+        self._outputs = [one.name for one in spec.outputs]
         self._check_tensors(spec)
-        smallest, best, largest = (
-            tuple(map(int, shape))
-            for shape in self._engine.get_tensor_profile_shape(self._input, 0)
-        )
-        self.profile = Profile(smallest, best, largest)
+        inputs = {name: self._profile(name) for name in self._inputs}
+        self.profiles = Profiles(inputs, _batched(spec, inputs))
         self._kernels = Kernels(engine, self._engine)
 
     def create_context(self, settled: bool) -> TensorRtContext:
@@ -73,7 +72,7 @@ class TensorRtNetwork:
             context = self._engine.create_execution_context(settings)
         if context is None:
             raise self._error("cannot make an execution context")
-        return TensorRtContext(trt, context, self._input, self._output)
+        return TensorRtContext(trt, context, self._inputs, self._outputs)
 
     def save_kernels(self) -> None:
         """Keep what TensorRT for RTX compiled on this machine beside the engine."""
@@ -85,12 +84,23 @@ class TensorRtNetwork:
         self._engine = None
         self._runtime = None
 
+    def _profile(self, name: str) -> Profile:
+        """The shapes that an input may have; a fixed one has no range in the engine."""
+        fixed = tuple(map(int, self._engine.get_tensor_shape(name)))
+        if min(fixed, default=0) >= 0:
+            return Profile(fixed, fixed, fixed)
+        smallest, best, largest = (
+            tuple(map(int, shape)) for shape in self._engine.get_tensor_profile_shape(name, 0)
+        )
+        return Profile(smallest, best, largest)
+
     def _check_tensors(self, spec: ModelSpec) -> None:
         """The engine's tensors must be those that the bundle promises."""
         modes = self._trt.TensorIOMode
         wanted = {
-            (spec.input.name, modes.INPUT.name, _TYPES.get(spec.input.dtype)),
-            (spec.output.name, modes.OUTPUT.name, _TYPES.get(spec.output.dtype)),
+            (one.name, mode.name, TYPES.get(one.dtype))
+            for mode, tensors in ((modes.INPUT, spec.inputs), (modes.OUTPUT, spec.outputs))
+            for one in tensors
         }
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         found = {
@@ -115,16 +125,28 @@ class TensorRtNetwork:
 class TensorRtContext:
     """An execution context; see ``dlkit.runtime.gpu.device.Context``."""
 
-    def __init__(self, trt: ModuleType, context: Any, source: str, target: str) -> None:
+    def __init__(
+        self, trt: ModuleType, context: Any, inputs: Sequence[str], outputs: Sequence[str]
+    ) -> None:
         self._trt, self._context = trt, context
-        self._input, self._output = source, target
+        self._inputs, self._outputs = inputs, outputs
 
-    def set_shape(self, shape: Shape) -> tuple[Shape, int]:
-        """Set the input's shape; gives the output's shape and the scratch memory in bytes."""
-        self._check(self._context.set_input_shape(self._input, shape), f"refuses the shape {shape}")
-        output = tuple(map(int, self._context.get_tensor_shape(self._output)))
-        self._check(min(output, default=0) > 0, f"gives no output's shape for {shape}")
-        return output, int(self._context.update_device_memory_size_for_shapes())
+    def set_shapes(self, shapes: Sequence[Shape]) -> tuple[tuple[Shape, ...], int]:
+        """Set the inputs' shapes; gives the outputs' and the scratch memory in bytes."""
+        for name, shape in zip(self._inputs, shapes, strict=True):
+            fine = self._context.set_input_shape(name, shape)
+            self._check(fine, f"refuses {name} of the shape {shape}")
+        outputs = tuple(
+            tuple(map(int, self._context.get_tensor_shape(name))) for name in self._outputs
+        )
+        for name, shape in zip(self._outputs, outputs, strict=True):
+            if min(shape, default=0) < 0:
+                raise BackendError(
+                    f"the size of the output {name} depends on the data; an engine's outputs must "
+                    "have sizes that follow from those of the inputs",
+                    "Use --backend onnxruntime",
+                )
+        return outputs, int(self._context.update_device_memory_size_for_shapes())
 
     def set_scratch(self, address: int, size: int) -> None:
         """Memory of the caller's for intermediate results."""
@@ -133,9 +155,10 @@ class TensorRtContext:
         else:  # TensorRT 10.0
             self._context.device_memory = address
 
-    def enqueue(self, source: int, target: int, stream: int) -> None:
-        """Begin to compute ``target`` from ``source``."""
-        for name, address in ((self._input, source), (self._output, target)):
+    def enqueue(self, sources: Sequence[int], targets: Sequence[int], stream: int) -> None:
+        """Begin to compute ``targets`` from ``sources``."""
+        names = (*self._inputs, *self._outputs)
+        for name, address in zip(names, (*sources, *targets), strict=True):
             self._check(
                 self._context.set_tensor_address(name, address), f"refuses the memory of {name}"
             )
@@ -156,12 +179,16 @@ class TensorRtContext:
 class Kernels:
     """What TensorRT for RTX compiled on this machine: loaded if it fits, saved if it grew.
 
+    The file holds code that the GPU will run, so it counts only where the hash beside it says that
+    it is whole and of this very engine; else it is as if there were none.
+
     Attributes:
         cache: the flavour's cache; None for ``tensorrt``, which compiles nothing when it runs.
     """
 
     def __init__(self, engine: Engine, loaded: Any) -> None:
-        self._path = engine.runtime_cache
+        self._path, self._engine = engine.runtime_cache, engine.sha256
+        self._hash = self._path.with_name(f"{self._path.name}.sha256")
         self._saved = b""
         self.cache: Any = None
         create: Any = getattr(loaded, "create_runtime_config", None)
@@ -171,6 +198,8 @@ class Kernels:
         self.cache = settings.create_runtime_cache()
         try:
             data = self._path.read_bytes()
+            if self._hash.read_bytes() != self._sha256(data):
+                return
         except OSError:
             return
         # Of another GPU, driver or version: refused, and replaced when this session saves.
@@ -187,9 +216,24 @@ class Kernels:
             return
         try:
             write_bytes(self._path, data)
+            write_bytes(self._hash, self._sha256(data))
         except OSError:
             return
         self._saved = data
+
+    def _sha256(self, data: bytes) -> bytes:
+        return hashlib.sha256(self._engine.encode() + data).hexdigest().encode()
+
+
+def _batched(spec: ModelSpec, inputs: Mapping[str, Profile]) -> bool:
+    """Whether the first axes of all inputs and outputs count the same samples."""
+    firsts = {one.shape[0] if one.shape else None for one in spec.inputs}
+    ranges = {(one.smallest[:1], one.best[:1], one.largest[:1]) for one in inputs.values()}
+    if len(firsts) != 1 or firsts == {None} or len(ranges) != 1:
+        return False
+    if len(spec.outputs) == 1 and TASKS.load(spec.task).model.stacks:
+        return True  # a row a sample, whatever the axis is called
+    return all(one.shape and one.shape[0] in firsts for one in spec.outputs)
 
 
 def why_invalid(trt: ModuleType, runtime: Any, plan: bytes) -> str | None:

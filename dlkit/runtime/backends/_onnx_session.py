@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-_ERRORS_ONLY = 3  # ONNX Runtime's logging severity: error
+_ERRORS_ONLY, _FATAL = 3, 4  # ONNX Runtime's logging severity
 
 
 def onnx_session(
@@ -13,6 +13,7 @@ def onnx_session(
     threads: int,
     providers: list[Any] | None = None,
     optimise: bool = True,
+    quiet: bool = False,
 ) -> Any:
     """An ``onnxruntime.InferenceSession``.
 
@@ -21,6 +22,7 @@ def onnx_session(
         threads: of each call.
         providers: as ONNX Runtime takes them; the CPU by default.
         optimise: off keeps every node and its rounding as the graph has them.
+        quiet: print no errors: it is only tried.
 
     Raises:
         Exception: ONNX Runtime's own; they have no common public base.
@@ -28,7 +30,7 @@ def onnx_session(
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY
+    options.log_severity_level = _FATAL if quiet else _ERRORS_ONLY
     options.intra_op_num_threads = max(1, threads)
     # Reading and writing images use the same cores: idle threads must sleep, not spin.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

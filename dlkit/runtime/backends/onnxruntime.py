@@ -84,6 +84,7 @@ class OnnxRuntimeSession(Session):
                 "Run: pip install 'onnxruntime-gpu[cuda,cudnn]', or use --device cpu",
             )
         self._how = onnxruntime.RunOptions()
+        self._how.log_severity_level = 4  # what goes wrong is raised, and not printed as well
         self._input = bundle.spec.inputs[0].name
         self._outputs = [one.name for one in bundle.spec.outputs]
 

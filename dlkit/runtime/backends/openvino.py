@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import threading
 from collections import Counter
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from dlkit.tasks import Feeds, Session
 
 _CALLS = 4  # of one shape until it gets its own model; compiling takes a few tenths of a second
 _SHAPES = 4  # at most so many
+
+Shapes: TypeAlias = tuple[tuple[int, tuple[int, ...]], ...]  # of inputs, by their places
 
 
 class OpenVinoBackend(Backend):
@@ -60,7 +62,7 @@ class OpenVinoSession(Session):
 
     def __init__(self, bundle: Bundle, threads: int, callers: int) -> None:
         self.sha256 = bundle.sha256
-        self._inputs = [one.name for one in bundle.spec.inputs]
+        self._input = bundle.spec.inputs[0].name
         self._outputs = [one.name for one in bundle.spec.outputs]
         self._config = {
             "INFERENCE_NUM_THREADS": threads,
@@ -72,32 +74,43 @@ class OpenVinoSession(Session):
             self._any = core().compile_model(self._model, "CPU", self._config)
         except RuntimeError as error:
             raise BackendError(
-                f"openvino cannot load {bundle.onnx}: {error}",
+                f"openvino cannot load {bundle.onnx}: {_said(error)}",
                 "Upgrade it: pip install --upgrade openvino, or use another --backend",
             ) from error
+        # It leaves out inputs that nothing in the graph takes: what is left goes in by its name.
+        self._places = {
+            name: place
+            for place, taken in enumerate(self._model.inputs)
+            for name in taken.get_names()
+        }
         self._own = threading.local()
         self._lock = threading.Lock()
-        self._calls: Counter[tuple[tuple[int, ...], ...]] = Counter()
-        self._fixed: dict[tuple[tuple[int, ...], ...], Any] = {}
+        self._calls: Counter[Shapes] = Counter()
+        self._fixed: dict[Shapes, Any] = {}
 
     def run(self, feeds: Feeds) -> dict[str, NDArray[Any]]:
         """Run one batch; the arrays are copies and the caller's."""
-        arrays = [np.ascontiguousarray(feeds[name]) for name in self._inputs]
-        found = self._infer(arrays)
+        found = self._infer(feeds)
         return {name: np.array(found[index]) for index, name in enumerate(self._outputs)}
 
     def __call__(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Run one batch; the returned array is a copy and the caller's."""
-        return np.array(self._infer([np.ascontiguousarray(batch)])[0])
+        return np.array(self._infer({self._input: batch})[0])
 
-    def _infer(self, arrays: list[NDArray[Any]]) -> Any:
-        compiled = self._compiled(tuple(array.shape for array in arrays))
+    def _infer(self, feeds: Feeds) -> Any:
+        # in C order: ``ascontiguousarray`` would make a scalar an array of one
+        arrays = {
+            self._places[name]: np.asarray(array, order="C")
+            for name, array in feeds.items()
+            if name in self._places
+        }
+        compiled = self._compiled(tuple((place, one.shape) for place, one in arrays.items()))
         requests: dict[int, Any] = self._own.__dict__.setdefault("requests", {})
         if id(compiled) not in requests:
             requests[id(compiled)] = compiled.create_infer_request()
-        return requests[id(compiled)].infer(dict(enumerate(arrays)))
+        return requests[id(compiled)].infer(arrays)
 
-    def _compiled(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
+    def _compiled(self, shapes: Shapes) -> Any:
         if shapes in self._fixed:
             return self._fixed[shapes]
         with self._lock:
@@ -105,11 +118,20 @@ class OpenVinoSession(Session):
             if self._calls[shapes] == _CALLS and len(self._fixed) < _SHAPES:
                 model = self._model.clone()
                 try:
-                    model.reshape({index: list(shape) for index, shape in enumerate(shapes)})
+                    model.reshape({place: list(shape) for place, shape in shapes})
                     self._fixed[shapes] = core().compile_model(model, "CPU", self._config)
                 except RuntimeError:
                     pass  # the graph does not allow it; the model for all shapes goes on
             return self._fixed.get(shapes, self._any)
+
+
+def _said(error: RuntimeError) -> str:
+    """What OpenVINO says, on one line, without the places in its own code."""
+    own = ("Exception from", "Check 'false'", "FrontEnd API", "Model wasn't", "Summary:",
+           "-- Conversion is")  # fmt: skip
+    lines = [line.strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line and not line.startswith(own)]
+    return " ".join(told) or " ".join(filter(None, lines))
 
 
 BACKEND = OpenVinoBackend()

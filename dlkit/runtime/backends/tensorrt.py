@@ -16,6 +16,7 @@ from dlkit.runtime.backends._network import TensorRtNetwork
 from dlkit.runtime.gpu.cuda import Cuda, no_bindings
 from dlkit.runtime.gpu.driver import no_cuda
 from dlkit.runtime.gpu.engines import find_engines
+from dlkit.runtime.gpu.flavor import TYPES
 from dlkit.runtime.gpu.slot import Ticket
 from dlkit.runtime.gpu.streams import Streams
 from dlkit.runtime.session import Backend, Unavailable
@@ -28,6 +29,7 @@ class TensorRtBackend(Backend):
 
     name = "tensorrt"
     devices = ("cuda",)
+    any_batch = True
 
     def preference(self, bundle: Bundle) -> int:
         """Its place in ``auto``'s order."""
@@ -39,9 +41,10 @@ class TensorRtBackend(Backend):
             return Unavailable(f"tensorrt runs on cuda only, not on {device}", "Use --device cuda")
         if reason := no_cuda() or no_bindings():
             return reason
-        if len(bundle.spec.inputs) > 1 or len(bundle.spec.outputs) > 1:
-            what = "tensorrt runs graphs with one input and one output"
-            return Unavailable(what, "Use --backend onnxruntime")
+        for one in (*bundle.spec.inputs, *bundle.spec.outputs):
+            if one.dtype not in TYPES:
+                what = f"tensorrt has no {one.dtype}: {one}"
+                return Unavailable(what, "Use --backend onnxruntime")
         found = find_engines(bundle)
         if found.fitting:
             return None
@@ -83,22 +86,29 @@ class TensorRtSession(Session):
         self.engine = engine
         self.sha256 = engine.sha256
         self.passed_over = passed_over
-        self._output = bundle.spec.output.name
+        self._inputs = [one.name for one in bundle.spec.inputs]
+        self._outputs = [one.name for one in bundle.spec.outputs]
         plan = engine.read()
-        source, target = (np.dtype(spec.dtype) for spec in (bundle.spec.input, bundle.spec.output))
+        sources = [np.dtype(one.dtype) for one in bundle.spec.inputs]
+        targets = [np.dtype(one.dtype) for one in bundle.spec.outputs]
         device = Cuda()
         try:
             self._network = TensorRtNetwork(engine, plan, bundle.spec)
         except BaseException:
             device.close()
             raise
-        streams = Streams(device, self._network, source, target)
+        streams = Streams(device, self._network, sources, targets)
         self._streams = streams
         # Also when the session is garbage, and before Python's end while the driver is still there.
         self._close = weakref.finalize(self, _close_quietly, streams, self._network)
         try:
             # An engine that cannot run must say so now, where another backend can still be chosen.
-            self(np.zeros(self._network.profile.smallest, source))
+            profiles = self._network.profiles.inputs.values()
+            smallest = [
+                np.zeros(profile.smallest, dtype)
+                for profile, dtype in zip(profiles, sources, strict=True)
+            ]
+            streams.submit(smallest).results()
         except BaseException:
             self._close()
             raise
@@ -110,7 +120,8 @@ class TensorRtSession(Session):
         return self._streams.refusal or "recorded"
 
     def __call__(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Run a batch of any length; the returned array is new and the caller's.
+        """Run a batch of any length, of a graph with one input and one output; the returned array
+        is new and the caller's.
 
         Raises:
             BackendError: a shape outside the engine's profile, or a failure of the GPU.
@@ -118,9 +129,13 @@ class TensorRtSession(Session):
         return self.submit(batch).result()
 
     def run(self, feeds: Feeds) -> dict[str, NDArray[Any]]:
-        """Run a batch of the one input; gives the one output."""
-        (batch,) = feeds.values()
-        return {self._output: self(batch)}
+        """Run a call; any number of samples where the graph's first axes count them.
+
+        Raises:
+            BackendError: a shape outside the engine's profile, or a failure of the GPU.
+        """
+        ticket = self._streams.submit([feeds[name] for name in self._inputs])
+        return dict(zip(self._outputs, ticket.results(), strict=True))
 
     def submit(self, batch: NDArray[Any]) -> Ticket:
         """Begin to run a batch; ``result()`` waits for it and gives an array that is the caller's.

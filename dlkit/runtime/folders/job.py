@@ -20,6 +20,7 @@ from dlkit.errors import InputError, UsageError
 from dlkit.runtime.folders import sources as listing
 from dlkit.runtime.folders.feeding import Feeding
 from dlkit.runtime.folders.journal import Journal
+from dlkit.runtime.folders.ordered import Ordered
 from dlkit.runtime.folders.outputs import Outputs
 from dlkit.runtime.folders.pipeline import FileWork, Result, Seconds
 from dlkit.runtime.folders.sources import Inputs, Source, ends_in
@@ -99,7 +100,7 @@ class Job:
         """Files that are left, and files that are done; nothing is written."""
         done = 0
 
-        def skip(_: Line) -> None:
+        def skip(place: int, line: Line) -> None:
             nonlocal done
             done += 1
 
@@ -119,15 +120,16 @@ class Job:
             if journal.known and self.outputs_in is not None:
                 clean_parts(self.outputs_in)  # of runs that were killed: the manifest is locked
             with self.table() as table:
+                rows = Ordered(table, journal.line)
 
-                def skip(line: Line) -> None:
+                def skip(place: int, line: Line) -> None:
                     tally.skipped += 1
-                    if table is not None:
-                        table.add_lines([line])
+                    rows.before(place, line)
 
+                todo = Todo(journal, skip, self._there, failed)
                 files = run_files(
                     self.work,
-                    Todo(journal, skip, self._there, failed).of(self.sources(tally.left_out)),
+                    rows.counted(todo.of(self.sources(tally.left_out))),
                     journal,
                     tally,
                     self.feeding.chunk,
@@ -138,9 +140,9 @@ class Job:
                 )
                 try:
                     for lines in files:
-                        if table is not None:
-                            table.add_lines(lines)
+                        rows.add(lines)
                         watch(tally, self.work.seconds)
+                    rows.close()
                     for _ in self.more(tally, table):
                         watch(tally, self.work.seconds)
                 finally:

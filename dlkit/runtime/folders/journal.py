@@ -87,8 +87,10 @@ class Journal:
         """How many files earlier runs finished."""
         return len(self._keys)
 
-    def answer(self, path: str, name: str, status: os.stat_result) -> dict[str, Any] | None:
-        """An earlier answer for this very file and model: its line, or None."""
+    def answer(
+        self, path: str, name: str, status: os.stat_result
+    ) -> tuple[int, dict[str, Any]] | None:
+        """An earlier answer for this very file and model: where its line is, and the line."""
         path = path if path.startswith(os.sep) else self._here + path
         key = np.uint64(
             _key(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, self._model)
@@ -97,9 +99,15 @@ class Journal:
         at = int(np.searchsorted(self._keys, key, side="right")) - 1
         if at < 0 or self._keys[at] != key:
             return None
-        self._lines.seek(int(self._offsets[at]))
+        place = int(self._offsets[at])
+        line = self.line(place)
+        return (place, line) if line["file"] == name else None
+
+    def line(self, place: int) -> dict[str, Any]:
+        """The line there."""
+        self._lines.seek(place)
         line: dict[str, Any] = json.loads(self._lines.readline())
-        return line if line["file"] == name else None
+        return line
 
     def wrote(self, name: str) -> bool:
         """Whether an earlier run wrote, or began to write, the output of a file."""

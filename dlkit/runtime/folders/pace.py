@@ -6,7 +6,7 @@ _SLOW, _QUICK = 0.3, 0.1  # seconds of a chunk: a killed run loses no more than 
 
 
 class Pace:
-    """How many items a chunk has: few at first, and as many as take a fraction of a second.
+    """How many items a chunk has: one at first, then as many as take a fraction of a second.
 
     A killed run loses what is under way, so chunks must be short in time; many small files are
     quicker in large ones.
@@ -17,7 +17,7 @@ class Pace:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self.size = min(most, 16)
+        self.size = 1
 
     def took(self, items: int, seconds: float) -> None:
         """Learn from a chunk that is done."""

@@ -166,7 +166,7 @@ def open_table(path: Path, form: Form | None = None) -> Iterator[Table]:
     """
     try:
         with (
-            atomic_path(path, durable=True) as part,
+            atomic_path(path) as part,
             part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
         ):
             yield Table(file, path.suffix.lower() in (".jsonl", ".json"), form or Form())

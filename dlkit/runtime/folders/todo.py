@@ -24,14 +24,14 @@ class Todo:
     """Sources that are not done yet; those that are go to ``skip``.
 
     Attributes:
-        skip: called with the manifest's line of each that is done.
+        skip: called for each that is done, with its line of the manifest and where that is.
         there: whether a source's output is still what the manifest's line says.
         watched: of a watched folder: leave out files that changed within the last second, and
             those that failed before and did not change; None when the folder is not watched.
     """
 
     journal: Journal
-    skip: Callable[[Line], None]
+    skip: Callable[[int, Line], None]
     there: Callable[[Source, Line], bool] = lambda source, line: True
     watched: set[int] | None = None
 
@@ -54,9 +54,9 @@ class Todo:
                     or seen_key(source.name, status.st_size, status.st_mtime_ns) in self.watched
                 ):
                     continue
-            line = self.journal.answer(source.path, source.name, status)
-            if line is not None and self.there(source, line):
-                self.skip(line)
+            found = self.journal.answer(source.path, source.name, status)
+            if found is not None and self.there(source, found[1]):
+                self.skip(*found)
             else:
                 yield source
 

@@ -6,12 +6,13 @@ put numpy in the place of both.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dlkit.runtime.gpu.profile import Profile, Shape
+from dlkit.runtime.gpu.profile import Profiles, Shape
 
 Bytes = NDArray[np.uint8]
 
@@ -39,16 +40,16 @@ class Device(Protocol):
 class Context(Protocol):
     """One execution of an engine at a time."""
 
-    def set_shape(self, shape: Shape) -> tuple[Shape, int]:
-        """Set the input's shape; gives the output's shape and the scratch memory needed, bytes."""
+    def set_shapes(self, shapes: Sequence[Shape]) -> tuple[tuple[Shape, ...], int]:
+        """Set the inputs' shapes; gives the outputs' and the scratch memory needed, bytes."""
         ...
 
     def set_scratch(self, address: int, size: int) -> None:
         """Memory that executions may overwrite; it is the caller's and must outlive them."""
         ...
 
-    def enqueue(self, source: int, target: int, stream: int) -> None:
-        """Begin to compute device memory ``target`` from ``source``."""
+    def enqueue(self, sources: Sequence[int], targets: Sequence[int], stream: int) -> None:
+        """Begin to compute device memory ``targets`` from ``sources``, in the graph's order."""
         ...
 
     def why_no_capture(self, stream: int) -> str | None:
@@ -57,9 +58,9 @@ class Context(Protocol):
 
 
 class Network(Protocol):
-    """A loaded engine with one input and one output."""
+    """A loaded engine."""
 
-    profile: Profile
+    profiles: Profiles
 
     def create_context(self, settled: bool) -> Context:
         """A new context; ``settled`` when it will run one shape many times."""

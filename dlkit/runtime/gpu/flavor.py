@@ -20,6 +20,12 @@ _INSTALL = {
     "tensorrt_rtx": "Run: pip install 'dlkit[tensorrt-rtx]', which builds without a GPU too",
 }
 
+# TensorRT's names of the types that graphs take and give. Of float64 its parser makes float32.
+TYPES = {
+    "float32": "FLOAT", "float16": "HALF", "bfloat16": "BF16", "int8": "INT8", "uint8": "UINT8",
+    "int32": "INT32", "int64": "INT64", "bool": "BOOL",
+}  # fmt: skip
+
 
 @functools.cache
 def why_not(name: str) -> Unavailable | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -32,12 +33,12 @@ class Streams:
         self,
         device: Device,
         network: Network,
-        source: np.dtype[Any],
-        target: np.dtype[Any],
+        sources: Sequence[np.dtype[Any]],
+        targets: Sequence[np.dtype[Any]],
         slots: int = SLOTS,
     ) -> None:
         self._device, self._network = device, network
-        self._source, self._target = source, target
+        self._sources, self._targets = sources, targets
         self._limit = slots
         self._slots: list[Slot] = []
         self._busy: deque[Slot] = deque()  # the one that began first comes first
@@ -49,27 +50,35 @@ class Streams:
         """Why batches are not replayed as graphs; None while nothing speaks against it."""
         return next((slot.refusal for slot in self._slots if slot.refusal is not None), None)
 
-    def submit(self, batch: NDArray[Any]) -> Ticket:
-        """Begin to run a batch of any length; ``batch`` is the caller's again on return.
+    def submit(self, call: NDArray[Any] | Sequence[NDArray[Any]]) -> Ticket:
+        """Begin to run a call; its arrays are the caller's again on return.
 
         It waits only where more parts are on their way than there are slots.
+
+        Args:
+            call: the array of the only input, or one for each in the graph's order. Any number of
+                samples where the first axes count them.
 
         Raises:
             BackendError: another dtype, a shape outside the profile, or a failure of the GPU.
         """
         if self._closed:
             raise BackendError("the session is closed", "Open the bundle again")
-        if batch.dtype != self._source:
-            raise BackendError(f"the batch is {batch.dtype}, the engine takes {self._source}")
-        profile = self._network.profile
-        profile.check(batch.shape)
-        ticket = Ticket(self.finish, len(batch))
+        arrays = [call] if isinstance(call, np.ndarray) else call
+        profiles = self._network.profiles
+        for name, array, dtype in zip(profiles.inputs, arrays, self._sources, strict=True):
+            if array.dtype != dtype:
+                raise BackendError(f"{name} is {array.dtype}, the engine takes {dtype}")
+        shapes = [array.shape for array in arrays]
+        profiles.check(shapes)
+        ticket = Ticket(self.finish, shapes[0][0] if profiles.batched else None)
         with self._lock:
             try:
                 self._device.make_current()
-                for first, last in profile.parts(len(batch)):
+                for first, last in profiles.parts(shapes) if profiles.batched else [(0, 0)]:
                     slot = self._idle_slot()
-                    slot.start(batch[first:last], first, ticket)
+                    part = [array[first:last] for array in arrays] if profiles.batched else arrays
+                    slot.start(part, first, ticket)
                     self._busy.append(slot)
             except BaseException as error:
                 self._abandon(error)
@@ -124,7 +133,7 @@ class Streams:
             if slot.pending is None:
                 return slot
         if len(self._slots) < self._limit:
-            slot = Slot(self._device, self._network, self._source, self._target)
+            slot = Slot(self._device, self._network, self._sources, self._targets)
             self._slots.append(slot)
             return slot
         slot = self._busy[0]

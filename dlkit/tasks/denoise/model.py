@@ -15,6 +15,9 @@ from dlkit.errors import InputError, UsageError
 from dlkit.tasks._model import Answers, Model, Session
 from dlkit.tasks.denoise import strips
 
+# Part of the range below which all of an image's values lie when the range is most likely wrong:
+# 12 bits in 16 fill a sixteenth. Scans of nothing fill more, and come out all black with right.
+_DARK = 0.25
 # Mean distance of a pixel's channels, in levels, from which an image is taken for a coloured one:
 # JPEG files of grey pictures have 1 to 3.
 _COLOURED = 16
@@ -55,7 +58,7 @@ class Denoiser(Model[images.Image, images.Image, images.Image]):
 
         Raises:
             InputError: something is no image, is in colours that a network for grey images cannot
-                take, has values outside the range, or comes out all black.
+                take, has values outside the range, or is dark and comes out all black.
         """
         return self.answers(images, batch)
 
@@ -93,9 +96,10 @@ class Denoiser(Model[images.Image, images.Image, images.Image]):
             raise InputError(f"the model gave {output.dtype} pixels, expected uint8")
         height, width = (side * spec.scale for side in note.shape[:2])
         cleaned = images.crop(output, height, width)
-        if not cleaned.any() and note.min() != note.max():
+        if not cleaned.any() and self._dark(note):
             raise InputError(
-                "comes out all black, though it is not black",
+                "comes out all black, though it is not black, but dark: no value is above "
+                f"{note.max():g}",
                 "Say what range its values have: --range LOW:HIGH. Or check it: dlkit verify",
             )
         if self.range is None:
@@ -120,6 +124,12 @@ class Denoiser(Model[images.Image, images.Image, images.Image]):
     def save_all(self, answers: Sequence[images.Image], path: Path) -> None:
         """As many frames or pages as came."""
         images.write_frames(path, answers)
+
+    def _dark(self, image: images.Image) -> bool:
+        """Whether all values lie in the lowest part of the range."""
+        low, high = self.range or (0, np.iinfo(image.dtype).max)
+        colours = image[:, :, :3] if image.ndim == 3 else image
+        return bool(low < colours.max() < low + _DARK * (high - low))
 
     def _to_bytes(self, image: images.Image) -> images.Image:
         """Into 8 bits (or 16 of the whole range), by the range."""

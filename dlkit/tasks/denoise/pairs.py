@@ -141,7 +141,7 @@ def load_pairs(
     for side in ("noisy", "clean"):
         if not (folder / side).is_dir():
             raise InputError(f"{folder} has no folder '{side}', expected noisy/ and clean/")
-        sides.append(_by_name(folder / side))
+        sides.append(by_name(folder / side))
     noisy, clean = sides
     for have, lack, name in ((noisy, clean, "clean"), (clean, noisy, "noisy")):
         if missing := sorted(set(have) - set(lack)):
@@ -154,20 +154,20 @@ def load_pairs(
         raise InputError(f"{folder / 'noisy'} has no images")
     names = sorted(noisy)
     cut: list[Path] = []
-    read = [[_read(side[name], values, cut) for name in names] for side in (noisy, clean)]
+    read = [[read_image(side[name], values, cut) for name in names] for side in (noisy, clean)]
     if colour is None:
         coloured = any(not images.is_grey(image) for side in read for image in side)
         colour = "rgb" if coloured else "grey"
     first, second = ([images.colour(image, colour) for image in side] for side in read)
     masks = []
     for side in ("objects", "bodies"):
-        there = _by_name(folder / side) if (folder / side).is_dir() else {}
+        there = by_name(folder / side) if (folder / side).is_dir() else {}
         found = [images.grey(images.read(there[name])) for name in names if name in there]
         masks.append(found if len(found) == len(names) else None)
         if len(found) == len(names):
             _check_sizes(first, found, 1, [there[name] for name in names])
     _check_sizes(first, second, scale, [clean[name] for name in names])
-    notes = _odd(read, folder)
+    notes = odd_depth(read, folder)
     if cut:
         notes.append(
             f"{len(cut)} images of {folder.resolve().name} have values outside the range, which "
@@ -188,7 +188,7 @@ def _check_sizes(
             )
 
 
-def _odd(read: list[list[images.Image]], folder: Path) -> list[str]:
+def odd_depth(read: list[list[images.Image]], folder: Path) -> list[str]:
     """What is odd about images as they are stored."""
     wide = [image for side in read for image in side if image.dtype == np.uint16]
     most = max((int(image.max()) for image in wide), default=0)
@@ -200,7 +200,7 @@ def _odd(read: list[list[images.Image]], folder: Path) -> list[str]:
     ]
 
 
-def _read(path: Path, values: ValueRange | None, cut: list[Path]) -> images.Image:
+def read_image(path: Path, values: ValueRange | None, cut: list[Path]) -> images.Image:
     """An image as uint8 or uint16, whatever its file holds; one that has values outside the range
     is noted in ``cut``.
 
@@ -278,7 +278,12 @@ def _simulate(job: tuple[int, tuple[int, int], bool]) -> tuple[NDArray[np.uint8]
     return (*sides, scan.body_mask.astype(np.uint8)) if bodies else sides
 
 
-def _by_name(folder: Path) -> dict[str, Path]:
+def by_name(folder: Path) -> dict[str, Path]:
+    """Files of images in a folder, by their names without endings, sorted.
+
+    Raises:
+        InputError: two have one name.
+    """
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or not path.is_file():

@@ -66,6 +66,7 @@ class Denoise(Task):
         "int8": Tolerance(255.0, 32.0, {"psnr": 0.1, "ssim": 0.002}),
     }
     images = True
+    gives = "pixels"
     least_inputs = 4
     evaluation = "dlkit.evaluation.scans"
 

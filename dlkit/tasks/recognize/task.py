@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from dlkit.bundle import Bundle
 from dlkit.errors import BundleError, InputError, UsageError
 from dlkit.spec import ModelSpec, TensorSpec
-from dlkit.tasks._data import Calibration, Feeds, HeldOut, Outputs, Score
+from dlkit.tasks._data import Calibration, Feeds, HeldOut, Outputs, Score, halves
 from dlkit.tasks._model import Answers
+from dlkit.tasks._pictures import is_pictures, picture_batches
 from dlkit.tasks._task import Task, Tolerance, single
 from dlkit.tasks.recognize.datasets import NAMES, Labelled, load_labelled
 from dlkit.tasks.recognize.model import Recognizer
@@ -58,6 +59,7 @@ class Recognize(Task):
         "int8": Tolerance(1.0, 0.02, {"accuracy": 0.0005}),
     }
     images = True
+    gives = "probabilities"
     least_inputs = 100
     evaluation = "dlkit.evaluation.digits"
 
@@ -90,6 +92,9 @@ class Recognize(Task):
     ) -> HeldOut:
         """Test images of a dataset: the one named, else what the network was trained on, if it is
         here, else the bundled digits."""
+        if data is not None and is_pictures(data):
+            pictures = picture_batches(data, spec, count)
+            return HeldOut(f"pictures of {Path(data).name}", pictures, 0, lambda _: {})
         found = self.labelled(spec, origin, data)
         pixels = _ordered(spec, found.test_images[: count or _IMAGES])
         labels = found.test_labels[: count or _IMAGES]
@@ -100,12 +105,20 @@ class Recognize(Task):
         ]
         noise = np.random.default_rng(0).integers(0, 256, (7, *pixels.shape[1:]), dtype=np.uint8)
         score = _score(labels)
-        return HeldOut(f"{found.name}, test images", [*batches, {name: noise}], len(batches), score)
+        return HeldOut(
+            f"{found.name}, test images",
+            [*batches, {name: noise}],
+            len(batches),
+            score,
+            guess={"accuracy": _guess(len(found.classes))},
+        )
 
     def calibration(
         self, spec: ModelSpec, origin: Mapping[str, Any], data: str | None, multiply_adds: int
     ) -> Calibration:
         """Training images of a dataset, as ``held_out`` takes it."""
+        if data is not None and is_pictures(data):
+            return halves(self.held_out(spec, origin, data))
         found = self._load(spec, data or _trained_on(origin, spec, exactly=True))
         pixels, labels = _ordered(spec, found.train_images), found.train_labels
         if len(pixels) < 2:
@@ -242,6 +255,12 @@ def _trained_on(origin: Mapping[str, Any], spec: ModelSpec, exactly: bool = Fals
 def _ordered(spec: ModelSpec, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Grey or RGB images in the order of colours that the model takes."""
     return np.ascontiguousarray(pixels[..., ::-1]) if spec.colour == "bgr" else pixels
+
+
+def _guess(classes: int) -> float:
+    """An accuracy that is hardly above chance."""
+    chance = 1 / classes
+    return min(2 * chance, chance + 0.1 * (1 - chance))
 
 
 def _form(size: tuple[int, int], channels: int) -> str:

@@ -86,6 +86,30 @@ class Compute:
             return _Alone(network, self.fabric), optimizer
         return self.fabric.setup(network, optimizer)  # type: ignore[no-any-return]
 
+    def setup_apart(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
+        """The optimizer of networks that ``called`` calls, where torch's DDP cannot go along: a
+        gradient is differentiated again, or a loss meets a network several times.
+        ``average_gradients`` then does what DDP would."""
+        if self.world > 1 and self.device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(network)  # in place, but for the outermost
+        if self.compile:
+            network.compile()
+        return self.fabric.setup_optimizers(optimizer) if self.precision == "fp16" else optimizer
+
+    def called(self, network: nn.Module) -> nn.Module:
+        """A network under the precision of this training; gives float32."""
+        return _Alone(network, self.fabric)
+
+    def average_gradients(self, network: nn.Module) -> None:
+        """Gradients become their mean over the processes."""
+        if self.world > 1:
+            there = [weight for weight in network.parameters() if weight.grad is not None]
+            flat = torch.cat([weight.grad.flatten() for weight in there])  # type: ignore[union-attr]
+            flat = self.fabric.all_reduce(flat, reduce_op="mean")  # type: ignore[assignment]
+            parts = flat.split([weight.numel() for weight in there])
+            for weight, part in zip(there, parts, strict=True):
+                weight.grad = part.view_as(weight).clone()
+
     def shares(self, size: int) -> list[slice]:
         """This process's parts of a global batch.
 
@@ -106,7 +130,7 @@ class Compute:
         """Gradients of the mean loss over a global batch.
 
         Args:
-            network: as ``setup`` gave it.
+            network: as ``setup`` gave it; None where it was set up apart.
             size: of the global batch.
             loss_of: the mean loss over a part of it, which it computes by ``network``.
 
@@ -117,7 +141,7 @@ class Compute:
         total: Tensor | None = None
         for part in parts:
             weight = self.world * (part.stop - part.start) / size
-            more = self.world > 1 and part is not parts[-1]
+            more = network is not None and self.world > 1 and part is not parts[-1]
             with self.fabric.no_backward_sync(network) if more else nullcontext():
                 loss = loss_of(part)
                 if weight != 1:
@@ -218,10 +242,10 @@ class _Alone(nn.Module):
         super().__init__()
         self.network, self.fabric = network, fabric
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor:
         """As the network's, in float32."""
         with self.fabric.autocast():
-            y: Tensor = self.network(x)
+            y: Tensor = self.network(*inputs)
         return y.float()
 
 

@@ -1,7 +1,7 @@
 """The training loop: the same for every trainer.
 
-It counts steps, logs, keeps the best weights, saves checkpoints whole, stops cleanly on Ctrl-C and
-goes on from there to the same weights: everything that changes during training is in the
+It counts steps, logs, keeps the best weights, saves checkpoints whole and often, stops cleanly on
+Ctrl-C and goes on from there to the same weights: everything that changes during training is in the
 checkpoint, and the order of the data depends on the seed and the epoch alone. With several
 processes all compute and the first one writes.
 """
@@ -29,6 +29,9 @@ from dlkit.training.engine.trainer import Trainer
 
 _LOOK_EVERY = 10  # steps, on a GPU: to look at a loss is to wait for it
 _DIVERGED = 100.0  # times the first epoch's loss
+# A training that is killed loses what came after its last checkpoint, so one is written within
+# epochs, too: so many seconds after the last one, and so many times as long as that one took.
+_SAVE_EVERY, _SAVE_SHARE = 0.5, 100
 
 
 @dataclass(frozen=True)
@@ -79,19 +82,24 @@ def run_training(
         log.write()
     means: dict[str, float] = {}
     with _interrupt() as interrupted, closing(log) if log else nullcontext():
-        begun = time.monotonic()
+        begun = saved = time.monotonic()
+        pause = _SAVE_EVERY
         while not state.finished:
             epoch, index = divmod(state.done, trainer.steps_per_epoch)
             _step(trainer, state, epoch, index)
             last = index + 1 == trainer.steps_per_epoch
             stopped = compute.world == 1 and interrupted.is_set()
+            late = False
             if last or stopped or _time_to_look(compute, index):
-                means, stopped = _look(compute, state, index + 1, interrupted)
-                _check(trainer, state, means, index + 1, last)
+                late = time.monotonic() - saved > pause
+                means, stopped, late = _look(compute, state, index + 1, interrupted, late)
+                _check(trainer, run, state, means, index + 1, last)
             metrics: dict[str, float] | None = None
             if last:
                 metrics = compute.on_first(lambda: dict(trainer.evaluate()))
                 assert metrics is not None
+                if compute.first:
+                    trainer.draw(run.path)
                 where = {"epoch": epoch + 1, "step": state.done}
                 seconds = {"seconds": round(time.monotonic() - begun, 3)}
                 begun, state.totals = time.monotonic(), {}
@@ -100,8 +108,11 @@ def run_training(
                 state.finished = early or state.done == steps
                 if state.finished:
                     _finish(trainer, state, run, compute, early)
-            if last or stopped:
+            if last or stopped or late:
+                before = time.monotonic()
                 save(trainer, run, compute, state)
+                saved = time.monotonic()
+                pause = max(_SAVE_EVERY, _SAVE_SHARE * (saved - before))
             watch(Moment(state.done, steps, epoch + 1, means, metrics))
             if last and log:
                 log.write(state.finished)
@@ -151,37 +162,43 @@ def _time_to_look(compute: Compute, index: int) -> bool:
 
 
 def _look(
-    compute: Compute, state: State, steps: int, interrupted: threading.Event
-) -> tuple[dict[str, float], bool]:
-    """Means of the epoch's losses over its ``steps`` so far and over all processes; and whether
-    Ctrl-C came to any of those: all must stop at the same step."""
+    compute: Compute, state: State, steps: int, interrupted: threading.Event, late: bool
+) -> tuple[dict[str, float], bool, bool]:
+    """Means of the epoch's losses over its ``steps`` so far and over all processes; whether Ctrl-C
+    came to any of those; and whether it is time for a checkpoint: all must do so at the same
+    step."""
     stop = torch.tensor(float(interrupted.is_set()), device=compute.device)
+    time_ = torch.tensor(float(late and compute.first), device=compute.device)
     zero = torch.zeros((), dtype=torch.float64, device=compute.device)
     totals = {name: zero + total for name, total in state.totals.items()}
-    found = compute.mean({**totals, "stop": stop})
-    stopped = bool(found.pop("stop"))
+    found = compute.mean({**totals, "stop": stop, "time": time_})
+    stopped, late = bool(found.pop("stop")), bool(found.pop("time"))
     sums = {name: float(total) for name, total in found.items()}
     state.totals = dict(sums)
-    return {name: total / steps for name, total in sums.items()}, stopped
+    return {name: total / steps for name, total in sums.items()}, stopped, late
 
 
 def _check(
-    trainer: Trainer, state: State, means: Mapping[str, float], steps: int, last: bool
+    trainer: Trainer, run: Run, state: State, means: Mapping[str, float], steps: int, last: bool
 ) -> None:
     """Refuse to go on with losses that have run away."""
-    mend = "Lower learning_rate, e.g. --set learning_rate=...; the last checkpoint is kept"
     if bad := [name for name, mean in means.items() if not math.isfinite(mean)]:
-        raise TrainingError(f"{bad[0]} became {means[bad[0]]} at step {state.done}", mend)
+        raise _ran_away(f"{bad[0]} became {means[bad[0]]} at step {state.done}", run)
     if not last and steps < _LOOK_EVERY:
         return  # a mean of few steps says little
     first = next((one for one in state.entries if one.get("epoch") == 1), {})
     for name in trainer.bounded:
         if name in means and name in first and means[name] > _DIVERGED * abs(first[name]):
-            raise TrainingError(
+            raise _ran_away(
                 f"{name} rose to {means[name]:.4g} at step {state.done}, from {first[name]:.4g} in "
                 "the first epoch",
-                mend,
+                run,
             )
+
+
+def _ran_away(what: str, run: Run) -> TrainingError:
+    kept = "; the last checkpoint is kept" if run.checkpoint.exists() else ""
+    return TrainingError(what, f"Lower learning_rate, e.g. --set learning_rate=...{kept}")
 
 
 def _keep_best(trainer: Trainer, state: State, metrics: Mapping[str, float], epoch: int) -> bool:

@@ -7,6 +7,7 @@ RUN/
   curve.png        loss and metric over the epochs
   tensorboard/     the same for TensorBoard, where that is installed
   confusion.png    which test image was taken for which, at the end; classifiers
+  samples.webp     a picture after each evaluation, as an animation; GANs
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from dlkit.atomic import atomic_path, write_bytes
 from dlkit.errors import MachineError, TrainingError
 from dlkit.training.recipe import Recipe, from_json
 
-FILES = ("checkpoint.pt", "log.jsonl", "curve.png", "confusion.png", "tensorboard", "recipe.json")
+FILES = ("checkpoint.pt", "log.jsonl", "curve.png", "confusion.png", "samples.webp", "tensorboard",
+         "recipe.json")  # fmt: skip
 
 # What zipfile and torch raise for files that are cut, changed, or something else altogether.
 _UNREADABLE = (
@@ -91,7 +93,7 @@ class Run:
             MachineError: it cannot be written, e.g. no space is left.
         """
         try:
-            with atomic_path(self.checkpoint, durable=True) as part:
+            with atomic_path(self.checkpoint) as part:
                 torch.save(state, part)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
             why = str(error).partition("\n")[0]

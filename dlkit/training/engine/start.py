@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlkit.atomic import lock
+from dlkit.atomic import MARK, lock
 from dlkit.errors import MachineError, TrainingError, UsageError
 from dlkit.training.engine.fabric import Hardware, open_compute
 from dlkit.training.engine.loop import Watch, run_training
@@ -109,7 +109,8 @@ def _look_at(run: Run, resume: bool, overwrite: bool) -> Recipe | None:
     if run.path.exists():
         if not run.path.is_dir():
             raise TrainingError(f"{run.path} is a file", "--out must be a folder")
-        if not _is_run(run) and any(run.path.iterdir()):
+        others = (path for path in run.path.iterdir() if not path.name.startswith(MARK))
+        if not _is_run(run) and any(others):
             raise TrainingError(f"{run.path} exists and is no run", "Choose another --out")
     return None
 

@@ -54,6 +54,13 @@ class Trainer(ABC):
     def evaluate(self) -> Mapping[str, float]:
         """Metrics on data that is not trained on. Called in the first process alone."""
 
+    def draw(self, folder: Path) -> None:  # noqa: B027  # not every trainer has pictures
+        """Called after each evaluation, in the first process alone: pictures of how far it is.
+
+        Args:
+            folder: of the run; what is written there is among ``run.FILES``.
+        """
+
     @abstractmethod
     def meaning(self) -> dict[str, Any]:
         """What an export must know of the data, as ``Task.describe`` and ``Task.wrap`` of the

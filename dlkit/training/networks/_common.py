@@ -50,9 +50,15 @@ def activation(name: str) -> nn.Module:
 
 
 def scaled(channels: int, width: float) -> int:
-    """``channels`` times ``width``, at least 1."""
+    """``channels`` times ``width``, at least 1.
+
+    Raises:
+        UsageError: one of them is not above 0.
+    """
     if width <= 0:
         raise UsageError(f"width is {width}, expected above 0")
+    if channels < 1:
+        raise UsageError(f"a layer would have {channels} channels, expected 1 or more")
     return max(1, round(channels * width))
 
 

@@ -1,0 +1,285 @@
+"""docs/foreign.md, of what foreign.py found."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import foreign_files
+import numpy as np
+from contest import markdown
+
+PEERS = ("onnxruntime", "onnxconverter-common", "polygraphy", "autocast")
+_TITLES = {
+    "onnxruntime": "onnxruntime.transformers.float16",
+    "onnxconverter-common": "onnxconverter-common float16",
+    "polygraphy": "polygraphy convert --fp-to-fp16",
+    "autocast": "NVIDIA modelopt AutoCast",
+}
+TEXT = Path(__file__).parent.parent / "docs" / "foreign.template.md"
+_NEEDED = 0.95
+_SAME = 1.05  # of a difference: what lies within is as good
+Found = Mapping[str, Any]
+
+
+def verdict(found: Found) -> str:
+    """A few words for the progress line."""
+    if not found["ok"]:
+        return "refused"
+    bad = [step for step, one in found.get("steps", {}).items() if not one["ok"]]
+    return f"{_gap(found, 'mean')}{' not ' + '/'.join(bad) if bad else ''}"
+
+
+def page(results: Mapping[str, Mapping[str, Found]]) -> str:
+    """The whole page."""
+    files = {name: found for name, found in results.items() if "dlkit-fp16" in found}
+    filled = {
+        "count": str(len(files)), "summary": _summary(files), "main": _main_table(files),
+        "peers": _peer_summary(files), "table": _peer_table(files),
+        "reasons": "\n".join(_reasons(files)).strip(), "other": _other_table(files),
+        "files": _sources(), "where": _where(files),
+    }  # fmt: skip
+    text = TEXT.read_text()
+    for name, part in filled.items():
+        text = text.replace("{{" + name + "}}", part)
+    return text
+
+
+def _step(found: Found, step: str) -> Found:
+    return found.get("steps", {}).get(step, {"ok": False, "why": "not tried"})
+
+
+def _gap(found: Found, which: str) -> str:
+    one = _step(found, "rounded")
+    if not one["ok"]:
+        return "-"
+    return "other shapes" if one[which] is None else _number(one[which])
+
+
+def _number(value: float) -> str:
+    return "0" if value == 0 else f"{value:.1e}".replace("e-0", "e-").replace("e+00", "")
+
+
+def _share(found: Found, kind: str, what: str) -> float | None:
+    """Share of the multiply-adds or weights in a type; 1 where there is nothing to convert."""
+    one = _step(found, "shares")
+    return None if not one["ok"] else one[what].get(kind, 0.0) if one[what] else 1.0
+
+
+def _half(found: Found, kind: str = "fp16") -> bool:
+    """Whether it is what it is called."""
+    shares = [_share(found, kind, what) for what in ("multiply_adds", "weights")]
+    return all(one is not None and one >= _NEEDED for one in shares)
+
+
+def _good(found: Found) -> bool:
+    """Whether a conversion is a valid graph, in half precision, that can be compared."""
+    return bool(
+        found["ok"] and _step(found, "valid")["ok"] and _half(found)
+        and _step(found, "rounded")["ok"] and _step(found, "rounded")["mean"] is not None
+    )  # fmt: skip
+
+
+def best_peer(found: Mapping[str, Found]) -> str | None:
+    """The peer with the smallest mean difference among those whose graph is valid and half."""
+    good = [name for name in PEERS if name in found and _good(found[name])]
+    return min(good, key=lambda name: _step(found[name], "rounded")["mean"], default=None)
+
+
+def _percent(share: float | None) -> str:
+    return "?" if share is None else f"{share:.0%}" if share >= 0.9995 or share < 0.0005 else (
+        f"{share:.1%}")  # fmt: skip
+
+
+def _runs(found: Found, step: str) -> str:
+    one = _step(found, step)
+    return "yes" if one["ok"] else "" if one.get("why") == "not tried" else "no"
+
+
+def _beside(found: Mapping[str, Found], step: str) -> str:
+    """Whether a backend takes dlkit's graph; and if not, whether it takes the float32 one."""
+    ours = _runs(found["dlkit-fp16"], step)
+    if ours != "no":
+        return ours
+    return "no" if _runs(found["float32"], step) == "yes" else "no, nor float32"
+
+
+def _main_table(files: Mapping[str, Mapping[str, Found]]) -> str:
+    head = ("file", "GMAC", "10^6 weights", "fp16: multiply-adds, weights", "mean", "largest",
+            "best peer", "its mean", "its largest", "ONNX Runtime", "OpenVINO",
+            "TensorRT for RTX", "s")  # fmt: skip
+    rows = []
+    for name, found in files.items():
+        ours, counted = found["dlkit-fp16"], _step(found["float32"], "shares")
+        size = (
+            (f"{counted['gmac']:.3g}", f"{counted['parameters'] / 1e6:.3g}")
+            if counted["ok"] else ("?", "?")
+        )  # fmt: skip
+        peer = best_peer(found)
+        theirs = ("none", "", "") if peer is None else (
+            peer, _gap(found[peer], "mean"), _gap(found[peer], "largest"))  # fmt: skip
+        if ours["ok"]:
+            half = ", ".join(_percent(_share(ours, "fp16", what))
+                             for what in ("multiply_adds", "weights"))  # fmt: skip
+            mine = (half, _gap(ours, "mean"), _gap(ours, "largest"))
+            backends = tuple(_beside(found, one) for one in ("onnxruntime", "openvino", "engine"))
+        else:
+            mine, backends = ("not converted", "", ""), ("", "", "")
+        rows.append((name, *size, *mine, *theirs, *backends, f"{ours['seconds']:.0f}"))
+    return markdown(head, rows)
+
+
+def _summary(files: Mapping[str, Mapping[str, Found]]) -> str:
+    done = [name for name, found in files.items() if found["dlkit-fp16"]["ok"]]
+    liars = [name for name in done if not _half(files[name]["dlkit-fp16"])]
+    wrong = [name for name in done if not _step(files[name]["dlkit-fp16"], "valid")["ok"]]
+    worse, alone, better, same = [], [], [], []
+    for name in done:
+        peer = best_peer(files[name])
+        if peer is None:
+            alone.append(name)
+            continue
+        mine, theirs = (_step(files[name][one], "rounded").get("mean")
+                        for one in ("dlkit-fp16", peer))  # fmt: skip
+        if mine is None or mine > theirs * _SAME:
+            worse.append(name)
+        else:
+            (better if mine * _SAME < theirs else same).append(name)
+    lines = [
+        f"- {len(files)} files; dlkit converts {len(done)} as they are "
+        f"({len(done) / max(1, len(files)):.0%}) and refuses {len(files) - len(done)}.",
+        f"- Called fp16, and less than 95 % so: {_list(liars)}. Not valid: {_list(wrong)}.",
+        f"- Mean difference beside the best peer: smaller on {len(better)}, as large on "
+        f"{len(same)}, larger on {len(worse)}{': ' if worse else ''}{', '.join(worse)}. On "
+        f"{len(alone)} no peer gives a valid graph that is 95 % fp16"
+        f"{': ' if alone else ''}{', '.join(alone)}.",
+    ]
+    for step, title in (("onnxruntime", "ONNX Runtime"), ("openvino", "OpenVINO"),
+                        ("engine", "TensorRT for RTX")):  # fmt: skip
+        tried = [name for name in done if _runs(files[name]["dlkit-fp16"], step)]
+        runs = [name for name in tried if _runs(files[name]["dlkit-fp16"], step) == "yes"]
+        only = [name for name in tried if name not in runs
+                and _runs(files[name]["float32"], step) == "yes"]  # fmt: skip
+        lines.append(f"- {title} takes {len(runs)} of {len(tried)} of dlkit's graphs; of the "
+                     f"others it takes the float32 graph of: {_list(only)}.")  # fmt: skip
+    return "\n".join(lines)
+
+
+def _list(names: list[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _peer_summary(files: Mapping[str, Mapping[str, Found]]) -> str:
+    rows = []
+    for name in ("dlkit-fp16", *PEERS):
+        tried = [found[name] for found in files.values() if name in found]
+        done = [one for one in tried if one["ok"]]
+        valid = [one for one in done if _step(one, "valid")["ok"]]
+        half = [one for one in valid if _half(one)]
+        runs = [one for one in done if _step(one, "onnxruntime")["ok"]]
+        wrong = [one for one in done if (_step(one, "rounded").get("mean") or 0) > 0.01
+                 or _step(one, "rounded").get("broken")]  # fmt: skip
+        seconds = float(np.median([one["seconds"] for one in done])) if done else 0.0
+        rows.append((_TITLES.get(name, "dlkit"), *(str(len(one)) for one in
+                     (tried, done, valid, half, runs, wrong)), f"{seconds:.0f}"))  # fmt: skip
+    head = ("", "files", "converted", "and valid", "and 95 % fp16", "ONNX Runtime runs it",
+            "mean difference above 1 %, or NaN", "median s")  # fmt: skip
+    return markdown(head, rows)
+
+
+def _peer_table(files: Mapping[str, Mapping[str, Found]]) -> str:
+    head = ("file", "dlkit", *(_TITLES[name] for name in PEERS))
+    rows = []
+    for name, found in files.items():
+        rows.append((name, *(_cell(found.get(one)) for one in ("dlkit-fp16", *PEERS))))
+    return markdown(head, rows)
+
+
+def _cell(found: Found | None) -> str:
+    """Mean difference, and what is wrong with it."""
+    if found is None:
+        return ""
+    if not found["ok"]:
+        return "not converted"
+    said, share = [_gap(found, "mean")], _share(found, "fp16", "multiply_adds")
+    if not _step(found, "valid")["ok"]:
+        said.append("invalid")  # types cannot be told in it, so nothing is said of its share
+    elif share is not None and share < _NEEDED:
+        said.append(f"{_percent(share)} fp16")
+    if not _step(found, "onnxruntime")["ok"]:
+        said.append("not run")
+    if _step(found, "rounded").get("broken"):
+        said.append("NaN or infinite")
+    return ", ".join(said)
+
+
+def _reasons(files: Mapping[str, Mapping[str, Found]]) -> Iterator[str]:
+    """A line for each failure, in the words of the program that failed."""
+    for name in ("dlkit-fp16", *PEERS):
+        lines = []
+        for file, found in files.items():
+            one = found.get(name)
+            if one is None:
+                continue
+            if not one["ok"]:
+                lines.append(f"- {file}: {_short(one['why'])}")
+                continue
+            for step, title in (
+                ("valid", "invalid"),
+                ("onnxruntime", "ONNX Runtime"),
+                ("openvino", "OpenVINO"),
+                ("engine", "TensorRT for RTX"),
+            ):
+                why = _step(one, step).get("why", "")
+                if not _step(one, step)["ok"] and why != "not tried":
+                    lines.append(f"- {file}, {title}: {_short(why)}")
+        if lines:
+            yield f"\n{_TITLES.get(name, 'dlkit')}:\n"
+            yield from lines
+
+
+def _short(text: str, most: int = 200) -> str:
+    flat = " ".join(text.split()).replace("|", "/").replace(str(Path.home()), "~")
+    return flat if len(flat) <= most else flat[: most - 1] + "…"
+
+
+def _other_table(files: Mapping[str, Mapping[str, Found]]) -> str:
+    rows = []
+    for name, found in files.items():
+        for kind in ("bf16", "int8"):
+            one = found.get(f"dlkit-{kind}")
+            if one is None:
+                continue
+            if not one["ok"]:
+                rows.append((name, kind, _short(one["why"], 120), "", "", "", "", ""))
+                continue
+            half = ", ".join(_percent(_share(one, kind, what))
+                             for what in ("multiply_adds", "weights"))  # fmt: skip
+            rows.append(
+                (
+                    name,
+                    kind,
+                    half,
+                    _gap(one, "mean"),
+                    _gap(one, "largest"),
+                    *(_runs(one, step) for step in ("onnxruntime", "openvino", "engine")),
+                )
+            )
+    head = ("file", "precision", "share: multiply-adds, weights", "mean", "largest",
+            "ONNX Runtime", "OpenVINO", "TensorRT for RTX")  # fmt: skip
+    return markdown(head, rows)
+
+
+def _sources() -> str:
+    rows = [(f"{one.name} {one.version}", one.licence, ", ".join(file.name for file in one.files))
+            for one in foreign_files.PACKAGES]  # fmt: skip
+    return markdown(("package", "licence of the package", "files"), rows)
+
+
+def _where(files: Mapping[str, Mapping[str, Found]]) -> str:
+    versions = {name: sorted({found[name]["version"] for found in files.values() if name in found})
+                for name in PEERS}  # fmt: skip
+    said = ", ".join(f"{_TITLES[name]} {' and '.join(one)}" for name, one in versions.items())
+    return f"Versions: {said}. Measured on {platform.machine()} processors, without a GPU."

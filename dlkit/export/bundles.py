@@ -1,0 +1,108 @@
+"""A float32 graph into a bundle of a precision: the last step of every export."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from dlkit.bundle import Bundle
+from dlkit.errors import UsageError
+from dlkit.export.int8.search import quantize
+from dlkit.export.lower import Say, lower, prepared, silent
+from dlkit.export.proof.precision import check_precision
+from dlkit.export.sample import random_samples
+from dlkit.export.write import serialised
+from dlkit.plugins import unknown
+from dlkit.spec import PRECISIONS, ModelSpec
+from dlkit.tasks import TASKS, Feeds
+
+_SAMPLES = 4  # calls on which ranges are looked at for half precision
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the bundle is to be.
+
+    Attributes:
+        precision: one of ``PRECISIONS``; None: float32 of what torch holds, else as it is.
+        out: its folder; a folder beside what it is made from by default.
+        keep: names of nodes that stay float32, for all but ``fp32``.
+        data: int8: what is calibrated on; half precision: on what it is seen which tensors it
+            cannot hold; as ``Task.calibration`` takes it.
+        say: called with what is done next.
+    """
+
+    precision: str | None = None
+    out: Path | None = None
+    keep: Collection[str] = ()
+    data: str | None = None
+    say: Say = silent
+
+    def check(self) -> None:
+        """Refuse what cannot be, before anything is computed.
+
+        Raises:
+            UsageError: an unknown precision, or data that nobody needs.
+        """
+        if self.precision is not None and self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, list(PRECISIONS))
+        if self.data is not None and self.precision in (None, "fp32"):
+            raise UsageError(
+                "--data has the inputs that int8 is calibrated on, or whose ranges half precision "
+                "must hold; fp32 needs none",
+                "Leave it out",
+            )
+
+    def target(self, stem: str, precision: str, beside: Path) -> Path:
+        """The folder of a bundle that is made of a file."""
+        return self.out or beside / f"{stem}-bundle-{precision}"
+
+
+def lowered_bundle(
+    graph: ir.Model, spec: ModelSpec, origin: dict[str, Any], wanted: Wanted, target: Path
+) -> Bundle:
+    """The bundle of a float32 graph, changed in place, in the precision of its spec.
+
+    Raises:
+        ExportError: it cannot be converted, too little of it is in the precision, or int8 loses too
+            much.
+    """
+    origin["kept_fp32"] = sorted(wanted.keep)
+    weights = b""
+    if spec.precision == "fp32":
+        whole = lower(graph, spec.name, "fp32", wanted.keep).graph
+        check_precision(whole, spec, wanted.keep)
+    elif spec.precision == "int8":
+        prepared_graph, weights = serialised(prepared(graph, "int8"))
+        found = quantize(prepared_graph, spec, origin, wanted.keep, wanted.data, wanted.say)
+        whole, origin["int8"] = found.graph, found.report
+        check_precision(whole, spec, wanted.keep)
+    else:
+        wanted.say(f"{spec.precision}: looking at ranges")
+        graph = prepared(graph, spec.precision)
+        samples = _samples(spec, origin, wanted.data)
+        low = lower(graph, spec.name, spec.precision, wanted.keep, samples)
+        whole, weights, origin["left_fp32"] = low.graph, low.weights, dict(low.left)
+        counted = check_precision(graph, spec, wanted.keep, low.left)
+        work, held = counted.shares(spec.precision)
+        origin["share"] = {"multiply_adds": round(work, 4), "weights": round(held, 4)}
+    return Bundle.create(target, whole, spec, origin, weights)
+
+
+def named_source(path: Path, target: Path) -> str:
+    """Where a bundle finds what it was made from, seen from its own folder."""
+    try:
+        return Path(os.path.relpath(path.resolve(), target.resolve())).as_posix()
+    except ValueError:  # another drive
+        return path.name
+
+
+def _samples(spec: ModelSpec, origin: dict[str, Any], data: str | None) -> Sequence[Feeds]:
+    if data is None:
+        return random_samples(spec)
+    return TASKS.load(spec.task).calibration(spec, origin, data, 0).batches[:_SAMPLES]

@@ -1,0 +1,68 @@
+"""float64 inside a graph as float32: the way to half precision leads through it."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from dlkit.graph.tidy import every_node
+
+_DOUBLE, _FLOAT = ir.DataType.DOUBLE, ir.DataType.FLOAT
+
+
+def without_doubles(model: ir.Model) -> ir.Model:
+    """Rewrite a tidied graph in place; gives it back. Its inputs and outputs keep their types."""
+    graph = model.graph
+    if not any(_DOUBLE in {one.dtype for one in node.outputs} for node in every_node(model)):
+        return model
+    wide = [place for place, value in enumerate(graph.outputs) if value.dtype == _DOUBLE]
+    for value in list(graph.initializers.values()):
+        if value.dtype == _DOUBLE and value.const_value is not None:
+            value.const_value = ir.tensor(
+                value.const_value.numpy().astype(np.float32), name=value.name
+            )
+            value.type = ir.TensorType(_FLOAT)
+    for node in every_node(model):
+        for name in ("to", "dtype"):
+            if name in node.attributes and node.attributes[name].as_int() == int(_DOUBLE):
+                node.attributes[name] = ir.AttrInt64(name, int(_FLOAT))
+        if node.op_type == "ConstantOfShape" and "value" in node.attributes:
+            tensor = node.attributes["value"].as_tensor()
+            if tensor.dtype == _DOUBLE:
+                filled = ir.tensor(tensor.numpy().astype(np.float32))
+                node.attributes["value"] = ir.AttrTensor("value", filled)
+        for value in node.outputs:
+            if value.dtype == _DOUBLE:
+                value.type = ir.TensorType(_FLOAT)
+    for inner in model.graphs():
+        if inner is not graph:
+            for value in inner.inputs:
+                if value.dtype == _DOUBLE:
+                    value.type = ir.TensorType(_FLOAT)
+    _ends(graph, wide)
+    return model
+
+
+def _ends(graph: ir.Graph, wide: list[int]) -> None:
+    """Casts behind inputs and before outputs that are float64."""
+    for value in graph.inputs:
+        if value.dtype != _DOUBLE:
+            continue
+        node = ir.node("Cast", [value], {"to": ir.AttrInt64("to", int(_FLOAT))})
+        cast = node.outputs[0]
+        cast.name, node.name = f"{value.name}_float", f"{value.name}_float"
+        cast.dtype, cast.shape = _FLOAT, value.shape
+        value.replace_all_uses_with(cast)
+        node.replace_input_with(0, value)
+        graph.insert_before(graph[0], node)
+    for place in wide:
+        value = graph.outputs[place]
+        maker, name = value.producer(), value.name
+        if maker is None:
+            continue
+        value.name = f"{name}_float"
+        node = ir.node("Cast", [value], {"to": ir.AttrInt64("to", int(_DOUBLE))}, name=name)
+        node.outputs[0].name, node.outputs[0].dtype = name, _DOUBLE
+        node.outputs[0].shape = value.shape
+        graph.insert_after(maker, node)
+        graph.outputs[place] = node.outputs[0]

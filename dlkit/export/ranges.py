@@ -1,0 +1,115 @@
+"""Tensors that half precision cannot hold: they reach beyond it, or it rounds them to nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from dlkit.export.half import TYPES
+from dlkit.export.inside import values
+from dlkit.graph.arithmetic import node_multiplies
+from dlkit.graph.tidy import every_node
+from dlkit.tasks import Feeds
+
+# float16's own rounding is 2^-11 of a value, bfloat16's 2^-8; what loses more lies where the format
+# has no more digits. Share of the tensor's root of squares.
+_LOSS = 0.01
+# What is added needs no digits of its own: only the sum does.
+_ADDED = frozenset({"Add", "Sub", "Sum"})
+_GUARDS = _ADDED | {"Max", "Clip"}
+_BIAS = 2  # place of the bias among the inputs of convolutions and products
+
+
+def lost_tensors(model: ir.Model, precision: str, samples: Sequence[Feeds]) -> dict[str, str]:
+    """Why, by name, of a tidied float32 graph.
+
+    Constants are looked at as they are, all others on samples, where ONNX Runtime can run the graph
+    on them. Infinities stay what they are and are not looked at.
+
+    Args:
+        samples: inputs, one call each; may be empty.
+    """
+    kind = TYPES[precision][1]
+    harmless = _harmless(model, kind)
+    found = {name: why for name, why in _constants(model, kind) if name not in harmless}
+    names = {
+        str(value.name)
+        for node in model.graph
+        for value in node.outputs
+        if value.dtype == ir.DataType.FLOAT and value.name
+    }
+    names |= {str(one.name) for one in model.graph.inputs if one.dtype == ir.DataType.FLOAT}
+    proto = ir.to_proto(model)
+    for feeds in samples:
+        try:
+            inside = values(proto, names, feeds)
+        except Exception:  # ONNX Runtime's own: these inputs do not fit, others may
+            continue
+        for name, array in inside:
+            if name not in found and (why := _why(array, kind)) is not None:
+                found[name] = why
+    return found
+
+
+def _constants(model: ir.Model, kind: np.dtype[Any]) -> Iterable[tuple[str, str]]:
+    guarded = set()
+    for name, value in model.graph.initializers.items():
+        if value.const_value is None or value.dtype != ir.DataType.FLOAT:
+            continue
+        array = value.const_value.numpy()
+        if (why := _why(array, kind)) is None:
+            continue
+        yield name, why
+        if array.size == 1 and abs(float(array.ravel()[0])) < 1:
+            guarded |= {use.node for use in value.uses() if use.node.op_type in _GUARDS}
+    # x + 1e-12, max(x, 1e-12): what comes out must not become 0 either, since it is divided by
+    for node in guarded:
+        for value in node.outputs:
+            if value.name and not node_multiplies(node):
+                yield value.name, f"{node.name} keeps it from 0"
+
+
+def _harmless(model: ir.Model, kind: np.dtype[Any]) -> set[str]:
+    """Small biases: what they are added to has its own size."""
+    used: dict[str, bool] = {}
+    for node in every_node(model):
+        for place, value in enumerate(node.inputs):
+            if value is None or value.const_value is None or value.const_value.size == 1:
+                continue
+            added = node.op_type in _ADDED or (place == _BIAS and node_multiplies(node))
+            used[str(value.name)] = used.get(str(value.name), True) and added
+    largest = _largest(kind)
+    return {
+        name
+        for name, added in used.items()
+        if added and (value := model.graph.initializers.get(name)) is not None
+        and value.const_value is not None
+        and value.dtype == ir.DataType.FLOAT
+        and float(np.abs(value.const_value.numpy()).max(initial=0)) <= largest
+    }  # fmt: skip
+
+
+def _largest(kind: np.dtype[Any]) -> float:
+    return float(ml_dtypes.finfo(kind).max)  # type: ignore[no-untyped-call]
+
+
+def _why(array: NDArray[Any], kind: np.dtype[Any]) -> str | None:
+    """Why a tensor does not fit; None when it does."""
+    wide = array[np.isfinite(array)].astype(np.float64)
+    largest = float(np.abs(wide).max(initial=0))
+    most = _largest(kind)
+    if largest > most:
+        return f"reaches {largest:.3g}, {kind.name} ends at {most:.4g}"
+    whole = math.sqrt(float(np.square(wide).sum()))
+    if whole == 0:
+        return None
+    gone = math.sqrt(float(np.square(wide - wide.astype(kind).astype(np.float64)).sum())) / whole
+    if gone <= _LOSS:
+        return None
+    return f"is {largest:.3g} at most, {kind.name} changes it by {gone:.0%}"

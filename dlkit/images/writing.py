@@ -1,0 +1,83 @@
+"""Image files: write, whole or not at all."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from dlkit.atomic import write_new
+from dlkit.errors import InputError
+from dlkit.images.files import reason
+from dlkit.images.geometry import Image, UInt8
+
+_FRAME = 100  # milliseconds of a frame: OpenCV does not tell what it was
+
+
+def write(path: Path, image: Image) -> None:
+    """Encode by the path's ending and write whole or not at all; makes missing folders.
+
+    Raises:
+        InputError: the format cannot hold the image.
+        MachineError: the file cannot be written.
+    """
+    write_frames(path, [image])
+
+
+def write_frames(path: Path, frames: Sequence[Image]) -> None:
+    """Several images into one file, as frames or pages.
+
+    Raises:
+        InputError: the format holds one image only, or not such ones.
+        MachineError: the file cannot be written.
+    """
+    if path.suffix.lower() == ".gif":
+        _write(path, lambda: _gif(frames), frames[0])
+    elif len(frames) == 1:
+        _write(path, lambda: cv2.imencode(_ending(path), frames[0]), frames[0])
+    elif path.suffix.lower() in (".tif", ".tiff"):
+        _write(path, lambda: cv2.imencodemulti(".tif", list(frames)), frames[0])
+    else:
+        animation = cv2.Animation()
+        animation.frames = [_animated(frame) for frame in frames]
+        animation.durations = [_FRAME] * len(frames)
+        _write(path, lambda: cv2.imencodeanimation(_ending(path), animation), frames[0])
+
+
+def _gif(frames: Sequence[Image]) -> tuple[bool, UInt8]:
+    """Every level of grey as it is: OpenCV's encoder would make dots of them."""
+    from PIL import Image as Pil
+
+    if any(frame.ndim != 2 or frame.dtype != np.uint8 for frame in frames):
+        return False, np.empty(0, np.uint8)
+    first, *more = [Pil.fromarray(frame) for frame in frames]
+    file = io.BytesIO()
+    first.save(file, "GIF", save_all=True, append_images=more, duration=_FRAME, loop=0)
+    return True, np.frombuffer(file.getvalue(), np.uint8)
+
+
+def _animated(frame: Image) -> Image:
+    if frame.ndim == 3 and frame.shape[2] == 4:
+        return frame
+    code = cv2.COLOR_GRAY2BGRA if frame.ndim == 2 else cv2.COLOR_BGR2BGRA
+    return np.asarray(cv2.cvtColor(frame, code))
+
+
+def _ending(path: Path) -> str:
+    """The ending by which OpenCV knows how to encode."""
+    ending = path.suffix.lower()
+    return {".jfif": ".jpg", ".jpe": ".jpg", ".apng": ".png", ".pnm": ".pgm"}.get(ending, ending)
+
+
+def _write(path: Path, encode: Any, image: Image) -> None:
+    try:
+        done, data = encode()
+    except cv2.error as error:
+        raise InputError(f"{path}: cannot be encoded ({reason(error)})") from error
+    if not done:
+        raise InputError(f"{path}: {path.suffix} cannot hold {image.dtype} {image.shape}")
+    write_new(path, data.tobytes())

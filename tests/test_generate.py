@@ -1,0 +1,310 @@
+"""The task generate: noise in, the same pictures out everywhere, of the class that is asked for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import dlkit
+from dlkit import images
+from dlkit.bundle import Bundle
+from dlkit.errors import BundleError, InputError, UsageError
+from dlkit.evaluation.evaluate import evaluate_bundles
+from dlkit.evaluation.manifold import frechet_distance, nearest, neighbourhoods
+from dlkit.export.api import export, verify
+from dlkit.export.build_options import BuildOptions
+from dlkit.export.engine import build_engine
+from dlkit.runtime.session import runnable
+from dlkit.tasks.generate import TASK, Generator
+from dlkit.tasks.generate.grid import grid
+from dlkit.tasks.generate.neighbours import coverage, nearest_labels
+from dlkit.tasks.generate.noise import between, codes
+from dlkit.tasks.recognize.datasets import load_labelled
+
+SHIPPED = "digit_maker"
+
+
+def cli(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dlkit", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    with dlkit.load(SHIPPED, device="cpu") as loaded:
+        assert isinstance(loaded, Generator)
+        yield loaded
+
+
+# --- noise ---
+
+
+def test_noise_depends_on_seed_and_row_alone() -> None:
+    few, many = codes(3, 8, 5), codes(7, 8, 5)
+    assert few.dtype == np.float32
+    assert np.array_equal(few, many[:3])
+    assert not np.array_equal(few, codes(3, 8, 6))
+    assert not np.array_equal(few[0], few[1])
+    wide = codes(2000, 8, 0)
+    assert abs(float(wide.mean())) < 0.03
+    assert float(wide.std()) == pytest.approx(1, abs=0.03)
+
+
+def test_classes_are_one_hot_behind_the_noise() -> None:
+    made = codes(3, 4, 0, np.array([2, 0, 1]), 3)
+    assert np.array_equal(made[:, 4:], np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]]))
+    assert np.array_equal(made[:, :4], codes(3, 4, 0))
+
+
+def test_truncation_draws_again_and_clips_nothing() -> None:
+    made, whole = codes(300, 8, 0, truncation=0.5), codes(300, 8, 0)
+    assert float(np.abs(made).max()) <= 0.5
+    inside = np.abs(whole) <= 0.5
+    assert np.array_equal(made[inside], whole[inside])
+    assert len(np.unique(made[~inside])) == (~inside).sum()
+    with pytest.raises(UsageError, match="truncation is 0"):
+        codes(1, 8, 0, truncation=0.0)
+
+
+def test_the_way_between_two_noises_keeps_their_length() -> None:
+    first, last = codes(2, 64, 0, np.array([0, 1]), 2)
+    way = between(first, last, 64, 9)
+    assert np.allclose(way[0], first)
+    assert np.allclose(way[-1], last, atol=1e-6)
+    lengths = np.linalg.norm(way[:, :64], axis=1)
+    shortest = min(lengths[0], lengths[-1])
+    assert lengths.min() > 0.98 * shortest  # straight between them it would be 0.7 of it
+    assert np.allclose(way[:, 64:].sum(1), 1)
+    assert np.allclose(way[4, 64:], 0.5)
+
+
+def test_a_grid_holds_every_picture_in_its_place() -> None:
+    pictures = np.arange(6, dtype=np.uint8)[:, None, None] * np.ones((1, 4, 5), np.uint8)
+    whole = grid(pictures, 3)
+    assert whole.shape == (2 * 6 + 2, 3 * 7 + 2)
+    for place in range(6):
+        row, column = divmod(place, 3)
+        part = whole[2 + 6 * row : 6 + 6 * row, 2 + 7 * column : 7 + 7 * column]
+        assert np.array_equal(part, pictures[place])
+    assert grid(np.zeros((5, 4, 4, 3), np.uint8)).shape == (2 * 6 + 2, 3 * 6 + 2, 3)
+
+
+# --- the shipped bundle ---
+
+
+def test_the_shipped_generator_makes_the_digit_that_is_asked_for(model: Generator) -> None:
+    asked = list("3141592653") * 20
+    made = model.generate(len(asked), asked, seed=3)
+    assert made.shape == (200, 28, 28)
+    assert made.dtype == np.uint8
+    with dlkit.load("digits", device="cpu") as digits:
+        read = [one.label for one in digits.recognize(list(made))]
+    right = sum(one == other for one, other in zip(read, asked, strict=True))
+    assert right >= 0.95 * len(asked)
+    assert len(np.unique(made.reshape(200, -1), axis=0)) == 200
+    assert model.bundle.onnx.stat().st_size < 2_000_000
+
+
+def test_every_backend_makes_the_same_pictures(model: Generator) -> None:
+    expected = model.generate(20, seed=1).astype(int)
+    ways = [way for way in runnable(model.bundle) if way[1] == "cpu"]
+    assert len(ways) >= 2
+    for backend, device in ways:
+        with dlkit.load(SHIPPED, backend, device) as other:
+            assert isinstance(other, Generator)
+            if other.opened.session.arithmetic:
+                continue  # it computes in another type
+            gap = np.abs(other.generate(20, seed=1, batch=7) - expected)
+            assert gap.max() <= 1, backend
+            assert (gap > 0).mean() < 0.001, backend
+
+
+def test_labels_may_be_one_or_each_or_take_turns(model: Generator) -> None:
+    sevens = model.generate(3, "7", seed=2)
+    assert np.array_equal(sevens, model.generate(3, 7, seed=2))
+    assert np.array_equal(sevens, model.generate(3, ["7", "7", "7"], seed=2))
+    turns = model.generate(12, seed=2)
+    assert np.array_equal(turns, model.generate(12, [*range(10), 0, 1], seed=2))
+    with pytest.raises(UsageError, match="unknown label 'x'"):
+        model.generate(1, "x")
+    with pytest.raises(UsageError, match="2 labels for 3 images"):
+        model.generate(3, [1, 2])
+    with pytest.raises(UsageError, match="count is 0"):
+        model.generate(0)
+
+
+def test_ways_begin_and_end_at_the_pictures_themselves(model: Generator) -> None:
+    ends = model.generate(3, seed=4).astype(int)
+    ways = model.interpolate(2, 5, seed=4).astype(int)
+    assert ways.shape == (10, 28, 28)
+    for place, end in ((0, 0), (4, 1), (5, 1), (9, 2)):
+        assert np.abs(ways[place] - ends[end]).max() <= 1
+
+
+def test_the_command(tmp_path: Path) -> None:
+    options = ("--count", 6, "--label", 7, "--seed", 0, "--backend", "onnxruntime")
+    done = cli("generate", *options, "--out", "grid.png", cwd=tmp_path)
+    assert (done.returncode, done.stdout.strip()) == (0, "grid.png")
+    with dlkit.load(SHIPPED, "onnxruntime", "cpu") as loaded:
+        assert isinstance(loaded, Generator)
+        made = loaded.generate(6, "7", seed=0)
+    assert np.array_equal(cv2.imread(str(tmp_path / "grid.png"), 0), grid(made))
+    again = cli("generate", *options, "--out", "grid.png", cwd=tmp_path)
+    assert again.returncode == 2
+    assert "is there already" in again.stderr
+
+    done = cli("generate", SHIPPED, *options, "--label", 3, "--out", "made.npz", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "made.npz") as file:
+        assert file["labels"].tolist() == [7, 3, 7, 3, 7, 3]
+        assert np.array_equal(file["images"][::2], made[::2])
+    assert load_labelled(str(tmp_path / "made.npz")).digits
+
+    done = cli("generate", "--count", 3, "--out", "each", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(one.name for one in (tmp_path / "each").iterdir()) == [
+        "000000-0.png", "000001-1.png", "000002-2.png",
+    ]  # fmt: skip
+    done = cli("generate", "--count", 2, "--interpolate", 4, "--out", "ways.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert cv2.imread(str(tmp_path / "ways.png"), 0).shape == (2 * 30 + 2, 4 * 30 + 2)
+    done = cli("generate", "digits", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "dlkit recognize" in done.stderr
+
+
+def test_a_folder_of_codes_runs_like_any_other(model: Generator, tmp_path: Path) -> None:
+    made = codes(3, model.latent, 9, np.array([1, 2, 3]), 10)
+    folder = tmp_path / "codes"
+    folder.mkdir()
+    np.save(folder / "one.npy", made[0])
+    np.save(folder / "three.npy", made)
+    np.save(folder / "wrong.npy", made[0].astype(np.float64))
+    tally = model.run_folder(folder, tmp_path / "out")
+    assert (tally.done, tally.failed) == (2, 1)
+    assert "float64" in tally.failures[0][1]
+    pictures = model.of_codes(made)
+    assert np.array_equal(images.read(tmp_path / "out" / "one.npy.png"), pictures[0])
+    assert np.array_equal(images.read(tmp_path / "out" / "three.npy.png"), grid(pictures))
+
+
+# --- export, proof, engines ---
+
+
+def test_every_precision_is_verified_against_torch(
+    bundle_of: Callable[[str, str], Bundle],
+) -> None:
+    for precision in ("fp32", "fp16", "int8"):
+        found = verify(bundle_of("cgan", precision), count=64)
+        assert found.reference.name == "torch fp32, the run's weights"
+        assert set(found.reference.metrics) == {"label_knn", "coverage"}
+        assert all(row.within for row in found.measured if row.precision == precision)
+
+
+def test_a_half_engine_computes_in_half(bundle_of: Callable[[str, str], Bundle]) -> None:
+    bundle = bundle_of("cgan", "fp16")
+    engine, _ = build_engine(bundle, BuildOptions(flavor="tensorrt_rtx"))
+    assert engine.proof["multiply_adds"]["fp16"] >= 0.95
+
+
+def test_a_network_without_classes_refuses_labels(bundle_of: Callable[[str, str], Bundle]) -> None:
+    with dlkit.load(bundle_of("gan", "fp32"), device="cpu") as loaded:
+        assert isinstance(loaded, Generator)
+        assert loaded.generate(2).shape == (2, 28, 28)
+        with pytest.raises(UsageError, match="knows no classes"):
+            loaded.generate(2, 7)
+
+
+def test_somebody_elses_module_generates_in_colour(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 3 * 8 * 12), nn.Tanh(), nn.Unflatten(1, (3, 8, 12)))
+    bundle = export(net, example=(6,), task="generate", out=tmp_path / "net", name="net")
+    assert (bundle.spec.labels, bundle.spec.colour) == ((), "rgb")
+    with dlkit.load(bundle, device="cpu", task="generate") as loaded:
+        made = loaded.generate(2)
+        assert made.shape == (2, 8, 12, 3)
+        with torch.inference_mode():
+            wanted = net(torch.from_numpy(codes(2, 6, 0))).numpy()
+    assert np.abs(made[..., ::-1].transpose(0, 3, 1, 2) - (wanted + 1) * 127.5).max() <= 1
+    found = verify(bundle, net)
+    assert not found.reference.metrics  # nobody knows what it should make
+    with pytest.raises(UsageError, match="gives images"):
+        export(nn.Linear(6, 3), example=(6,), task="generate", out=tmp_path / "no")
+
+
+def test_specs_that_cannot_be_are_refused(model: Generator) -> None:
+    spec = model.bundle.spec
+
+    narrow = replace(spec, inputs=(replace(spec.input, shape=("n", 10)),))
+    with pytest.raises(BundleError, match="more than 10 labels"):
+        TASK.check(narrow)
+    with pytest.raises(BundleError, match="expected uint8"):
+        TASK.check(replace(spec, outputs=(replace(spec.output, dtype="float32"),)))
+
+
+# --- what is measured ---
+
+
+def test_neighbours_know_their_labels_and_what_is_covered() -> None:
+    real = load_labelled("mnist-mini")
+    shown, labels = real.train_images[:800], real.train_labels[:800]
+    assert np.array_equal(nearest_labels(shown, labels, shown[:50]), labels[:50])
+    assert coverage(shown, shown) == 1.0
+    assert coverage(shown, shown[labels == 1]) < 0.3
+    assert coverage(shown, np.zeros_like(shown)) < 0.05
+
+
+def test_the_figures_tell_what_is_wrong() -> None:
+    """Of points on a plane: the same, one kind missing, far away."""
+    random = np.random.default_rng(0)
+    real, same = (random.normal(0, 1, (600, 2)).astype(np.float32) for _ in range(2))
+    half = same[same[:, 0] > 0]
+    alike = neighbourhoods(real, same)
+    assert min(alike["precision"], alike["recall"], alike["coverage"]) > 0.93
+    assert alike["density"] == pytest.approx(1, abs=0.12)
+    lost = neighbourhoods(real, half)
+    assert lost["precision"] > 0.93
+    assert lost["recall"] < 0.7
+    assert lost["coverage"] < 0.65
+    far = neighbourhoods(real, same + 20)
+    assert max(far.values()) == 0
+    assert frechet_distance(real, same) < 0.05
+    assert frechet_distance(real, real + np.float32(3)) == pytest.approx(18, rel=1e-3)
+    assert frechet_distance(real, real * 2) == pytest.approx(2, rel=0.15)
+    places, distances = nearest(real[:5] + np.float32(1e-3), real)
+    assert places.tolist() == [0, 1, 2, 3, 4]
+    assert distances.max() < 1e-4
+
+
+def test_the_evaluation_of_digits(tmp_path: Path) -> None:
+    report = evaluate_bundles([SHIPPED], count=300, slow=0, out=tmp_path)
+    real, made = report.rows
+    assert real["method"] == "real digits"
+    assert real["label_accuracy"] > 0.98
+    assert made["label_accuracy"] > 0.95
+    assert made["frechet"] > 0
+    assert made["coverage"] > 0.6
+    assert 0.3 < made["nearer_to_training"] < 0.7
+    assert made["class_score"] is None
+    assert {"grid-digit-maker--fp32.png", "nearest-digit-maker--fp32.png"} <= {
+        one.name for one in tmp_path.iterdir()
+    }
+    other = evaluate_bundles([SHIPPED], count=300, slow=0, seed=1)
+    assert other.rows[1]["frechet"] != made["frechet"]
+
+
+def test_damaged_codes_are_said(model: Generator) -> None:
+    with pytest.raises(InputError, match="a code is float32"):
+        model.of_codes(np.zeros((1, 3), np.float32))
+    with pytest.raises(InputError, match="NaN"):
+        model.of_codes(np.full((1, model.latent + 10), np.nan, np.float32))
