@@ -137,7 +137,7 @@ def _convert(cache: Path, one: str, source: Path, target: Path) -> dict[str, Any
     if one.startswith("dlkit"):
         target.parent.mkdir(parents=True, exist_ok=True)
         precision = one.removeprefix("dlkit-")
-        data = _arrays(source) if precision == "int8" else None
+        data = _calibration(source) if precision == "int8" else None
         got, why = _apart(foreign_judge.convert, source, target, precision, data)
         return got[0] if got else {"ok": False, "why": why, "seconds": 0.0}
     target.mkdir(parents=True)
@@ -163,8 +163,16 @@ def _convert(cache: Path, one: str, source: Path, target: Path) -> dict[str, Any
     }
 
 
+def _calibration(source: Path) -> Path:
+    """Samples that int8 is calibrated on."""
+    path = source.with_name("calibration.npz")
+    if not path.is_file():
+        foreign_inputs.calibration(path, read(source.with_name("about.json"))["inputs"])
+    return path
+
+
 def _arrays(source: Path) -> Path:
-    """The first call's inputs by their names alone, as ``--data`` and AutoCast take them."""
+    """The first call's inputs by their names alone, as AutoCast takes them."""
     path = source.with_name("first_call.npz")
     if not path.is_file():
         first: dict[str, Any] = foreign_inputs.read(source.with_name("inputs.npz"))[0]

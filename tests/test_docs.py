@@ -9,7 +9,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
 ROOT = Path(__file__).parent.parent
 
@@ -54,6 +58,33 @@ def commands(text: str) -> Iterator[tuple[str, list[str]]]:
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, *lines = part.splitlines()
             yield command, [line for line in lines if line.strip()]
+
+
+def test_from_a_file_of_ones_own_to_a_proven_engine(folder: Path) -> None:
+    """The five commands of docs/export.md, on a network as torch writes it by default."""
+    net = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(4),
+                        nn.Flatten(), nn.Linear(256, 4)).eval()  # fmt: skip
+    free = {0: torch.export.Dim("n", min=1, max=64)}
+    given = (torch.zeros(2, 3, 32, 32),)
+    torch.onnx.export(net, given, folder / "net.onnx", dynamic_shapes=(free,), verbose=False)
+    assert (folder / "net.onnx.data").is_file()
+    (folder / "names.txt").write_text("a\nb\nc\nd\n")
+    (folder / "images").mkdir()
+    random = np.random.default_rng(0)
+    for number in range(100):
+        image = random.integers(0, 256, (40, 36, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / "images" / f"{number}.png"), image)
+    text = (ROOT / "docs" / "export.md").read_text().partition("## From a run")[0]
+    found = list(commands(text))
+    assert len(found) == 5
+    for command, _ in found:
+        done = subprocess.run(
+            [sys.executable, "-m", "dlkit", *shlex.split(command)[1:]],
+            capture_output=True, text=True, cwd=folder, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    engines = list((folder / "net-bundle-fp16" / "engines").glob("*.engine"))
+    assert len(engines) == 1
 
 
 def shape(line: str) -> str:

@@ -138,6 +138,29 @@ def test_damaged_jpeg_files_are_failures(scan: UInt8, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "out").glob("*.jpg")] == ["good.jpg"]
 
 
+def test_a_png_that_is_damaged_says_nothing_of_its_own(
+    scan: UInt8, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole = cv2.imencode(".png", scan)[1].tobytes()
+    for at, why in ((20, "fit its sum"), (35, "without its end"), (len(whole) // 2, "fit its sum")):
+        damaged = bytearray(whole)
+        damaged[at] ^= 0x40
+        with pytest.raises(InputError, match=why):
+            images.decode(bytes(damaged), "a.png")
+    assert capfd.readouterr().err == ""
+
+
+def test_grey_gifs_keep_every_level(scan: UInt8, tmp_path: Path) -> None:
+    frames = [scan, scan[::-1].copy(), scan[:, ::-1].copy()]
+    for many in (frames[:1], frames):
+        images.write_frames(tmp_path / "a.gif", many)
+        found = images.decode_frames((tmp_path / "a.gif").read_bytes(), "a.gif")
+        assert len(found) == len(many)
+        assert all(map(np.array_equal, found, many))
+    with pytest.raises(InputError, match=r"\.gif cannot hold"):
+        images.write(tmp_path / "b.gif", np.zeros((8, 8, 3), np.uint8))
+
+
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_twelve_bits_in_sixteen(suffix: str, scan: UInt8, cleaned: UInt8, tmp_path: Path) -> None:
     deep = np.rint(scan.astype(np.float64) / 255 * 4095).astype(np.uint16)

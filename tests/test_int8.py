@@ -21,6 +21,7 @@ from dlkit.cli import app
 from dlkit.errors import ExportError, InputError, UsageError
 from dlkit.export import engine
 from dlkit.export.api import build_engine, export, verify
+from dlkit.export.proof.verify import measure
 from dlkit.runtime.session import open_session, runnable
 from dlkit.tasks import TASKS, Tolerance
 from dlkit.tasks.denoise import task as denoise
@@ -315,7 +316,7 @@ def test_runs_remember_their_checkpoint(bundle_of: Bundles) -> None:
     assert low.path.name == "bundle-int8"
     for key in ("checkpoint_sha256", "recipe", "run", "opset"):
         assert low.origin[key] == full.origin[key]
-    assert verify(low, count=100).reference.name == "torch fp32, the run's weights"
+    assert measure(low, count=100).reference.name == "torch fp32, the run's weights"
 
 
 def test_data_that_cannot_calibrate(bundle_of: Bundles, tmp_path: Path) -> None:
@@ -324,7 +325,7 @@ def test_data_that_cannot_calibrate(bundle_of: Bundles, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nosuch"):
         export(full, "int8", out, data="nosuch")
     with pytest.raises(UsageError, match="Leave it out"):
-        export(full, "fp16", out, data="mnist-mini")
+        export(full, "fp32", out, data="mnist-mini")
     assert not out.exists()
     scans, digits = Bundle.open("mmwave").spec, Bundle.open("digits").spec
     with pytest.raises(UsageError, match="seed is 100"):

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from dlkit.training.engine.run import Run
 
 from .conftest import untrained_run
 
+MOST_MEMORY = 300_000_000  # bytes that a file of some kilobytes may cost
 MUTANTS = int(os.environ.get("DLKIT_MUTANTS", "200"))
 
 STRANGE: list[Any] = [
@@ -94,6 +96,7 @@ def survive(
         least: so many are refused: a test that refuses nothing tests nothing.
     """
     use(original)
+    begun = peak(afresh=True)
     refused = 0
     for seed in range(MUTANTS):
         mutant = mutate(original, random.Random(seed))
@@ -110,6 +113,17 @@ def survive(
         assert len(told) < 2000, seed
         assert "weights_only" not in told, seed
     assert refused >= least
+    assert peak() - begun < MOST_MEMORY
+
+
+def peak(afresh: bool = False) -> int:
+    """Bytes of memory that this process held at most, since it was counted afresh; on Linux."""
+    status, refs = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    if not refs.exists():
+        return 0
+    if afresh:
+        refs.write_text("5")  # proc(5): resets the peak
+    return 1024 * int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0])
 
 
 def encoded(suffix: str, depth: Any = np.uint8) -> bytes:

@@ -85,6 +85,7 @@ def command(
     """
     from rich.console import Console
 
+    from dlkit.cli._console import plain
     from dlkit.cli._extras import training_installed
     from dlkit.errors import UsageError
 
@@ -105,7 +106,8 @@ def command(
         ours = opened if made else own_copy(opened, out)
         if ours is not opened:
             why = f"{bundle} ships with dlkit and is read-only; " if opened.shipped else ""
-            notes.print(f"{why}verifying the copy {ours.path}", highlight=False, soft_wrap=True)
+            line = f"{why}verifying the copy {ours.path}"
+            notes.print(plain(line), highlight=False, soft_wrap=True)
         with notes.status("verifying") as status:
             found = measure(ours, against, data, count, weights, status.update)
         _show(ours, found, console)
@@ -122,13 +124,15 @@ def command(
             soft_wrap=True,
         )
         return
-    notes.print(f"certificate written to {ours.path}/model.json", style="dim", soft_wrap=True)
+    line = f"certificate written to {ours.path}/model.json"
+    notes.print(plain(line), style="dim", soft_wrap=True)
 
 
 def _show(bundle: Bundle, found: Certificate, console: Console) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
+    from dlkit.cli._console import plain
     from dlkit.tasks import TASKS
 
     task, metrics = TASKS.load(bundle.spec.task), found.reference.metrics
@@ -152,8 +156,10 @@ def _show(bundle: Bundle, found: Certificate, console: Console) -> None:
         )
     random = " (nobody knows what they should give)" if found.inputs.random else ""
     console.print(
-        f"{bundle.spec.name} ({bundle.spec.precision}) against {found.reference.name}; "
-        f"{found.inputs.count} of {found.inputs.name}{random}",
+        plain(
+            f"{bundle.spec.name} ({bundle.spec.precision}) against {found.reference.name}; "
+            f"{found.inputs.count} of {found.inputs.name}{random}"
+        ),
         highlight=False,
     )
     console.print(table)

@@ -88,6 +88,8 @@ def _folds(node: ir.Node) -> bool | None:
     held = [one.const_value for one in node.inputs if one is not None]
     if node.op_type in _HELD or not all(held):
         return None
+    if node.op_type == "ConstantOfShape":  # weights that one number fills are weights
+        return True
     given = [one.shape for one in node.outputs]
     if any(shape is None or not shape.is_static() for shape in given):
         return None

@@ -71,7 +71,7 @@ def _divide(graph: ir.Graph, node: ir.Node, back: ir.Value) -> None:
     uses, name = list(output.uses()), output.name
     nodes = [_node("Mul", [output, back], f"{name}_unscaled")]
     if bias is not None:
-        node.replace_input_with(2, None)
+        node.resize_inputs(2)  # an empty one is refused by TensorRT
         if node.op_type.startswith("Conv"):
             form = np.array([1, -1, *[1] * (len(output.shape) - 2)], np.int64)
             shape = _constant(graph, form, f"{name}_form")

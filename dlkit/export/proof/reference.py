@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 from torch import nn
 
 from dlkit.bundle import Bundle, sha256, shipped
-from dlkit.errors import DlkitError, ExportError, UsageError, VerifyError
+from dlkit.errors import DlkitError, ExportError, InputError, UsageError, VerifyError
 from dlkit.export.load_module import load_module, names_module
 from dlkit.export.pixels import Around, put_around
 from dlkit.export.proof.around import feeds_within, outputs_without
@@ -253,7 +253,15 @@ def _file(bundle: Bundle, path: Path, name: str = "") -> Independent:
     def run(batches: Sequence[Feeds]) -> Outputs:
         given = [_renamed(feeds_within(feeds, around), names) for feeds in batches]
         ours = {theirs: name for name, theirs in names.items()}
-        found = [_renamed(outputs, ours) for outputs in run_graph(path, given)]
+        try:
+            answers = run_graph(path, given)
+        except Exception as error:  # ONNX Runtime's exceptions have no common public base
+            line = str(error).strip().partition("\n")[0]
+            raise InputError(
+                f"{path} does not take these inputs: {line}",
+                "Give inputs that it was made for, with --data FILE.npz",
+            ) from error
+        found = [_renamed(outputs, ours) for outputs in answers]
         return [outputs_without(outputs, around) for outputs in found]
 
     def whole() -> bytes:

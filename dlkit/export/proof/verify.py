@@ -62,6 +62,9 @@ def measure(
         session = open_session(bundle, backend, device).session
         try:
             outputs = [session.run(feeds) for feeds in inputs.batches]
+        except Exception as error:  # backends have exceptions of their own
+            line = str(error).strip().partition("\n")[0]
+            raise BackendError(f"{backend} on {device} cannot run {inputs.name}: {line}") from error
         finally:
             session.close()
         precision = session.arithmetic or own

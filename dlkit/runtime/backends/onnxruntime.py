@@ -69,7 +69,8 @@ class OnnxRuntimeSession(Session):
         provider = (_PROVIDERS[device], _OPTIONS[device])
         try:
             # With one thread each, every caller computes in its own.
-            self._session = onnx_session(bundle.onnx, threads // callers, [provider])
+            half = bundle.spec.precision in ("fp16", "bf16")
+            self._session = onnx_session(bundle.onnx, threads // callers, [provider], half=half)
         except Exception as error:  # ONNX Runtime's exceptions have no common public base
             raise BackendError(
                 f"onnxruntime cannot load {bundle.onnx}: {error}",
