@@ -164,11 +164,11 @@ def _convert(cache: Path, one: str, source: Path, target: Path) -> dict[str, Any
 
 
 def _calibration(source: Path) -> Path:
-    """Samples that int8 is calibrated on."""
-    path = source.with_name("calibration.npz")
-    if not path.is_file():
-        foreign_inputs.calibration(path, read(source.with_name("about.json"))["inputs"])
-    return path
+    """Folder of samples that int8 is calibrated on."""
+    folder = source.with_name("calibration")
+    if not folder.is_dir():
+        foreign_inputs.calibration(folder, read(source.with_name("about.json"))["inputs"])
+    return folder
 
 
 def _arrays(source: Path) -> Path:

@@ -49,13 +49,14 @@ def read(path: Path) -> list[dict[str, Array]]:
     return [calls[number] for number in sorted(calls)]
 
 
-def calibration(path: Path, inputs: Mapping[str, tuple[str, tuple[int, ...]]]) -> None:
-    """Samples to calibrate on, by the names of the inputs, first axis the samples.
+def calibration(folder: Path, inputs: Mapping[str, tuple[str, tuple[int, ...]]]) -> None:
+    """Files of arrays to calibrate on, a call each.
 
     No scene or voice of the two calls that are compared is among them.
     """
-    calls = [call(inputs, number) for number in _CALIBRATED]
-    np.savez(path, **{name: np.concatenate([one[name] for one in calls]) for name in inputs})
+    folder.mkdir()
+    for number in _CALIBRATED:
+        np.savez(folder / f"{number}.npz", **call(inputs, number))  # type: ignore[arg-type]
 
 
 def _rgb(shape: tuple[int, ...], call: int) -> Array:

@@ -88,6 +88,7 @@ class Certificate:
         inputs: on what.
         tolerances: what was allowed, by precision.
         measured: one row a backend and device.
+        refused: why the backends that could not load it did not, by name and device.
         versions: of the libraries that took part.
         hardware: where it was measured.
     """
@@ -101,6 +102,7 @@ class Certificate:
     measured: tuple[Measured, ...]
     versions: Mapping[str, str]
     hardware: Mapping[str, Any]
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     def rows(self, sha256: str, backend: str | None = None) -> list[Measured]:
         """What was measured within tolerance of a file, by any backend or the one that is named."""
@@ -132,6 +134,7 @@ class Certificate:
                 measured=tuple(Measured(**row) for row in data["measured"]),
                 versions=dict(data["versions"]),
                 hardware=dict(data["hardware"]),
+                refused=dict(data.get("refused", {})),
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise BundleError(

@@ -163,6 +163,9 @@ def _show(bundle: Bundle, found: Certificate, console: Console) -> None:
         highlight=False,
     )
     console.print(table)
+    for name, why in found.refused.items():
+        line = f"{name} does not run it: {why}"
+        console.print(plain(line), style="dim", highlight=False, soft_wrap=True)
     for precision, allowed in found.tolerances.items():
         losses = ", ".join(f"{name} lower by {loss:g}" for name, loss in allowed["loss"].items())
         console.print(

@@ -13,6 +13,7 @@ import onnx_ir as ir
 from dlkit.bundle import Bundle
 from dlkit.errors import BundleError, DlkitError, ExportError, UsageError
 from dlkit.export.bundles import Wanted, lowered_bundle, named_source
+from dlkit.export.doubles import without_doubles
 from dlkit.export.pixels import Around, Pixels, plan, put_around
 from dlkit.export.proof.layers import REQUIRED
 from dlkit.export.proof.precision import check_precision, measured
@@ -84,10 +85,14 @@ def from_onnx(path: Path, meaning: Meaning, wanted: Wanted) -> Bundle:
         "source": named_source(path, target := wanted.target(path.stem, precision, path.parent)),
         "converted_from_sha256": file_sha256(path),
         "around": around.to_json(),
+        "around_sha256": file_sha256(path),
     }
+    wide = precision == "fp32" and measured(graph, spec).multiply_adds["fp64"]
+    if wide:  # float64 is no precision that anything here computes in
+        graph = without_doubles(graph)
     if precision == own and not wanted.keep:
         check_precision(graph, spec)
-        same = around == Around() and not meaning.sizes
+        same = around == Around() and not meaning.sizes and not wide
         if same and not external_files(path):
             return Bundle.create(target, path.read_bytes(), spec, origin)
         onnx, weights = serialised(read_proto(path) if same else graph)

@@ -28,9 +28,11 @@ from onnxruntime.quantization import (
 )
 
 from dlkit.errors import ExportError
+from dlkit.export.run_graph import GraphSession
 from dlkit.graph.measure import measure
 from dlkit.graph.tidy import tidied
-from dlkit.tasks import Feeds
+from dlkit.runtime.fixed_batch import fixed_batch
+from dlkit.tasks import Feeds, batch_of
 
 OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
@@ -78,8 +80,20 @@ class QdqGraph:
                 augmented_model_path=str(Path(folder) / "augmented.onnx"),
                 calibrate_method=CalibrationMethod.MinMax,
             )
-            calibrator.collect_data(_Reader(batches))
+            calibrator.collect_data(_Reader(self._fitting(batches)))
             self._ranges = calibrator.compute_data()
+
+    def _fitting(self, batches: Iterable[Feeds]) -> Iterable[Feeds]:
+        """In parts, where the graph takes a fixed number of samples; what is left over is not."""
+        first = self._model.graph.input[0].type.tensor_type.shape.dim
+        size = first[0].dim_value if first else 0
+        if size < 1 or fixed_batch(GraphSession(self._model.SerializeToString()).spec) is None:
+            return batches
+        return [
+            {name: array[at : at + size] for name, array in feeds.items()}
+            for feeds in batches
+            for at in range(0, batch_of(feeds) - size + 1, size)
+        ]
 
     def quantised(self, layers: Collection[str]) -> bytes:
         """The graph with these layers in eight bits."""

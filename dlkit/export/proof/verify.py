@@ -15,6 +15,7 @@ from dlkit.export.proof.compare import Expected
 from dlkit.export.proof.inputs import Data, enough, held_out
 from dlkit.export.proof.reference import Against, find_reference
 from dlkit.export.proof.rounding import ROUNDED, run_rounded
+from dlkit.graph.read import read_proto
 from dlkit.processors import cpu_count, processor_name
 from dlkit.runtime.gpu.driver import gpu_name
 from dlkit.runtime.session import open_session, runnable
@@ -57,9 +58,14 @@ def measure(
     say(reference.name)
     expected = Expected.of(task, inputs, reference.run(inputs.batches))
     rows: list[Measured] = []
+    refused: dict[str, BackendError] = {}
     for backend, device in ways:
         say(f"{backend} on {device}")
-        session = open_session(bundle, backend, device).session
+        try:
+            session = open_session(bundle, backend, device).session
+        except BackendError as error:  # it does not run there either
+            refused[f"{backend} on {device}"] = error
+            continue
         try:
             outputs = [session.run(feeds) for feeds in inputs.batches]
         except Exception as error:  # backends have exceptions of their own
@@ -70,9 +76,12 @@ def measure(
         precision = session.arithmetic or own
         tolerance = task.tolerances[precision]
         rows.append(expected.beside(outputs, tolerance, backend, precision, device, session.sha256))
+    if not rows:
+        name, why = next(iter(refused.items()))
+        raise BackendError(f"nothing here can run {bundle.path}: {name}: {why.what}", why.mend)
     if own in ROUNDED:
         say("rounded after each node")
-        outputs = run_rounded(bundle.onnx.read_bytes(), inputs.batches)
+        outputs = run_rounded(bytes(read_proto(bundle.onnx).SerializeToString()), inputs.batches)
         rows.append(
             expected.beside(outputs, task.tolerances[own], "rounded", own, sha256=bundle.sha256)
         )
@@ -89,6 +98,7 @@ def measure(
             for name in dict.fromkeys([own, *(row.precision for row in rows)])
         },
         measured=tuple(rows),
+        refused={name: error.what for name, error in refused.items()},
         versions=installed(),
         hardware=_hardware(),
     )
