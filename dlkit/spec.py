@@ -83,6 +83,18 @@ class ModelSpec:
         """
         return _only(self.outputs, self.name, "output")
 
+    @property
+    def fixed_batch(self) -> int | None:
+        """Samples in every call of the graph; None where it takes any number, or where its first
+        axes are not all the same and so do not count samples."""
+        firsts = {one.shape[0] if one.shape else 0 for one in self.inputs}
+        size = next(iter(firsts))
+        if len(firsts) != 1 or isinstance(size, str) or size < 1:
+            return None
+        # what shape inference could not tell is seen when it runs
+        known = all(one.shape and one.shape[0] in (size, str(one.shape[0])) for one in self.outputs)
+        return size if known else None
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; ``from_json`` gives the same spec back."""
         return asdict(self)

@@ -199,10 +199,12 @@ def attack(case: Case, folder: Path, kills: int, dice: random.Random) -> int:
         out.mkdir(parents=True)
         begun = False
         for _ in range(min(kills, _TOGETHER)):
-            arguments = (case.go_on if begun else case.begin)(out)
-            begun = True
-            if not killed(arguments, dice.uniform(0, seconds)):
+            arguments, after = (case.go_on if begun else case.begin)(out), dice.uniform(0, seconds)
+            if not killed(arguments, after):
+                if not begun:  # the machine is quicker than it was
+                    seconds = after
                 break
+            begun = True
             kills -= 1
         finish(case.go_on(out))
         found = case.found(out)

@@ -16,7 +16,7 @@ from dlkit.bundle import Bundle
 from dlkit.cli import app
 from dlkit.doctor import examine
 from dlkit.errors import BackendError
-from dlkit.runtime.fixed_batch import FixedBatch, fixed_batch
+from dlkit.runtime.fixed_batch import FixedBatch
 from dlkit.runtime.runner import Runner
 from dlkit.runtime.session import open_session, runnable
 from dlkit.tasks import TASKS
@@ -105,7 +105,7 @@ def test_what_counts_no_samples_is_no_batch(tmp_path: Path) -> None:
         [value("y", (2, 4))],
     )  # fmt: skip
     made = bundle(tmp_path / "b", model)
-    assert fixed_batch(made.spec) is None
+    assert made.spec.fixed_batch is None
     session = open_session(made, "onnxruntime", "cpu").session
     assert not isinstance(session, FixedBatch)
     # boxes: a first axis that counts something else than the input's

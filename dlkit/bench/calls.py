@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dlkit.images import SUFFIXES
-from dlkit.runtime.fixed_batch import fixed_batch
 from dlkit.spec import ModelSpec
 from dlkit.tasks import TASKS, Feeds
 from dlkit.tasks.tensors import random_feeds
@@ -43,7 +42,7 @@ def input_shapes(
         wanted = sides if len(names) == len(sides) and not others & set(names) else ()
         for place, name in enumerate(names):
             free.setdefault(name, wanted[place] if wanted else _up(_LENGTH, spec.multiple_of))
-    first = () if fixed_batch(spec) is None else (batch,)
+    first = () if spec.fixed_batch is None else (batch,)
     return {
         one.name: (
             *first,
@@ -73,7 +72,7 @@ def feeds(
 def _counted(spec: ModelSpec) -> bool:
     """Whether there is one first axis that counts samples."""
     firsts = {one.shape[0] for one in spec.inputs if one.shape and isinstance(one.shape[0], str)}
-    return len(firsts) == 1 or fixed_batch(spec) is not None
+    return len(firsts) == 1 or spec.fixed_batch is not None
 
 
 def _up(size: int, multiple_of: int) -> int:

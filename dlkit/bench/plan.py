@@ -10,7 +10,6 @@ from pathlib import Path
 from dlkit.bundle import Bundle
 from dlkit.errors import BackendError, UsageError
 from dlkit.images import SUFFIXES
-from dlkit.runtime.fixed_batch import fixed_batch
 from dlkit.runtime.folders.sources import Inputs, ends_in
 from dlkit.runtime.session import BACKENDS, DEVICES, Unavailable, why_not
 from dlkit.tasks import TASKS, Task
@@ -228,7 +227,7 @@ def _batches(bundle: Bundle, wanted: Sequence[int]) -> tuple[Sequence[int], list
 
     By default those that tell something: around what the task's command takes.
     """
-    fixed = fixed_batch(bundle.spec)
+    fixed = bundle.spec.fixed_batch
     if fixed is not None:
         return wanted or [fixed], []
     firsts = [one.shape[0] for one in bundle.spec.inputs if one.shape]

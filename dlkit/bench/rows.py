@@ -17,7 +17,6 @@ from dlkit.bench.result import (
 )
 from dlkit.bundle import Bundle
 from dlkit.graph import multiply_adds
-from dlkit.runtime.fixed_batch import fixed_batch
 
 Rounds = Sequence[Mapping[str, Any]]
 
@@ -25,7 +24,7 @@ Rounds = Sequence[Mapping[str, Any]]
 def about(name: str, bundle: Bundle, settings: plan.Settings) -> BundleRow:
     """A bundle: what it is and how much arithmetic one sample takes."""
     spec, certificate = bundle.spec, bundle.certificate
-    batch = fixed_batch(spec) or 1
+    batch = spec.fixed_batch or 1
     shapes = calls.input_shapes(spec, batch, settings.size, settings.axes)
     adds = multiply_adds(bundle.onnx, shapes)
     files = [bundle.onnx, *([bundle.weights] if bundle.weights else [])]

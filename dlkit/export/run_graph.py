@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dlkit.processors import cpu_count
 from dlkit.runtime.backends._onnx_session import onnx_session
-from dlkit.runtime.fixed_batch import FixedBatch, fixed_batch
+from dlkit.runtime.fixed_batch import FixedBatch
 from dlkit.spec import ModelSpec, TensorSpec
 from dlkit.tasks import Feeds, Outputs, Session
 
@@ -57,7 +57,7 @@ def run_graph(graph: bytes | Path, batches: Iterable[Feeds], optimise: bool = Tr
         Exception: ONNX Runtime's own; they have no common public base.
     """
     own = GraphSession(graph, optimise)
-    size = fixed_batch(own.spec)
+    size = own.spec.fixed_batch
     session: Session = own if size is None else FixedBatch(own, own.spec, size)
     return [session.run(feeds) for feeds in batches]
 

@@ -12,18 +12,6 @@ from dlkit.spec import ModelSpec
 from dlkit.tasks import Feeds, Session
 
 
-def fixed_batch(spec: ModelSpec) -> int | None:
-    """Samples in every call of a graph; None where it takes any number, or where its first axes
-    are not all the same and so do not count samples."""
-    firsts = {one.shape[0] if one.shape else 0 for one in spec.inputs}
-    size = next(iter(firsts))
-    if len(firsts) != 1 or isinstance(size, str) or size < 1:
-        return None
-    # what shape inference could not tell is seen when it runs
-    known = all(one.shape and one.shape[0] in (size, str(one.shape[0])) for one in spec.outputs)
-    return size if known else None
-
-
 class FixedBatch(Session):
     """A session whose graph takes ``size`` samples a call, for any number of them.
 

@@ -12,7 +12,7 @@ from dlkit.bundle import Bundle
 from dlkit.errors import BackendError, UsageError
 from dlkit.plugins import Registry
 from dlkit.processors import cpu_count
-from dlkit.runtime.fixed_batch import FixedBatch, fixed_batch
+from dlkit.runtime.fixed_batch import FixedBatch
 from dlkit.runtime.unavailable import Unavailable as Unavailable
 from dlkit.runtime.unavailable import several
 from dlkit.tasks import Session
@@ -147,7 +147,7 @@ def open_on(backend: Backend, bundle: Bundle, device: str, threads: int, callers
         BackendError: the backend refuses.
     """
     session = backend.open(bundle, device, threads, callers)
-    size = None if backend.any_batch else fixed_batch(bundle.spec)
+    size = None if backend.any_batch else bundle.spec.fixed_batch
     return session if size is None else FixedBatch(session, bundle.spec, size)
 
 

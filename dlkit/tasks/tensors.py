@@ -121,7 +121,8 @@ def check_arrays(spec: ModelSpec, feeds: Feeds) -> None:
             raise InputError(f"{got}, expected {one}")
         for axis, size in zip(one.shape, array.shape, strict=True):
             if size != (free.setdefault(axis, size) if isinstance(axis, str) else axis):
-                raise InputError(f"{got}, expected {one}; {axis} is {free.get(str(axis), axis)}")
+                known = f"; {axis} is {free[axis]}" if isinstance(axis, str) else ""
+                raise InputError(f"{got}, expected {one}{known}")
 
 
 class Tensors(Task):
@@ -171,8 +172,9 @@ class Tensors(Task):
         batches = []
         for path in files:
             feeds = read_arrays(path.read_bytes(), str(path), spec)
-            check_arrays(spec, feeds)
-            batches.append(feeds)
+            for part in calls(spec, feeds):
+                check_arrays(spec, part)
+                batches.append(part)
         return HeldOut(Path(data).resolve().name, batches, 0, lambda _: {})
 
     def calibration(
@@ -202,6 +204,18 @@ class Tensors(Task):
     def wrap(self, network: nn.Module, config: Any, meaning: Mapping[str, Any]) -> nn.Module:
         """The network as it is."""
         return network.eval()
+
+
+def calls(spec: ModelSpec, feeds: Feeds) -> list[Feeds]:
+    """Arrays with more samples than a graph of a fixed batch takes, as several calls."""
+    size = spec.fixed_batch
+    counts = {len(array) if array.ndim else 0 for array in feeds.values()}
+    if size is None or len(counts) != 1 or (count := counts.pop()) % size or not count:
+        return [feeds]
+    return [
+        {name: array[at : at + size] for name, array in feeds.items()}
+        for at in range(0, count, size)
+    ]
 
 
 def _cut(spec: ModelSpec, found: HeldOut) -> HeldOut:

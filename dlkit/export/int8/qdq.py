@@ -31,7 +31,6 @@ from dlkit.errors import ExportError
 from dlkit.export.run_graph import GraphSession
 from dlkit.graph.measure import measure
 from dlkit.graph.tidy import tidied
-from dlkit.runtime.fixed_batch import fixed_batch
 from dlkit.tasks import Feeds, batch_of
 
 OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -87,7 +86,7 @@ class QdqGraph:
         """In parts, where the graph takes a fixed number of samples; what is left over is not."""
         first = self._model.graph.input[0].type.tensor_type.shape.dim
         size = first[0].dim_value if first else 0
-        if size < 1 or fixed_batch(GraphSession(self._model.SerializeToString()).spec) is None:
+        if size < 1 or GraphSession(self._model.SerializeToString()).spec.fixed_batch is None:
             return batches
         return [
             {name: array[at : at + size] for name, array in feeds.items()}

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from dlkit.bundle import Bundle
 from dlkit.errors import InputError, UsageError
-from dlkit.runtime.fixed_batch import fixed_batch
 from dlkit.spec import ModelSpec
-from dlkit.tasks import TASKS, Feeds, HeldOut, Task, batch_of
-from dlkit.tasks.tensors import check_arrays
+from dlkit.tasks import TASKS, Feeds, HeldOut, Task
+from dlkit.tasks.tensors import calls, check_arrays
 
 # A dataset's name or a folder; an array of the only input; arrays by the names of the inputs; or
 # several of those, a call each.
@@ -39,8 +38,8 @@ def held_out(bundle: Bundle, data: Data | None = None, count: int | None = None)
         return task.held_out(bundle.spec, bundle.origin, name, count)
     if isinstance(data, np.ndarray):
         data = {bundle.spec.input.name: data}
-    calls = [data] if isinstance(data, Mapping) else list(data)
-    batches = [part for feeds in calls for part in _parts(task, bundle.spec, feeds, count)]
+    given = [data] if isinstance(data, Mapping) else list(data)
+    batches = [part for feeds in given for part in _parts(task, bundle.spec, feeds, count)]
     if not batches:
         raise InputError("there is no array to compare on", "Give one sample or more")
     return HeldOut("arrays", batches, 0, lambda _: {})
@@ -62,12 +61,8 @@ def enough(task: Task, data: HeldOut) -> None:
 
 def _parts(task: Task, spec: ModelSpec, feeds: Feeds, count: int | None) -> list[Feeds]:
     """Arrays in batches, where the graph takes any number of samples."""
-    size = fixed_batch(spec)
-    if size is not None and all(len(array) % size == 0 for array in feeds.values() if array.ndim):
-        parts: list[Feeds] = [
-            {name: array[at : at + size] for name, array in feeds.items()}
-            for at in range(0, min(batch_of(feeds), count or 1 << 62), size)
-        ]
+    if spec.fixed_batch is not None:
+        parts = calls(spec, feeds)[: count and -(-count // spec.fixed_batch)]
         for part in parts:
             check_arrays(spec, part)
         return parts

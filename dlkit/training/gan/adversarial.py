@@ -61,7 +61,8 @@ class AdversarialTrainer(Trainer):
     def assemble(
         self, compute: Compute, trained: nn.Module, kept: nn.Module, critic: nn.Module
     ) -> None:
-        """Take the networks; each is called as ``self.call(network)`` has it."""
+        """Take the networks, for the constructor of a subclass; ``compute.called`` gives what
+        calls each."""
         recipe = self.recipe
         self.compute, self.device = compute, compute.device
         self.trained, self.kept, self.critic = trained, kept, critic
@@ -190,12 +191,10 @@ class AdversarialTrainer(Trainer):
 
     def _set_learning_rate(self, step: int) -> None:
         """Linearly towards 0 in the last part of the training, where the recipe says so."""
-        recipe = self.recipe
+        recipe, steps = self.recipe, self.epochs * self.steps_per_epoch
         if not recipe.decay:
             return
-        left = (self.epochs * self.steps_per_epoch - step) / (
-            recipe.decay * self.epochs * self.steps_per_epoch
-        )
+        left = (steps - step) / (recipe.decay * steps)
         for optimizer, factor in (
             (self.generator_optimizer, 1.0), (self.critic_optimizer, recipe.critic_rate)
         ):  # fmt: skip
