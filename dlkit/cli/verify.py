@@ -67,8 +67,8 @@ def command(
     replace: Annotated[
         bool,
         typer.Option(
-            "--replace", help="Also a certificate on more inputs, or on real ones where these are "
-            "random.",
+            "--replace",
+            help="Also a certificate on more inputs, or on real ones where these are random.",
         ),
     ] = False,
     engine: Annotated[
