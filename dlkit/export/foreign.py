@@ -90,17 +90,13 @@ def from_onnx(path: Path, meaning: Meaning, wanted: Wanted) -> Bundle:
     wide = precision == "fp32" and measured(graph, spec).multiply_adds["fp64"]
     if wide:  # float64 is no precision that anything here computes in
         graph = without_doubles(graph)
-    if precision == own and not wanted.keep:
-        check_precision(graph, spec)
+    if precision == own:
+        check_precision(graph, spec, wanted.keep)
+        origin["kept_fp32"] = sorted(wanted.keep)
         same = around == Around() and not meaning.sizes and not wide
         if same and not external_files(path):
             return Bundle.create(target, path.read_bytes(), spec, origin)
         onnx, weights = serialised(read_proto(path) if same else graph)
-        return Bundle.create(target, onnx, spec, origin, weights)
-    if precision == own:
-        check_precision(graph, spec, wanted.keep)
-        onnx, weights = serialised(graph)
-        origin["kept_fp32"] = sorted(wanted.keep)
         return Bundle.create(target, onnx, spec, origin, weights)
     if own != "fp32":
         raise UsageError(
@@ -118,12 +114,11 @@ def own_precision(path: Path, graph: ir.Model, spec: ModelSpec, wanted: Wanted) 
     """
     counted = measured(graph, spec).without(wanted.keep)
     work = counted.multiply_adds if counted.multiply_adds.total() else counted.operations
-    if (work["fp32"] + work["fp64"]) >= REQUIRED["fp32"] * work.total():
+    if work["fp32"] + work["fp64"] >= REQUIRED["fp32"] * work.total():
         return "fp32"
     for name in PRECISIONS[1:]:
-        if min(counted.shares(name)) >= REQUIRED[name] or (
-            name == "int8" and counted.shares(name)[0] >= REQUIRED[name]
-        ):
+        products, weights = counted.shares(name)
+        if products >= REQUIRED[name] and (name == "int8" or weights >= REQUIRED[name]):
             return name
     shares = ", ".join(f"{kind} {amount / work.total():.0%}" for kind, amount in work.items())
     raise ExportError(

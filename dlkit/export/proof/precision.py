@@ -57,8 +57,8 @@ def check_precision(
     demanded = counted.without(kept)
     needed = REQUIRED[spec.precision]
     work, weights = demanded.shares(spec.precision)
-    if spec.precision == "int8":
-        weights = 1.0  # the layers that lose quality keep their weights
+    if spec.precision in ("int8", "fp32"):
+        weights = 1.0  # int8 leaves layers out, and float32 may be computed of smaller weights
     if min(work, weights) >= needed:
         return counted
     others = sorted(
