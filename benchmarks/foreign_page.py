@@ -76,10 +76,11 @@ def _half(found: Found, kind: str = "fp16") -> bool:
 
 
 def _good(found: Found) -> bool:
-    """Whether a conversion is a valid graph, in half precision, that can be compared."""
+    """Whether a conversion is a valid graph, in half precision, of finite numbers."""
     return bool(
         found["ok"] and _step(found, "valid")["ok"] and _half(found)
         and _step(found, "rounded")["ok"] and _step(found, "rounded")["mean"] is not None
+        and not _step(found, "rounded")["broken"]
     )  # fmt: skip
 
 
