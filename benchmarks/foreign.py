@@ -11,9 +11,11 @@ import argparse
 import hashlib
 import json
 import multiprocessing
+import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -144,12 +146,16 @@ def _convert(cache: Path, one: str, source: Path, target: Path) -> dict[str, Any
     command = [_python(cache), str(HERE / "peers" / "half_precision.py"), one, str(source),
                str(target / "model.onnx"), str(_arrays(source))]  # fmt: skip
     begun = time.perf_counter()
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, errors="replace",
+                               preexec_fn=_limit, start_new_session=True)  # fmt: skip
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS,
-                              preexec_fn=_limit, errors="replace")  # fmt: skip
-        code, said = done.returncode, f"{done.stdout}\n{done.stderr}"
+        said = "\n".join(process.communicate(timeout=_SECONDS))
     except subprocess.TimeoutExpired:
-        code, said = -1, f"more than {_SECONDS} s"
+        os.killpg(process.pid, signal.SIGKILL)  # some start processes of their own
+        process.communicate()
+        said = f"more than {_SECONDS} s"
+    code = process.returncode
     found: dict[str, Any] = {"seconds": round(time.perf_counter() - begun, 1)}
     lines = [line.strip() for line in said.splitlines() if line.strip()] or ["no message"]
     if code == 0 and (target / "model.onnx").is_file():

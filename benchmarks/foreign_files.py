@@ -112,7 +112,7 @@ PACKAGES = (
     Package("magika", "1.0.3", "Apache-2.0", [
         File("magika", "magika/models/standard_v3_3/model.onnx", {"bytes": ("bytes", (1, 2048))}),
     ]),
-    Package("nudenet", "3.4.2", "MIT", [
+    Package("nudenet", "3.4.2", "MIT by its metadata, AGPL-3.0 by its licence file", [
         File("nudenet", "nudenet/320n.onnx", {"images": ("photo_01", (1, 3, 320, 320))}),
     ]),
     Package("onnx", version("onnx"), "Apache-2.0", [

@@ -37,7 +37,7 @@ def shares(file: Path, _: Path, calls: Calls) -> dict[str, Any]:
 
     graph = tidied(ir.from_proto(onnx.load(file)))  # read_graph refuses what is not valid
     found = measure(graph, {name: one.shape for name, one in calls[0].items()})
-    work = found.multiply_adds or found.operations
+    work = found.multiply_adds if found.multiply_adds.total() else found.operations
     return {
         "multiply_adds": _shares(work), "weights": _shares(found.elements),
         "gmac": found.multiply_adds.total() / 1e9, "parameters": found.elements.total(),

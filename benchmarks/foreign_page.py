@@ -182,7 +182,7 @@ def _list(names: list[str]) -> str:
 
 def _peer_summary(files: Mapping[str, Mapping[str, Found]]) -> str:
     rows = []
-    for name in ("dlkit-fp16", *PEERS):
+    for name in ("dlkit-fp16", *_run_here(files)):
         tried = [found[name] for found in files.values() if name in found]
         done = [one for one in tried if one["ok"]]
         valid = [one for one in done if _step(one, "valid")["ok"]]
@@ -199,11 +199,16 @@ def _peer_summary(files: Mapping[str, Mapping[str, Found]]) -> str:
 
 
 def _peer_table(files: Mapping[str, Mapping[str, Found]]) -> str:
-    head = ("file", "dlkit", *(_TITLES[name] for name in PEERS))
-    rows = []
-    for name, found in files.items():
-        rows.append((name, *(_cell(found.get(one)) for one in ("dlkit-fp16", *PEERS))))
+    peers = _run_here(files)
+    head = ("file", "dlkit", *(_TITLES[name] for name in peers))
+    rows = [(name, *(_cell(found.get(one)) for one in ("dlkit-fp16", *peers)))
+            for name, found in files.items()]  # fmt: skip
     return markdown(head, rows)
+
+
+def _run_here(files: Mapping[str, Mapping[str, Found]]) -> list[str]:
+    """The peers that were run."""
+    return [name for name in PEERS if any(name in found for found in files.values())]
 
 
 def _cell(found: Found | None) -> str:
@@ -288,7 +293,8 @@ def _sources() -> str:
 
 
 def _where(files: Mapping[str, Mapping[str, Found]]) -> str:
-    versions = {name: sorted({found[name]["version"] for found in files.values() if name in found})
-                for name in PEERS}  # fmt: skip
-    said = ", ".join(f"{_TITLES[name]} {' and '.join(one)}" for name, one in versions.items())
-    return f"Versions: {said}. Measured on {platform.machine()} processors, without a GPU."
+    said = []
+    for name in ("dlkit-fp16", *_run_here(files)):
+        versions = sorted({found[name]["version"] for found in files.values() if name in found})
+        said.append(f"{_TITLES.get(name, 'dlkit, hash of its sources')} {' and '.join(versions)}")
+    return f"Versions: {', '.join(said)}. Measured on {platform.machine()}, without a GPU."
