@@ -34,13 +34,14 @@ def run_build(
             errors.append(error)
 
     thread = threading.Thread(target=build, name="tensorrt-build")
-    thread.start()
     try:
+        thread.start()
         while thread.is_alive():
             thread.join(_POLL)
     except KeyboardInterrupt:
         monitor.cancelled = True
-        thread.join()
+        if thread.ident is not None:  # Ctrl-C may come while it starts
+            thread.join()
         raise
     if monitor.failed is not None:
         raise monitor.failed
