@@ -26,22 +26,25 @@ def run_build(
     config.progress_monitor = monitor
     result: list[Any] = []
     errors: list[BaseException] = []
+    done = threading.Event()  # a join that Ctrl-C interrupts may take a thread for ended
 
     def build() -> None:
         try:
             result.append(builder.build_serialized_network(network, config))
         except BaseException as error:  # handed to the caller's thread
             errors.append(error)
+        finally:
+            done.set()
 
     thread = threading.Thread(target=build, name="tensorrt-build")
     try:
         thread.start()
-        while thread.is_alive():
-            thread.join(_POLL)
+        while not done.wait(_POLL):
+            pass
     except KeyboardInterrupt:
         monitor.cancelled = True
         if thread.ident is not None:  # Ctrl-C may come while it starts
-            thread.join()
+            done.wait()
         raise
     if monitor.failed is not None:
         raise monitor.failed
