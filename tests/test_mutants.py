@@ -214,7 +214,13 @@ def test_bundles(tmp_path: Path) -> None:
 def test_sidecars(tmp_path: Path) -> None:
     bundle = Bundle.open("digits").copy(tmp_path / "b")
     key = EngineKey(
-        bundle.sha256, "tensorrt_rtx", "1.0", "fp32", ("8.9",), ((1, 28, 28),) * 3, ("x",)
+        bundle.sha256,
+        "tensorrt_rtx",
+        "1.0",
+        "fp32",
+        ("8.9",),
+        {"image": ((1, 28, 28),) * 3},
+        ("x",),
     )
     engine = Engine.create(bundle, key, b"plan", {"precision": "fp32"}, {"date": "2026"})
 

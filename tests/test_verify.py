@@ -31,7 +31,11 @@ from dlkit.training.engine.run import Run
 from .conftest import untrained_run
 
 Bundles = Callable[[str, str], Bundle]
-FEW = {"recognize": 100, "denoise": 4}  # the fewest inputs that a certificate needs
+FEW = {
+    "recognize": 100,
+    "denoise": 4,
+    "generate": 100,
+}  # the fewest inputs that a certificate needs
 
 
 def dlkit(*arguments: object) -> Any:

@@ -130,14 +130,14 @@ def command(
 
 def _show(bundle: Bundle, found: Certificate, console: Console) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from dlkit.cli._console import plain
     from dlkit.tasks import TASKS
 
     task, metrics = TASKS.load(bundle.spec.task), found.reference.metrics
     table = Table(
-        "backend", "on", "in", "largest", "mean", "differ", task.agreement_name, *metrics,
+        Column("backend", no_wrap=True), "on", "in", "largest", "mean", "differ", task.agreement_name, *metrics,
         "verdict",
         box=SIMPLE_HEAD, padding=(0, 1, 0, 0),
     )  # fmt: skip
