@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,10 @@ from dlkit.export.api import export
 from dlkit.tasks.recognize.datasets import load_labelled
 from dlkit.training.engine.run import Run
 from dlkit.training.recipe import RECIPES
+
+# A shell without job control starts what runs in the background with Ctrl-C ignored, and every
+# command that a test starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _MANY_PARAMETERS = 10_000_000
 Once = Callable[[str, Path, Callable[[Path], object]], None]
