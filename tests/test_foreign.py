@@ -241,6 +241,24 @@ def test_a_fixed_batch_runs_one_by_one(here: Path) -> None:
     assert dlkit.verify(bundle, data=pixels(120)).inputs.count == 120
 
 
+def test_free_axes_without_names_are_not_one_axis(here: Path) -> None:
+    for nameless in ("?", "", -1):
+        shape = [nameless, 1, nameless, nameless]
+        graph = helper.make_graph(
+            [node("Conv", ["x", "w"], "y", pads=[1, 1, 1, 1])],
+            "net", [value("x", FLOAT, shape)], [value("y", FLOAT, shape)],
+            [numpy_helper.from_array(weight(np.random.default_rng(0), 1, 1, 3, 3), "w")],
+        )  # fmt: skip
+        onnx.save(
+            helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8),
+            "net.onnx",
+        )
+        bundle = dlkit.export("net.onnx", "fp16", here / f"bundle{nameless}")
+        assert bundle.spec.input.shape == ("x_0", 1, "x_2", "x_3")
+        with dlkit.load(bundle, task="tensors") as model:
+            assert model.run({"x": np.ones((2, 1, 5, 7), np.float32)})["y"].shape == (2, 1, 5, 7)
+
+
 # --- what half precision cannot hold ---
 
 

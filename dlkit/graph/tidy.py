@@ -20,7 +20,7 @@ def tidied(model: ir.Model) -> ir.Model:
 
     Functions of its own are inlined; constants become initializers, also those that are listed as
     inputs (IR version 3) or stand behind an Identity; every node and tensor has a name that is its
-    own in the whole model; sizes that are none (-1) are free; nodes are in order; what subgraphs
+    own in the whole model; so has every free axis of the ends; nodes are in order; what subgraphs
     make of weights alone is made outside of them; types and shapes are inferred anew, whatever the
     file noted.
     """
@@ -80,14 +80,21 @@ def subgraphs(node: ir.Node) -> list[ir.Graph]:
 
 
 def _free_axes(graph: ir.Graph) -> None:
-    """Sizes that are no sizes (-1, and 0 of an input) mean that an axis is free."""
+    """Axes that are free without a name get one of their own, or two would be taken for one.
+
+    Without a name are also "?" (PaddlePaddle's), -1, and 0 of an input.
+    """
     for values, least in ((graph.inputs, 1), (graph.outputs, 0)):
         for value in values:
             if value.shape is not None:
                 value.shape = ir.Shape(
-                    f"{value.name}_{place}" if isinstance(size, int) and size < least else size
+                    f"{value.name}_{place}" if _nameless(size, least) else size
                     for place, size in enumerate(value.shape)
                 )
+
+
+def _nameless(size: int | ir.SymbolicDim, least: int) -> bool:
+    return size < least if isinstance(size, int) else size.value in (None, "", "?")
 
 
 def _without_identities(model: ir.Model) -> None:
