@@ -322,7 +322,9 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     assert workers
     running.send_signal(signal.SIGINT)
     _, complaint = running.communicate(timeout=60)
-    assert running.returncode == 130, complaint
+    # a shell says 130 of both; CPython ends by the signal where it came in an exec() of a string,
+    # as dataclasses have, whoever catches it
+    assert running.returncode in (130, -signal.SIGINT), complaint
     _, alive = psutil.wait_procs(workers, timeout=10)
     assert not alive
     assert list(temporary.iterdir()) == []
