@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parent.parent
 QUICK = ("--rounds", "1", "--only", "dlkit|plain|Async|alone")
 

@@ -111,6 +111,7 @@ def test_seed_decides_everything(few: str, tmp_path: Path) -> None:
     assert any(not torch.equal(found[0][key], found[2][key]) for key in found[0])
 
 
+@pytest.mark.long
 def test_two_processes_give_the_curve_of_one(few: str, tmp_path: Path) -> None:
     """By --devices and by torchrun; batches of 63 and a last one that is smaller do not halve."""
     settings = ["epochs=2", "batch_size=63", "elastic=1", "rotate=10", "mixup=0.2"]

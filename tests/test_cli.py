@@ -42,6 +42,7 @@ def test_from_train_to_denoise(
     assert list((tmp_path / bundle / "engines").glob("*.engine"))
 
 
+@pytest.mark.long
 def test_demo(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "samples" / "demo.py"), str(tmp_path / "demo")],

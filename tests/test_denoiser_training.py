@@ -111,6 +111,7 @@ def test_fine_tuning_resumes_exactly(folder: Path, tmp_path: Path) -> None:
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.long
 def test_weights_to_begin_with_must_fit(folder: Path, tmp_path: Path) -> None:
     recipe = tiny()
     assert train(recipe, out=tmp_path / "run").finished

@@ -60,6 +60,7 @@ def commands(text: str) -> Iterator[tuple[str, list[str]]]:
             yield command, [line for line in lines if line.strip()]
 
 
+@pytest.mark.long
 def test_from_a_file_of_ones_own_to_a_proven_engine(folder: Path) -> None:
     """The five commands of docs/export.md, on a network as torch writes it by default."""
     net = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(4),
@@ -93,6 +94,7 @@ def shape(line: str) -> str:
     return re.sub(r"\d[\d,.]*", "N", line)
 
 
+@pytest.mark.long
 def test_the_readme(folder: Path) -> None:
     text = (ROOT / "README.md").read_text()
     assert len(text.splitlines()) <= 130

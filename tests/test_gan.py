@@ -265,6 +265,7 @@ def test_a_batch_in_parts_gives_the_step_of_the_whole(name: str) -> None:
     assert float((moved > 1e-5).float().mean()) < 0.02
 
 
+@pytest.mark.long
 def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     """With the gradient penalty, which torch's DDP cannot take, and shares of different sizes."""
     changes = ["batch_size=3", "learning_rate=1e-4"]

@@ -30,6 +30,8 @@ from dlkit.tasks.recognize.datasets import load_labelled
 
 from .conftest import Once
 
+pytestmark = pytest.mark.long
+
 Bundles = Callable[[str, str], Bundle]
 SHIPPED = ["digits", "mmwave"]
 

@@ -9,6 +9,8 @@ import pytest
 
 from .kills import attack, cases
 
+pytestmark = pytest.mark.long
+
 KILLS = 3
 
 

@@ -23,6 +23,14 @@ from dlkit.training.recipe import RECIPES
 
 from .covered import ARCHITECTURES_ONCE, HALF, LOWERED
 
+CASES = [
+    *((name, "fp32") for name in ARCHITECTURES_ONCE),
+    *(
+        pytest.param(name, precision, marks=[] if precision == "fp16" else [pytest.mark.long])
+        for name, precision in LOWERED
+    ),
+]
+
 
 def test_every_architecture_is_covered() -> None:
     covered = {RECIPES.load(name).network.architecture.reference for name in ARCHITECTURES_ONCE}
@@ -36,9 +44,7 @@ def test_every_operator_is_lowered(bundle_of: Callable[[str, str], Bundle]) -> N
     assert set().union(*map(operators, ARCHITECTURES_ONCE)) == set().union(*map(operators, HALF))
 
 
-@pytest.mark.parametrize(
-    ("name", "precision"), [*((name, "fp32") for name in ARCHITECTURES_ONCE), *LOWERED]
-)
+@pytest.mark.parametrize(("name", "precision"), CASES)
 def test_bundle_computes_what_torch_computes(
     name: str, precision: str, bundle_of: Callable[[str, str], Bundle]
 ) -> None:

@@ -17,6 +17,8 @@ from typer.testing import CliRunner
 import dlkit
 from dlkit.cli import app
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parent.parent
 
 

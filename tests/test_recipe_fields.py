@@ -19,7 +19,7 @@ from dlkit.training.engine.fabric import Hardware, open_compute
 from dlkit.training.engine.trainer import Trainer
 from dlkit.training.recipe import RECIPES, Recipe
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.long]
 
 # Of a recipe in which every field matters: a text that --set takes, and another one.
 CLASSIFY = {

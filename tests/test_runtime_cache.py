@@ -11,6 +11,8 @@ from dlkit.runtime.session import open_session
 
 from .test_tensorrt_backend import Machine, machine  # noqa: F401  # a fixture
 
+pytestmark = pytest.mark.long
+
 FRESH = b"kernels of this GPU:[1, 4, 4]"  # of opening alone
 
 

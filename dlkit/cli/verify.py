@@ -137,8 +137,8 @@ def _show(bundle: Bundle, found: Certificate, console: Console) -> None:
 
     task, metrics = TASKS.load(bundle.spec.task), found.reference.metrics
     table = Table(
-        Column("backend", no_wrap=True), "on", "in", "largest", "mean", "differ", task.agreement_name, *metrics,
-        "verdict",
+        Column("backend", no_wrap=True), "on", "in", "largest", "mean", "differ",
+        task.agreement_name, *metrics, "verdict",
         box=SIMPLE_HEAD, padding=(0, 1, 0, 0),
     )  # fmt: skip
     table.add_row("reference", "cpu", "", "", "", "", "", *map(_number, metrics.values()), "")
