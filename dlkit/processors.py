@@ -8,6 +8,8 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
+_CPUINFO = Path("/proc/cpuinfo")
+_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # Linux's names of it, x86's and ARM's
 _CGROUPS, _MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 # Version 1 says "no limit" with a number near 2**63, rounded down to a page.
 _NO_LIMIT = 2**60
@@ -19,6 +21,16 @@ def cpu_count() -> int:
     quota, _ = control_group()
     most = allowed or 1
     return most if quota is None else max(1, min(most, math.ceil(quota)))
+
+
+def has_bfloat16(cpuinfo: Path = _CPUINFO) -> bool:
+    """Whether the processors have instructions for bfloat16; False where Linux does not say so."""
+    try:
+        lines = cpuinfo.read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    flags = next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
+    return not _BFLOAT16.isdisjoint(flags.lower().split())
 
 
 def control_group(

@@ -18,6 +18,7 @@ from torch import nn
 
 from dlkit.errors import UsageError
 from dlkit.idx import write_idx
+from dlkit.processors import has_bfloat16
 from dlkit.tasks.recognize.datasets import load_labelled
 from dlkit.tasks.recognize.pixels import PixelClassifier
 from dlkit.training.classify.batches import Batches
@@ -162,6 +163,22 @@ def test_hardware_that_is_not_there_is_said() -> None:
         open_compute(Hardware("cpu", accumulate=0))
     with pytest.raises(UsageError, match="batch of 2 cannot be split"):
         open_compute(Hardware("cpu", accumulate=3)).shares(2)
+
+
+@pytest.mark.parametrize(
+    ("flags", "there"),
+    [("flags\t: fpu avx2", False), ("flags\t: avx2 avx512_bf16", True), ("Features: bf16", True)],
+)
+def test_bfloat16_is_taken_where_the_processor_has_it(
+    flags: str, there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text(f"processor: 0\n{flags}\n")
+    assert has_bfloat16(tmp_path / "cpuinfo") is there
+    monkeypatch.setattr("dlkit.training.engine.fabric.has_bfloat16", lambda: there)
+    compute = open_compute(Hardware("cpu"), bfloat16=True)
+    assert (compute.precision, len(compute.notes)) == (("bf16", 0) if there else ("fp32", 1))
+    asked = open_compute(Hardware("cpu", precision="bf16"), bfloat16=True)
+    assert (asked.precision, asked.notes) == ("bf16", ())
 
 
 def test_the_test_digits_are_seen_once_at_the_end(few: str, tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_resume_goes_on_in_the_precision_it_began_with(tmp_path: Path) -> None:
         recipe, out=path, hardware=Hardware(precision="fp32"), watch=interrupt
     ).finished
     with pytest.raises(TrainingError, match=r"begun in fp32.*--precision fp32"):
-        train(recipe, out=path, resume=True)
+        train(recipe, out=path, hardware=Hardware(precision="bf16"), resume=True)
     described = replace(recipe, about="the same in other words")
     assert train(described, out=path, hardware=Hardware(precision="fp32"), resume=True).finished
 

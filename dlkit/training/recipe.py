@@ -77,6 +77,7 @@ class Recipe(ABC):
             InputError: data that cannot be used.
         """
         made: Trainer = load_attribute(self.trained_by)(self, data, compute)
+        made.notes = [*made.notes, *compute.notes]
         return made
 
     @abstractmethod

@@ -20,7 +20,12 @@ from torch import Tensor, nn
 
 from dlkit.errors import UsageError
 from dlkit.plugins import unknown
+from dlkit.processors import has_bfloat16
 
+_NO_BFLOAT16 = (
+    "in float32: the recipe wishes bfloat16, which is slow here without instructions of its own "
+    "(--precision bf16 takes it all the same)"
+)
 PRECISIONS = {"fp32": None, "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
@@ -33,7 +38,8 @@ class Hardware:
         devices: processes on this machine, one a GPU; on the CPU they share the processors. Under
             ``torchrun`` it is torchrun's.
         nodes: machines; each starts the same command, as Lightning or torchrun wants it.
-        precision: fp32, bf16, fp16 (mixed: torch's autocast), or auto: the recipe's.
+        precision: fp32, bf16, fp16 (mixed: torch's autocast), or auto: the recipe's, but fp32 where
+            the device has no bfloat16 and would be several times slower with it.
         accumulate: parts that each process takes its share of a batch in, one after the other:
             less memory, the same step. Batch normalisation sees the parts.
         compile: ``torch.compile`` the network.
@@ -49,12 +55,17 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Compute:
-    """A launched Fabric, and how batches are split."""
+    """A launched Fabric, and how batches are split.
+
+    Attributes:
+        notes: what is otherwise than the recipe wishes, for people.
+    """
 
     fabric: Fabric
     precision: str = "fp32"
     accumulate: int = 1
     compile: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -210,8 +221,9 @@ def open_compute(hardware: Hardware, bfloat16: bool = False) -> Compute:
         if getattr(hardware, name) < 1:
             raise UsageError(f"{name} is {getattr(hardware, name)}, expected 1 or more")
     precision = hardware.precision
+    lacking = precision == "auto" and bfloat16 and not _has_bfloat16(device)
     if precision == "auto":
-        precision = "bf16" if bfloat16 else "fp32"
+        precision = "bf16" if bfloat16 and not lacking else "fp32"
     if precision not in PRECISIONS:
         raise unknown("precision", precision, ["auto", *PRECISIONS])
     if precision == "fp16" and device.type == "cpu":
@@ -232,7 +244,14 @@ def open_compute(hardware: Hardware, bfloat16: bool = False) -> Compute:
         plugins=[_Mixed(mixed, device.type)] if mixed else None,  # type: ignore[arg-type]
     )
     fabric.launch()
-    return Compute(fabric, precision, hardware.accumulate, hardware.compile)
+    notes = (_NO_BFLOAT16,) if lacking else ()
+    return Compute(fabric, precision, hardware.accumulate, hardware.compile, notes)
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return has_bfloat16()
 
 
 class _Alone(nn.Module):
