@@ -182,15 +182,15 @@ def _loop(net: Net) -> Net:
     return net
 
 
-def _branches(net: Net) -> Net:
-    """One of two convolutions, by the brightness."""
+def _branches(net: Net, noted: tuple[int | str, ...] = ("n", 8, 14, 14)) -> Net:
+    """One of two convolutions, by the brightness; their outputs have this shape by their notes."""
     random = np.random.default_rng(2)
     net.weights |= {"t.w": weight(random, 8, 8, 1, 1), "e.w": weight(random, 8, 8, 1, 1)}
     net.weights["limit"] = np.array(0.5, np.float32)
     then, other = (
         helper.make_graph(
             [helper.make_node("Conv", ["r1", f"{letter}.w"], ["out"], name=f"{letter}_n")],
-            letter, [], [value("out", FLOAT, ["n", 8, 14, 14])],
+            letter, [], [value("out", FLOAT, list(noted))],
         )
         for letter in "te"
     )  # fmt: skip
@@ -335,6 +335,7 @@ FINE: dict[str, Callable[[Net], Net]] = {
     "a function of its own": _function,
     "a loop": _loop,
     "branches": _branches,
+    "branches whose notes are wrong": lambda net: _branches(net, ("n", 8)),
     "a mask of -inf": _minus_infinity,
     "a mask times -1e9": _huge_mask,
     "CumSum 11": _cumsum,

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import multiprocessing
 import os
 import random
@@ -19,6 +21,7 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+import psutil
 
 from dlkit.__main__ import main
 from dlkit.mmwave import simulate
@@ -159,28 +162,47 @@ def command(arguments: list[str], errors: Path) -> None:
     main()
 
 
-def killed(arguments: list[object], after: float) -> bool:
-    """Run for some seconds; whether it had to be killed, as it was not done by then.
+class Ended(NamedTuple):
+    """How a run ended.
+
+    Attributes:
+        killed: it was not done by then.
+        wall: seconds that it took.
+        cpu: seconds of processor time; other work on the machine does not change them.
+    """
+
+    killed: bool
+    wall: float
+    cpu: float
+
+
+def run_for(arguments: list[object], wall: float = math.inf, cpu: float = math.inf) -> Ended:
+    """Run until it is done, or for so many seconds of either kind.
 
     The libraries are loaded already, so that kills do not meet imports alone.
     """
+    begun, used = time.monotonic(), 0.0
     with tempfile.NamedTemporaryFile() as errors:
         process = _SERVER.Process(target=command, args=([*map(str, arguments)], Path(errors.name)))
         process.start()
-        process.join(after)
+        watched = psutil.Process(process.pid)
+        while process.exitcode is None and used < cpu and time.monotonic() - begun < wall:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                used = sum(watched.cpu_times()[:2])
+            process.join(0.02)
         if process.exitcode is None:
             process.kill()
             process.join()
         said = Path(errors.name).read_text(errors="replace")
     assert process.exitcode in (0, -signal.SIGKILL), said
-    return bool(process.exitcode)
+    return Ended(bool(process.exitcode), time.monotonic() - begun, used)
 
 
-def finish(arguments: list[object]) -> float:
-    """Run to the end; gives the seconds that it took."""
-    begun = time.monotonic()
-    assert not killed(arguments, _LIMIT), "it hangs"
-    return time.monotonic() - begun
+def finish(arguments: list[object]) -> Ended:
+    """Run to the end."""
+    ended = run_for(arguments, wall=_LIMIT)
+    assert not ended.killed, "it hangs"
+    return ended
 
 
 def attack(case: Case, folder: Path, kills: int, dice: random.Random) -> int:
@@ -191,7 +213,7 @@ def attack(case: Case, folder: Path, kills: int, dice: random.Random) -> int:
     """
     whole = folder / "whole"
     whole.mkdir(parents=True)
-    seconds = finish(case.begin(whole))
+    seconds = finish(case.begin(whole)).wall
     wanted = case.found(whole)
     runs = 0
     while kills > 0:
@@ -200,7 +222,7 @@ def attack(case: Case, folder: Path, kills: int, dice: random.Random) -> int:
         begun = False
         for _ in range(min(kills, _TOGETHER)):
             arguments, after = (case.go_on if begun else case.begin)(out), dice.uniform(0, seconds)
-            if not killed(arguments, after):
+            if not run_for(arguments, wall=after).killed:
                 if not begun:  # the machine is quicker than it was
                     seconds = after
                 break
@@ -226,7 +248,7 @@ def flat_paths(value: Any, folder: Path) -> Any:
 
 
 def second_by_second(case: Case, folder: Path) -> int:
-    """Kill a command again and again, a second after it began to work; gives how often.
+    """Kill a command again and again, after a second of work; gives how often.
 
     Raises:
         AssertionError: it never comes to its end.
@@ -234,10 +256,10 @@ def second_by_second(case: Case, folder: Path) -> int:
     whole, out = folder / "whole", folder / "killed" / "whole"
     for place in (whole, out):
         place.mkdir(parents=True)
-    work = finish(case.begin(whole))
-    idle = finish(case.go_on(whole))  # all is done: libraries and models are loaded
+    work = finish(case.begin(whole)).cpu
+    idle = finish(case.go_on(whole)).cpu  # all is done: libraries and models are loaded
     kills = 0
-    while killed((case.go_on if kills else case.begin)(out), idle + 1):
+    while run_for((case.go_on if kills else case.begin)(out), cpu=idle + 1).killed:
         kills += 1
         assert kills < 20 + 5 * work, f"{case.name} does not get forward"
     assert kills, f"{case.name} is done within a second"

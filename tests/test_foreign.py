@@ -259,6 +259,27 @@ def test_free_axes_without_names_are_not_one_axis(here: Path) -> None:
             assert model.run({"x": np.ones((2, 1, 5, 7), np.float32)})["y"].shape == (2, 1, 5, 7)
 
 
+def test_sound_is_longer_than_a_picture_is_wide(here: Path) -> None:
+    """Windows of 512 samples; the sine of what does not change is 0 but for rounding."""
+    angles = np.outer(np.arange(257), np.arange(512)) * (2 * np.pi / 512)
+    parts = {"real": np.cos(angles), "imag": np.sin(angles)}
+    weights = {name: part.astype(np.float32)[:, None] for name, part in parts.items()}
+    nodes = [node("Conv", ["sound", name], f"{name}_part", strides=[160]) for name in weights]
+    nodes += [node("Mul", [f"{name}_part"] * 2, f"{name}_power") for name in weights]
+    nodes += [node("Add", ["real_power", "imag_power"], "power")]
+    graph = helper.make_graph(
+        nodes, "net", [value("sound", FLOAT, ["n", 1, "samples"])],
+        [value("power", FLOAT, ["n", 257, "frames"])],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )  # fmt: skip
+    opset = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), "net.onnx")
+    assert dlkit.inspect("net.onnx").total["multiply_adds"] > 0
+    bundle = dlkit.export("net.onnx", "fp16")
+    assert bundle.origin["share"] == {"multiply_adds": 1.0, "weights": 1.0}
+    assert not bundle.origin["left_fp32"]
+
+
 # --- what half precision cannot hold ---
 
 

@@ -85,7 +85,7 @@ def lowered_bundle(
     else:
         wanted.say(f"{spec.precision}: looking at ranges")
         graph = prepared(graph, spec.precision)
-        samples = _samples(spec, origin, wanted.data)
+        samples = _samples(graph, spec, origin, wanted.data)
         low = lower(graph, spec.name, spec.precision, wanted.keep, samples)
         whole, weights, origin["left_fp32"] = low.graph, low.weights, dict(low.left)
         counted = check_precision(graph, spec, wanted.keep, low.left)
@@ -102,7 +102,9 @@ def named_source(path: Path, target: Path) -> str:
         return path.name
 
 
-def _samples(spec: ModelSpec, origin: dict[str, Any], data: str | None) -> Sequence[Feeds]:
+def _samples(
+    graph: ir.Model, spec: ModelSpec, origin: dict[str, Any], data: str | None
+) -> Sequence[Feeds]:
     if data is None:
-        return random_samples(spec)
+        return random_samples(graph, spec)
     return TASKS.load(spec.task).calibration(spec, origin, data, 0).batches[:_SAMPLES]

@@ -16,7 +16,8 @@ from dlkit.export.bundles import Wanted, lowered_bundle, named_source
 from dlkit.export.doubles import without_doubles
 from dlkit.export.pixels import Around, Pixels, plan, put_around
 from dlkit.export.proof.layers import REQUIRED
-from dlkit.export.proof.precision import check_precision, measured
+from dlkit.export.proof.precision import check_precision
+from dlkit.export.sample import measured
 from dlkit.export.schemas import check_known
 from dlkit.export.trace import check_graph, graph_tensors
 from dlkit.export.write import serialised

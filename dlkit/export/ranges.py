@@ -30,7 +30,9 @@ def lost_tensors(model: ir.Model, precision: str, samples: Sequence[Feeds]) -> d
     """Why, by name, of a tidied float32 graph.
 
     Constants are looked at as they are, all others on samples, where ONNX Runtime can run the graph
-    on them. Infinities stay what they are and are not looked at.
+    on them; each in the sample in which it is largest, since what cancels out in one of them (a
+    sine of what does not change) is only what float32 left of it. Infinities stay what they are and
+    are not looked at.
 
     Args:
         samples: inputs, one call each; may be empty.
@@ -46,15 +48,17 @@ def lost_tensors(model: ir.Model, precision: str, samples: Sequence[Feeds]) -> d
     }
     names |= {str(one.name) for one in model.graph.inputs if one.dtype == ir.DataType.FLOAT}
     proto = ir.to_proto(model)
+    seen: dict[str, tuple[float, str | None]] = {}
     for feeds in samples:
         try:
             inside = values(proto, names, feeds)
         except Exception:  # ONNX Runtime's own: these inputs do not fit, others may
             continue
         for name, array in inside:
-            if name not in found and (why := _why(array, kind)) is not None:
-                found[name] = why
-    return found
+            largest = float(np.abs(array[np.isfinite(array)]).max(initial=0))
+            if name not in seen or largest > seen[name][0]:
+                seen[name] = largest, _why(array, kind)
+    return {name: why for name, (_, why) in seen.items() if why is not None} | found
 
 
 def _constants(model: ir.Model, kind: np.dtype[Any]) -> Iterable[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -33,6 +33,7 @@ _PASSES = frozenset(
     {"Cast", "Identity", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Concat",
      "Split", "Slice", "QuantizeLinear", "DequantizeLinear"}
 )  # fmt: skip
+_MOST_TRIED = 1 << 22  # elements
 # Between a dequantised weight and the product that takes it.
 _TRANSPARENT = frozenset({"Transpose", "Reshape", "Identity", "Squeeze", "Unsqueeze", "Flatten"})
 
@@ -149,11 +150,31 @@ def measure(model: ir.Model, sizes: Mapping[str, Sequence[int]]) -> Measurement:
     )
 
 
+def measure_first(model: ir.Model, tries: Iterable[Mapping[str, Sequence[int]]]) -> Measurement:
+    """``measure`` for the first of some sizes that no layer's window is too large for.
+
+    Where shapes stay unknown in all of them, for the first; sizes above four million elements, and
+    those that were tried, are left out.
+    """
+    found: list[Measurement] = []
+    for sizes in tries:
+        large = any(math.prod(shape) > _MOST_TRIED for shape in sizes.values())
+        seen = found and found[-1].sizes == {name: tuple(shape) for name, shape in sizes.items()}
+        if seen or (found and large):
+            continue
+        found.append(measure(model, sizes))
+        if not found[-1].estimated:
+            return found[-1]
+    return found[0]
+
+
 def _layer(node: ir.Node, shapes: Mapping[str, Sequence[int]]) -> Layer | None:
     dtype = _dtype(node)
     if dtype is None:
         return None
     counted = node_multiply_adds(node, shapes)
+    if counted == 0 and node_multiplies(node):
+        counted = None  # its window is larger than the input
     estimated = counted is None
     if counted is None:
         held = [one.const_value for one in node.inputs if one is not None]

@@ -21,7 +21,8 @@ def known_shapes(model: ir.Model, sizes: Mapping[str, Sequence[int]]) -> dict[st
     worked out with ONNX's reference implementation; what depends on the data is left out.
 
     Args:
-        sizes: shape of each input by its name.
+        sizes: shape of each input by its name. Tensors that cannot be, since an input is smaller
+            than a window over it, are left out.
     """
     copy = model.clone()
     for value in copy.graph.inputs:
@@ -48,4 +49,6 @@ def known_shapes(model: ir.Model, sizes: Mapping[str, Sequence[int]]) -> dict[st
 
 def _note(found: dict[str, list[int]], value: ir.Value) -> None:
     if value.name and value.shape is not None and value.shape.is_static():
-        found[value.name] = [int(axis) for axis in value.shape.numpy()]
+        axes = [int(axis) for axis in value.shape.numpy()]
+        if min(axes, default=0) >= 0:
+            found[value.name] = axes

@@ -38,6 +38,7 @@ def tidied(model: ir.Model) -> ir.Model:
         _without_identities(model)
         _lift_weights(model)
         model = rest(model).model
+        _forget_shapes(model)
         infer(model)
     return model
 
@@ -126,6 +127,15 @@ def _lift_weights(model: ir.Model) -> None:
             node.graph.remove(node)
             main.insert_before(first, node)
             lifted |= set(node.outputs)
+
+
+def _forget_shapes(model: ir.Model) -> None:
+    """What bodies and branches give has the shape that follows, whatever the file notes of it
+    (PaddlePaddle's exporter notes wrong ranks, which ONNX Runtime does not look at)."""
+    for graph in model.graphs():
+        if graph is not model.graph:
+            for value in graph.outputs:
+                value.shape = None
 
 
 def _guess(

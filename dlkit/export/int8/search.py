@@ -20,7 +20,7 @@ from dlkit.export.lower import Say, check_model, silent
 from dlkit.export.proof.compare import Expected
 from dlkit.export.proof.layers import REQUIRED
 from dlkit.export.run_graph import run_graph
-from dlkit.export.sample import blank_sizes
+from dlkit.export.sample import measured
 from dlkit.runtime.session import open_session, runnable
 from dlkit.spec import ModelSpec
 from dlkit.tasks import TASKS, Calibration, Feeds, HeldOut, Outputs, Tolerance
@@ -77,7 +77,7 @@ def quantize(
             more than is allowed.
         InputError, UsageError: no training inputs.
     """
-    qdq = QdqGraph(graph, blank_sizes(spec))
+    qdq = QdqGraph(graph, measured(graph, spec).sizes)
     if unknown := sorted(set(keep) - qdq.names):
         raise ExportError(
             f"to keep in fp32: the graph has no node {', '.join(unknown[:_NAMED])}; its layers are "

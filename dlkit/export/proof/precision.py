@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-import onnx
 import onnx_ir as ir
 
 from dlkit.errors import ExportError
 from dlkit.export.proof.layers import REQUIRED
-from dlkit.export.sample import blank_sizes
-from dlkit.graph.measure import Measurement, measure
-from dlkit.graph.tidy import tidied
+from dlkit.export.sample import measured
+from dlkit.graph.measure import Measurement
 from dlkit.spec import ModelSpec
 
 _NAMED = 5  # layers that an error names
@@ -79,13 +77,6 @@ def check_precision(
         "Name these nodes in a list for --keep-fp32, or use another precision",
         nodes,
     )
-
-
-def measured(graph: bytes | ir.Model, spec: ModelSpec) -> Measurement:
-    """What one sample costs."""
-    if isinstance(graph, bytes):
-        graph = tidied(ir.from_proto(onnx.load_from_string(graph)))
-    return measure(graph, blank_sizes(spec))
 
 
 def _named(name: str, types: Mapping[str, str], left: Mapping[str, str]) -> str:

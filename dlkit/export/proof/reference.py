@@ -26,11 +26,10 @@ from dlkit.export.pixels import Around, put_around
 from dlkit.export.proof.around import feeds_within, outputs_without
 from dlkit.export.proof.layers import REQUIRED
 from dlkit.export.run_graph import run_graph
-from dlkit.export.sample import blank_sizes
+from dlkit.export.sample import Sizes, measured
 from dlkit.export.trace import opset_for, same_tensors, trace, wrapped
 from dlkit.export.weights import describe_module, network_in, state_sha256
 from dlkit.export.write import serialised
-from dlkit.graph.measure import measure
 from dlkit.graph.read import file_sha256, read_graph
 from dlkit.graph.tidy import tidied
 from dlkit.spec import ModelSpec
@@ -235,14 +234,13 @@ def _file(bundle: Bundle, path: Path, name: str = "") -> Independent:
         around = Around.from_json(bundle.origin["around"])
     if around == Around():
         names = same_tensors(graph, bundle.spec)
-    sizes = blank_sizes(bundle.spec)
-    inside = {
-        name: array.shape
-        for name, array in feeds_within(
-            {name: np.zeros(shape, np.uint8) for name, shape in sizes.items()}, around
-        ).items()
-    }
-    counted = measure(graph, _renamed(inside, names))
+
+    def within(sizes: Sizes) -> Sizes:
+        blank = {name: np.zeros(shape, np.uint8) for name, shape in sizes.items()}
+        inside = {name: array.shape for name, array in feeds_within(blank, around).items()}
+        return _renamed(inside, names)
+
+    counted = measured(graph, bundle.spec, within)
     if sum(counted.shares(kind)[0] for kind in ("fp32", "fp64")) < REQUIRED["fp32"]:
         raise UsageError(
             f"{path} is {counted.precision}, not float32: a reference is", "Name the float32 file"

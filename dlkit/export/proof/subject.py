@@ -11,8 +11,8 @@ from dlkit.bundle import Bundle, shipped
 from dlkit.errors import UsageError
 from dlkit.export.bundles import Wanted
 from dlkit.export.load_module import load_module, names_module
-from dlkit.export.proof.precision import measured
 from dlkit.export.proof.reference import Against
+from dlkit.export.sample import measured
 from dlkit.export.source import from_run
 from dlkit.export.trace import graph_tensors, opset_for, trace
 from dlkit.export.write import serialised

@@ -10,7 +10,7 @@ RECIPE = GenerateRecipe(
     about="a conditional GAN: a digit of the class that is asked for",
     network=CGAN(),
     critic=ImageCriticConfig(width=0.5, normalize="spectral"),
-    iterations=6000,
+    iterations=10000,
     checkpoint_every=500,
     learning_rate=3e-4,
     critic_rate=1.5,
