@@ -136,11 +136,13 @@ def _show(bundle: Bundle, found: Certificate, console: Console) -> None:
     from dlkit.tasks import TASKS
 
     task, metrics = TASKS.load(bundle.spec.task), found.reference.metrics
+    names = "on", "in", "largest", "mean", "differ", task.agreement_name, *metrics, "verdict"
     table = Table(
-        Column("backend", no_wrap=True), "on", "in", "largest", "mean", "differ",
-        task.agreement_name, *metrics, "verdict",
-        box=SIMPLE_HEAD, padding=(0, 1, 0, 0),
-    )  # fmt: skip
+        Column("backend", no_wrap=True),
+        *(Column(name.replace("_", " "), overflow="fold") for name in names),
+        box=SIMPLE_HEAD,
+        padding=0,
+    )
     table.add_row("reference", "cpu", "", "", "", "", "", *map(_number, metrics.values()), "")
     for row in found.measured:
         table.add_row(
