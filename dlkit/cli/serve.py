@@ -86,8 +86,8 @@ def command(
     allow_pixels(max_pixels)  # OpenCV is not loaded yet
     with serving_installed():
         from dlkit.serving.bounds import Bounds
+        from dlkit.serving.loading import Wanted
         from dlkit.serving.safety import is_loopback, read_key
-        from dlkit.serving.served import Wanted
         from dlkit.serving.server import Server, Settings
 
     from dlkit.errors import UsageError

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import itertools
 import json
 import secrets
+import sys
 from pathlib import Path
 from typing import IO, Any
 
@@ -52,6 +54,15 @@ class AccessLog:
         except (OSError, ValueError):  # a full disk; a pipe that nobody reads
             self.lost += len(lines)
 
+    def close(self) -> None:
+        """Write what there is, and let the file go."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.flush()
+        if self._file is not None and self._file is not sys.stdout:
+            with contextlib.suppress(OSError):  # a full disk, again
+                self._file.close()
+
 
 class RequestIds:
     """Ids of requests: the client's own where it is one, else a new one."""
@@ -73,8 +84,6 @@ def open_log(where: str) -> IO[str] | None:
     Raises:
         OSError: it cannot be opened.
     """
-    import sys
-
     if where == "none":
         return None
     return sys.stdout if where == "-" else Path(where).open("a", encoding="utf-8")

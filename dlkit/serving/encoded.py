@@ -10,7 +10,7 @@ import numpy as np
 
 from dlkit import images
 from dlkit.errors import DlkitError
-from dlkit.serving.batcher import Arrays
+from dlkit.serving.calls import Arrays
 from dlkit.serving.datatypes import BYTES
 from dlkit.serving.messages import Tensor
 from dlkit.serving.refused import RefusedError, invalid

@@ -13,7 +13,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from dlkit.serving.batcher import Call, Watch
+from dlkit.serving.calls import Call, Watch
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)

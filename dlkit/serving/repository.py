@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from dlkit.errors import DlkitError
+from dlkit.serving.loading import Loaded, Wanted, load
 from dlkit.serving.metrics import Metrics
 from dlkit.serving.refused import RefusedError, unknown
-from dlkit.serving.served import VERSION, Loaded, Served, Wanted, load
+from dlkit.serving.served import VERSION, Served
 from dlkit.serving.statistics import Statistics
 
 _LOG = logging.getLogger(__name__)

@@ -5,73 +5,29 @@ from __future__ import annotations
 import asyncio
 import datetime
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dlkit.bundle import Bundle
-from dlkit.errors import BundleError, DlkitError, InputError
-from dlkit.runtime.model import task_of
-from dlkit.runtime.session import open_session
-from dlkit.serving.batcher import Arrays, Batcher, Graph, GraphError, Limits
+from dlkit.errors import DlkitError, InputError
+from dlkit.serving.batcher import Batcher
+from dlkit.serving.calls import Arrays
 from dlkit.serving.datatypes import BYTES, datatype_of
 from dlkit.serving.encoded import Encoded
-from dlkit.serving.independent import rows_are_independent
+from dlkit.serving.graphs import graph_of
+from dlkit.serving.loading import Loaded
 from dlkit.serving.messages import Answered, Asked, Inference, Tensor, shown
+from dlkit.serving.queued import Queued
 from dlkit.serving.refused import RefusedError, invalid
 from dlkit.serving.statistics import Statistics
-from dlkit.tasks import Model, Reply, Session, Task
+from dlkit.tasks import Model, Reply
 from dlkit.tasks.tensors import check_arrays
 
-if TYPE_CHECKING:
-    from dlkit.runtime.folders.tally import Tally
-
 VERSION = "1"
-CERTIFIED = "certified"
-_JOINED = 32  # rows of models whose task does not say how many, once they are known to be apart
-_QUEUED = 16  # batches that may wait, where nobody says otherwise
-_LEAST_QUEUE = 256
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is asked for when a bundle is served; None: what suits it.
-
-    Attributes:
-        bundle: a folder, or a shipped one's name.
-        backend, device: as ``dlkit.load`` has them.
-        delay: seconds.
-    """
-
-    bundle: str
-    backend: str = "auto"
-    device: str = "auto"
-    batch: int | None = None
-    delay: float | None = None
-    queue: int | None = None
-    workers: int | None = None
-    threads: int | None = None
-    require_certificate: bool = False
-    accept_random: bool = False
-
-
-@dataclass
-class Loaded:
-    """A bundle and its session, before anything is asked of it; made in any thread."""
-
-    bundle: Bundle
-    task: Task
-    session: Session
-    passed_over: dict[str, str]
-    limits: Limits
-    joins: bool
-    verdict: str
 
 
 class Served:
@@ -88,7 +44,8 @@ class Served:
         self.name, self.loaded, self.statistics = name, loaded, statistics
         self.spec = loaded.bundle.spec
         self.loop, self._hands = asyncio.get_running_loop(), hands
-        self.model: Model[Any, Any, Any] = loaded.task.open(loaded.bundle, Queued(self))
+        queued = Queued(loaded.session, loaded.passed_over)
+        self.model: Model[Any, Any, Any] = loaded.task.open(loaded.bundle, queued)
         self.batcher = Batcher(
             graph_of(self.model, loaded.session),
             loaded.limits,
@@ -96,6 +53,7 @@ class Served:
             statistics.watch,
             name,
         )
+        queued.batcher = self.batcher
         self.outputs = {one.name: one for one in self.spec.outputs}
         self.datatypes = {one.name: datatype_of(one.dtype) for one in self.spec.inputs}
         self._encoded = Encoded.of(loaded.task, self.model)
@@ -263,153 +221,3 @@ class Served:
             for place in places.tolist()
         ]
         return Tensor(tensor.name, BYTES, best.shape, found)
-
-
-class Queued:
-    """What runs a model's samples, for ``Model``: through the queue, from threads beside the loop;
-    see ``dlkit.tasks.Answers``."""
-
-    def __init__(self, served: Served) -> None:
-        self._served = served
-
-    @property
-    def session(self) -> Session:
-        """The session."""
-        return self._served.loaded.session
-
-    @property
-    def passed_over(self) -> dict[str, str]:
-        """Why ``auto`` did not take what it would have preferred."""
-        return self._served.loaded.passed_over
-
-    def answer(
-        self, model: Model[Any, Any, Any], prepared: Iterable[tuple[Any, Any]], batch: int
-    ) -> list[Any]:
-        """Answers in order, or the ``DlkitError`` in place of one; not in the loop's own thread."""
-        served = self._served
-        items = list(prepared)
-        future = asyncio.run_coroutine_threadsafe(self._answer(model, items), served.loop)
-        return future.result()
-
-    def run_folder(self, *_: Any, **__: Any) -> Tally:
-        """A server runs no folders."""
-        raise NotImplementedError
-
-    async def _answer(
-        self, model: Model[Any, Any, Any], items: Sequence[tuple[Any, Any]]
-    ) -> list[Any]:
-        """Samples of one shape in one call each."""
-        name = self._served.spec.input.name
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for place, (sample, _) in enumerate(items):
-            groups.setdefault(sample.shape, []).append(place)
-
-        async def run(places: list[int]) -> NDArray[Any] | DlkitError:
-            stacked = np.stack([items[place][0] for place in places])
-            try:
-                found = await self._served.batcher.answer({name: stacked}, len(places))
-            except RefusedError as error:
-                if error.status == 503:
-                    raise
-                return error
-            return next(iter(found.values()))
-
-        answers: list[Any] = [None] * len(items)
-        outputs = await asyncio.gather(*map(run, groups.values()))
-        for places, output in zip(groups.values(), outputs, strict=True):
-            if isinstance(output, DlkitError):
-                finished: Sequence[Any] = [output] * len(places)
-            else:
-                finished = model.finish_all(output, [items[place][1] for place in places])
-            for place, answer in zip(places, finished, strict=True):
-                answers[place] = answer
-        return answers
-
-
-def graph_of(model: Model[Any, Any, Any], session: Session) -> Graph:
-    """The graph as the batcher runs it; a task may run large samples in parts."""
-    spec = model.bundle.spec
-    if not model.stacks:
-
-        def run(feeds: Arrays) -> Arrays:
-            try:
-                return session.run(feeds)
-            except Exception as error:  # each backend has exceptions of its own
-                raise GraphError(str(error).strip().partition("\n")[0]) from error
-
-        return run
-    output = spec.output.name
-    watched = Guarded(session)
-
-    def infer(feeds: Arrays) -> Arrays:
-        (batch,) = feeds.values()
-        return {output: model.infer(watched, batch)}
-
-    return infer
-
-
-class Guarded(Session):
-    """A session whose own errors are told from those of the code around it."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self.backend, self.device = session.backend, session.device
-        self.sha256, self.arithmetic = session.sha256, session.arithmetic
-
-    def run(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
-        """Run one batch."""
-        try:
-            return self._session.run(feeds)
-        except Exception as error:
-            raise GraphError(str(error).strip().partition("\n")[0]) from error
-
-    def __call__(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Run one batch of a graph with one input and one output."""
-        try:
-            return self._session(batch)
-        except Exception as error:
-            raise GraphError(str(error).strip().partition("\n")[0]) from error
-
-
-def load(wanted: Wanted) -> Loaded:
-    """Open a bundle and its session.
-
-    Raises:
-        DlkitError: what cannot be served, and why.
-    """
-    bundle = Bundle.open(wanted.bundle)
-    task = task_of(bundle)
-    task.check(bundle.spec)
-    for one in (*bundle.spec.inputs, *bundle.spec.outputs):
-        datatype_of(one.dtype)
-    workers = wanted.workers or 1
-    chosen = open_session(bundle, wanted.backend, wanted.device, wanted.threads, workers)
-    session = chosen.session
-    verdict = _verdict(bundle, session, wanted.accept_random)
-    if wanted.require_certificate and verdict != CERTIFIED:
-        session.close()
-        raise BundleError(
-            f"{bundle.path} cannot be served with --require-certificate: {verdict}",
-            f"Measure it: dlkit verify {bundle.path}",
-        )
-    joins = task.model.stacks or rows_are_independent(bundle.spec, session)
-    default = task.batch["cuda" if session.device == "cuda" else "cpu"]
-    batch = wanted.batch or (default if task.model.stacks else _JOINED)
-    limits = Limits(
-        batch=batch if joins else 1,
-        delay=wanted.delay or 0.0,
-        queue=wanted.queue or max(_LEAST_QUEUE, _QUEUED * batch),
-        workers=workers,
-    )
-    return Loaded(bundle, task, session, chosen.passed_over, limits, joins, verdict)
-
-
-def _verdict(bundle: Bundle, session: Session, accept_random: bool) -> str:
-    """``certified``, or why it is not, without its path."""
-    other = session.backend if session.arithmetic else None
-    found = bundle.certificate
-    if found is None:
-        return "no certificate"
-    if bundle.uncertified(session.sha256, other) is not None:
-        return "certified for another file or backend"
-    return "certified on random inputs" if found.inputs.random and not accept_random else CERTIFIED

@@ -21,11 +21,11 @@ from dlkit.errors import MachineError
 from dlkit.processors import cpu_count
 from dlkit.serving.access import AccessLog, open_log
 from dlkit.serving.bounds import Bounds
+from dlkit.serving.loading import Wanted
 from dlkit.serving.metrics import Metrics
 from dlkit.serving.repository import Repository
 from dlkit.serving.rpc.server import Rpc
 from dlkit.serving.safety import Safety, is_loopback
-from dlkit.serving.served import Wanted
 from dlkit.serving.web.connection import Connection
 from dlkit.serving.web.doors import PUBLIC, DoorRoutes
 from dlkit.serving.web.front import Front
@@ -90,20 +90,30 @@ class Server:
     def end(self) -> None:
         """End, from any thread."""
         if self._loop is not None and self._end is not None:
-            self._loop.call_soon_threadsafe(self._end.set)
+            with contextlib.suppress(RuntimeError):  # it has ended
+                self._loop.call_soon_threadsafe(self._end.set)
 
     async def _serve(self) -> None:
-        settings, loop = self.settings, asyncio.get_running_loop()
-        self._loop, self._end = loop, asyncio.Event()
-        listener = listen(settings.host, settings.port)
-        self.port = listener.getsockname()[1]
+        settings = self.settings
+        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
         hands = ThreadPoolExecutor(max(4, 2 * cpu_count()), "dlkit-hand")
         metrics = Metrics()
         self.repository = Repository(settings.models, hands, metrics)
-        for name in settings.models:
-            await self.repository.load(name)
-        safety = Safety(settings.key, is_loopback(settings.host))
         log = AccessLog(open_log(settings.access_log))
+        with listen(settings.host, settings.port) as listener:
+            self.port = listener.getsockname()[1]
+            try:
+                await asyncio.gather(*map(self.repository.load, settings.models))
+                await self._answer(listener, metrics, log)
+            finally:
+                await self.repository.close()
+                hands.shutdown(wait=False, cancel_futures=True)
+                log.close()
+
+    async def _answer(self, listener: socket.socket, metrics: Metrics, log: AccessLog) -> None:
+        """Both protocols, until it is told to end."""
+        settings, loop = self.settings, asyncio.get_running_loop()
+        safety = Safety(settings.key, is_loopback(settings.host))
         routes = [
             *InferenceRoutes(self.repository, settings.bounds).routes(),
             *DoorRoutes(self.repository, settings.bounds, metrics).routes(),
@@ -112,7 +122,8 @@ class Server:
         rpc = Rpc(self.repository, settings.bounds, safety, metrics, log)
         if settings.grpc_port is not None:
             self.grpc_port = await rpc.start(settings.host, settings.grpc_port)
-        web = _Web(self._config(), self)
+        web = _Web(self._config())
+        assert self._end is not None
         with self._signals(loop):
             serving = loop.create_task(web.serve(sockets=[listener]))
             while not web.started and not serving.done():
@@ -126,10 +137,7 @@ class Server:
                     await self._drain(web, serving, rpc)
             except TimeoutError:
                 _LOG.error("requests that ran longer than %g seconds were ended", settings.grace)
-                web.force_exit = True
                 await rpc.stop(0)
-        log.flush()
-        hands.shutdown(wait=False, cancel_futures=True)
 
     async def _drain(self, web: _Web, serving: asyncio.Task[None], rpc: Rpc) -> None:
         """Tell that it ends, let what runs end, and what is on its way arrive; then end."""
@@ -144,7 +152,6 @@ class Server:
             await asyncio.sleep(_TICK)
         web.should_exit = True
         await asyncio.gather(serving, stopping)
-        await self.repository.close()
 
     def _config(self) -> uvicorn.Config:
         bounds = self.settings.bounds
@@ -189,10 +196,6 @@ class Server:
 
 class _Web(uvicorn.Server):
     """uvicorn's server, whose signals are handled by who holds it."""
-
-    def __init__(self, config: uvicorn.Config, server: Server) -> None:
-        super().__init__(config)
-        self._server = server
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

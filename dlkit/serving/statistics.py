@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dlkit.serving.batcher import Call, Watch
+from dlkit.serving.calls import Call, Watch
 
 _RECENT = 1000
 

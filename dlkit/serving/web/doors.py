@@ -12,7 +12,7 @@ from starlette.routing import Route
 from dlkit.serving.bounds import Bounds
 from dlkit.serving.described import properties
 from dlkit.serving.metrics import CONTENT_TYPE, Metrics
-from dlkit.serving.refused import invalid, unknown
+from dlkit.serving.refused import RefusedError, invalid, unknown
 from dlkit.serving.repository import Repository
 from dlkit.serving.served import Served
 from dlkit.serving.web.gone import unless_gone
@@ -20,16 +20,20 @@ from dlkit.serving.web.inference import as_json
 from dlkit.serving.web.openapi import description
 
 _PAGE = Path(__file__).parent.parent / "page"
+_KINDS = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+}
+_NAMES = {"/": "index.html", "/docs": "docs.html"}
 _FILES = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/docs": ("docs.html", "text/html; charset=utf-8"),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-    "/docs.js": ("docs.js", "text/javascript; charset=utf-8"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-    "/sample.png": ("sample.png", "image/png"),
+    **_NAMES,
+    **{f"/{one.name}": one.name for one in _PAGE.iterdir() if one.suffix not in (".html", "")},
 }
 PUBLIC = tuple(_FILES)
+_ONLY_READ = {*_FILES, "/v2", "/models", "/metrics", "/openapi.json"}
 
 
 class DoorRoutes:
@@ -38,7 +42,8 @@ class DoorRoutes:
     def __init__(self, repository: Repository, bounds: Bounds, metrics: Metrics) -> None:
         self._repository, self._bounds, self._metrics = repository, bounds, metrics
         self._files = {
-            path: ((_PAGE / name).read_bytes(), kind) for path, (name, kind) in _FILES.items()
+            path: ((_PAGE / name).read_bytes(), _KINDS[Path(name).suffix])
+            for path, name in _FILES.items()
         }
 
     def routes(self) -> list[Route]:
@@ -71,6 +76,8 @@ class DoorRoutes:
     async def reply(self, request: Request) -> Response:
         """A file in, a file out."""
         command = request.path_params["command"]
+        if f"/{command}" in _ONLY_READ:
+            raise RefusedError(405, "the route does not take this method")
         names = [name for name, served in self._doors().items() if served.command == command]
         if not names:
             raise unknown("there is no such route")

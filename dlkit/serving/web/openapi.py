@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dlkit import __version__
+from dlkit.serving.described import server
 from dlkit.serving.served import Served
 
 
@@ -44,7 +44,7 @@ def description(doors: Mapping[str, Served]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "dlkit serve",
-            "version": __version__,
+            "version": server()["version"],
             "description": "The Open Inference Protocol (V2), and simple doors beside it.",
         },
         "paths": paths,
