@@ -45,7 +45,8 @@ class Batcher:
         self.running = 0
         self._closed = False
         self._queues: dict[Key, deque[Call]] = {}
-        self._scheduled: asyncio.Handle | None = None
+        self._soon = False  # a dispatch is on its way
+        self._later: asyncio.TimerHandle | None = None  # one for who waits for others
         self._idle = asyncio.Event()
         self._idle.set()
         self._row_seconds = 0.0  # of late, so that a refusal can say when to come back
@@ -128,9 +129,10 @@ class Batcher:
                 left = call.deadline - call.arrived
                 call.timer = self._loop.call_later(left, self._expire, call)
         self._idle.clear()
-        if self._scheduled is None and self.running < self.limits.workers:
+        if not self._soon and self.running < self.limits.workers:
             # after all that has arrived by now was read: it may run together
-            self._scheduled = self._loop.call_soon(self._dispatch)
+            self._soon = True
+            self._loop.call_soon(self._dispatch)
 
     def wait_seconds(self) -> float:
         """How long the rows that wait will take, by those of late."""
@@ -161,15 +163,16 @@ class Batcher:
             self._idle.set()
 
     def _dispatch(self) -> None:
-        if self._scheduled is not None:
-            self._scheduled.cancel()
-            self._scheduled = None
+        self._soon = False
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         while self._queues and self.running < self.limits.workers:
             oldest = min(self._queues.values(), key=lambda queue: queue[0].arrived)
             if self.limits.delay and not self._full(oldest):
                 left = oldest[0].arrived + self.limits.delay - time.monotonic()
                 if left > 0:
-                    self._scheduled = self._loop.call_later(left, self._dispatch)
+                    self._later = self._loop.call_later(left, self._dispatch)
                     return
             self._start(self._take(oldest))
 
