@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from starlette.routing import Router
@@ -134,24 +134,42 @@ class Server:
             ended.cancel()
             try:
                 async with asyncio.timeout(settings.grace):
-                    await self._drain(web, serving, rpc)
+                    await self._drain(web, serving, rpc, listener)
             except TimeoutError:
                 _LOG.error("requests that ran longer than %g seconds were ended", settings.grace)
                 await rpc.stop(0)
 
-    async def _drain(self, web: _Web, serving: asyncio.Task[None], rpc: Rpc) -> None:
+    async def _drain(
+        self, web: _Web, serving: asyncio.Task[None], rpc: Rpc, listener: socket.socket
+    ) -> None:
         """Tell that it ends, let what runs end, and what is on its way arrive; then end."""
         self.repository.draining = True
         self.front.closing = True
         stopping = asyncio.ensure_future(rpc.stop(self.settings.grace))
         await asyncio.sleep(_LINGER)
+        queue = listener.dup()  # keeps the system's queue while uvicorn closes its own
         for server in web.servers:
             server.close()
+        await asyncio.sleep(_TICK)
+        await self._take_last(queue, web)
         until = time.monotonic() + _LINGER
         while web.server_state.connections and (self.front.running or time.monotonic() < until):
             await asyncio.sleep(_TICK)
         web.should_exit = True
         await asyncio.gather(serving, stopping)
+
+    async def _take_last(self, queue: socket.socket, web: _Web) -> None:
+        """Close the queue of connections; those in it would be reset, so they are taken first."""
+        taken = []
+        with queue:
+            queue.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    taken.append(queue.accept()[0])
+        loop, protocol = asyncio.get_running_loop(), cast(Any, web.config.http_protocol_class)
+        state = {"config": web.config, "server_state": web.server_state, "app_state": {}}
+        for one in taken:
+            await loop.connect_accepted_socket(lambda: protocol(**state, _loop=loop), one)
 
     def _config(self) -> uvicorn.Config:
         bounds = self.settings.bounds
