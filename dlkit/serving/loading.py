@@ -15,7 +15,7 @@ from dlkit.tasks import Session, Task
 
 CERTIFIED = "certified"
 _JOINED = 32  # rows of models whose task does not say how many, once they are known to be apart
-_QUEUED = 16  # batches that may wait, where nobody says otherwise
+_QUEUED = 64  # batches that may wait, where nobody says otherwise
 _LEAST_QUEUE = 256
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hmac
 import ipaddress
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from dlkit.serving.refused import RefusedError
 _SHORTEST = 16  # characters of a key
 
 
+@functools.lru_cache(maxsize=64)  # asked for every request
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach what listens there."""
     if host == "localhost":
