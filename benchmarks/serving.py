@@ -106,7 +106,12 @@ def ways(bundle: Path, envs: dict[str, Path], threads: int, scratch: Path) -> li
                    str(port + 3), "--host", "127.0.0.1"]  # fmt: skip
         found.append(Way("BentoML", command, "/infer", nested, port + 3, own))
     if (env := envs.get("mlserver")) is not None:
-        settings = {"http_port": port + 4, "grpc_port": port + 14, "metrics_port": port + 24}
+        settings: dict[str, Any] = {
+            "http_port": port + 4,
+            "grpc_port": port + 14,
+            "metrics_port": port + 24,
+        }
+        settings["parallel_workers"] = 0  # those of 1.7.1 do not start with today's uvloop
         (scratch / "settings.json").write_text(json.dumps({**settings, "host": "127.0.0.1"}))
         model = {"name": "lenet", "implementation": "mlserver_app.Graph", "max_batch_size": 64,
                  "max_batch_time": 0.002}  # fmt: skip
@@ -197,7 +202,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--denoiser", default="mmwave")
+    parser.add_argument("--rows", type=int, nargs="+", default=ROWS)
+    parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS)
+    parser.add_argument("--denoiser", default="mmwave", help="Empty: leave it out.")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     envs = {name: Path(folder) for name, _, folder in (one.partition("=") for one in given.env)}
@@ -206,7 +213,8 @@ def main() -> None:
         scratch = Path(folder)
         for number in range(given.rounds):
             lenet(given, envs, scratch, found, number)
-            denoiser(given, scratch, found)
+            if given.denoiser:
+                denoiser(given, scratch, found)
     show(found)
     if given.json is not None:
         given.json.write_text(json.dumps(found, indent=1))
@@ -220,9 +228,9 @@ def lenet(
     for way in several[number % len(several) :] + several[: number % len(several)]:
         try:
             with running(way, scratch / f"{way.port}.log"):
-                for rows in ROWS:
+                for rows in given.rows:
                     x = np.random.default_rng(0).integers(0, 256, (rows, 28, 28), dtype=np.uint8)
-                    for clients in CLIENTS:
+                    for clients in given.clients:
                         figures = load(way, x, clients, given.seconds, scratch)
                         figures["rows_per_s"] = figures["per_s"] * rows
                         key = f"{way.name} | {rows} rows | {clients} clients"
@@ -230,7 +238,7 @@ def lenet(
                         print(key, figures, flush=True)
         except SystemExit as error:
             print(error, flush=True)
-    for rows in ROWS:
+    for rows in given.rows:
         x = np.zeros((rows, 28, 28), np.uint8)
         per_s = alone(str(given.bundle), x, given.seconds)
         found.setdefault(f"session alone | {rows} rows | 1 caller", []).append(
@@ -248,7 +256,7 @@ def denoiser(given: Any, scratch: Path, found: dict[str, list[Any]]) -> None:
     probe = Way(way.name, command, "/v2/health/ready", lambda _: protocol_binary(x), port)
     probe.path = way.path
     with running(probe, scratch / "denoiser.log"):
-        for clients in CLIENTS:
+        for clients in given.clients:
             figures = load(way, x, clients, max(given.seconds, 5.0), scratch)
             figures["rows_per_s"] = figures["per_s"]
             key = f"dlkit, denoiser | 1 rows | {clients} clients"

@@ -42,8 +42,8 @@ class Client(asyncio.Protocol):
         if b"transfer-encoding: chunked" in head:
             whole = self._buffer.endswith(b"0\r\n\r\n")
         else:
-            at = head.find(b"content-length:")
-            size = int(head[at + 15 :].split(b"\r\n", 1)[0])
+            at = head.find(b"\r\ncontent-length:")
+            size = int(head[at + 17 :].split(b"\r\n", 1)[0])
             whole = len(self._buffer) >= end + 4 + size
         if whole:
             now = time.perf_counter()

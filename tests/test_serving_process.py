@@ -41,6 +41,7 @@ def process(*arguments: object, stdout: Any = subprocess.PIPE) -> Iterator[tuple
                 break
         found = re.search(r"http://[^\s]+", "".join(lines))
         assert found, "".join(lines)
+        run.rpc = lines[-1].strip().removeprefix("grpc://")  # type: ignore[attr-defined]
         yield run, found.group()
     finally:
         run.kill()
