@@ -39,6 +39,11 @@ ALLOWED = {
     ),
     "bench": (RUNTIME | {"graph", "bench"}, NUMPY | {"psutil", "jinja2"}),
     "doctor": (RUNTIME | {"doctor"}, NUMPY),
+    "serving": (
+        RUNTIME | {"serving"},
+        {"numpy", "starlette", "uvicorn", "uvloop", "grpc", "grpc_health", "google"}
+        | {"prometheus_client"},
+    ),
 }
 # What single files may import besides, and only late in functions where the last part says so.
 INFERENCE = {

@@ -15,6 +15,7 @@ from dlkit.cli import (
     models,
     recognize,
     run,
+    serve,
     simulate,
     train,
     verify,
@@ -45,6 +46,7 @@ for module in (
     denoise,
     generate,
     run,
+    serve,
     bench,
     doctor,
 ):

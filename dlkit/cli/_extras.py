@@ -43,3 +43,28 @@ def training_installed(what: str) -> Iterator[None]:
         raise UsageError(
             f"to {what} you need {error.name}", "Install it: pip install 'dlkit[train]'"
         ) from error
+
+
+# What `pip install dlkit[serve]` brings.
+_SERVE = frozenset(
+    {"google", "grpc", "grpc_health", "httptools", "prometheus_client", "starlette", "uvicorn"}
+)
+
+
+@contextmanager
+def serving_installed() -> Iterator[None]:
+    """Around imports of the server.
+
+    Raises:
+        UsageError: one of its libraries is missing.
+    """
+    from dlkit.errors import UsageError
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _SERVE:
+            raise
+        raise UsageError(
+            f"to serve you need {error.name}", "Install it: pip install 'dlkit[serve]'"
+        ) from error

@@ -31,7 +31,7 @@ from dlkit.images.geometry import (
     pad,
     resize,
 )
-from dlkit.images.writing import write, write_frames
+from dlkit.images.writing import encode, write, write_frames
 
 __all__ = [
     "FRAMES",
@@ -45,6 +45,7 @@ __all__ = [
     "crop",
     "decode",
     "decode_frames",
+    "encode",
     "fit",
     "grey",
     "is_grey",

@@ -28,6 +28,15 @@ def write(path: Path, image: Image) -> None:
     write_frames(path, [image])
 
 
+def encode(image: Image, ending: str) -> bytes:
+    """An image as the bytes of a file, e.g. of the ending ``.png``.
+
+    Raises:
+        InputError: the format cannot hold it.
+    """
+    return _encoded(f"the {ending[1:].upper()} file", lambda: cv2.imencode(ending, image), image)
+
+
 def write_frames(path: Path, frames: Sequence[Image]) -> None:
     """Several images into one file, as frames or pages.
 
@@ -74,10 +83,14 @@ def _ending(path: Path) -> str:
 
 
 def _write(path: Path, encode: Any, image: Image) -> None:
+    write_new(path, _encoded(str(path), encode, image))
+
+
+def _encoded(name: str, encode: Any, image: Image) -> bytes:
     try:
         done, data = encode()
     except cv2.error as error:
-        raise InputError(f"{path}: cannot be encoded ({reason(error)})") from error
+        raise InputError(f"{name}: cannot be encoded ({reason(error)})") from error
     if not done:
-        raise InputError(f"{path}: {path.suffix} cannot hold {image.dtype} {image.shape}")
-    write_new(path, data.tobytes())
+        raise InputError(f"{name}: its format cannot hold {image.dtype} {image.shape}")
+    return bytes(data.tobytes())

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from numpy.typing import NDArray
 
 from dlkit.bundle import Bundle
-from dlkit.errors import DlkitError, InputError
+from dlkit.errors import DlkitError, InputError, UsageError
 from dlkit.tasks._data import Feeds
 
 Sample = TypeVar("Sample")  # an input in memory: an image, or arrays by name
@@ -101,6 +102,30 @@ class Answers(Protocol):
         ...
 
 
+class Reply(NamedTuple):
+    """The answer of a door: a file's type, as HTTP names it, and its bytes."""
+
+    media_type: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Door:
+    """How a model answers a single file for people, e.g. over HTTP: ``Model.reply``.
+
+    Attributes:
+        about: what it does, in a line.
+        takes: ``image``, or empty where it takes no file.
+        gives: type of the answer, as HTTP names it.
+        options: meaning of each option, by its name.
+    """
+
+    about: str
+    takes: str
+    gives: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
 class Model(ABC, Generic[Sample, Note, Answer]):
     """A loaded bundle that answers. One subclass a task. Use it with ``with``, or ``close`` it.
 
@@ -108,12 +133,14 @@ class Model(ABC, Generic[Sample, Note, Answer]):
         suffixes: endings of the files that it takes.
         stacks: samples of one shape can run together in one batch. Where not, what ``prepare``
             gives is a whole call of the graph.
+        door: how ``reply`` is asked; None where there is none.
         bundle: what was loaded.
         opened: the session, and why it was chosen.
     """
 
     suffixes: ClassVar[frozenset[str]]
     stacks: ClassVar[bool] = True
+    door: ClassVar[Door | None] = None
 
     def __init__(self, bundle: Bundle, opened: Answers) -> None:
         self.bundle = bundle
@@ -203,6 +230,33 @@ class Model(ABC, Generic[Sample, Note, Answer]):
         if len(answers) != 1:
             raise InputError(f"{path} would hold {len(answers)} answers, expected one")
         self.save(answers[0], path)
+
+    def reply(self, data: bytes, options: Mapping[str, str]) -> Reply:
+        """Answer one file, as ``door`` has it.
+
+        Args:
+            data: the file's bytes; empty where the door takes none.
+            options: as text; those that are not given have their usual values.
+
+        Raises:
+            InputError: the file cannot be taken, or has no answer.
+            UsageError: an option is unknown or cannot be; or there is no door.
+        """
+        raise UsageError(f"{self.bundle.spec.name} answers no single files")
+
+    def options(self, given: Mapping[str, str]) -> dict[str, str]:
+        """Options of the door, once all are known.
+
+        Raises:
+            UsageError: one is not.
+        """
+        known = {} if self.door is None else self.door.options
+        for name in given:
+            if name not in known:
+                raise UsageError(
+                    f"there is no option {name[:50]!r}", f"There are: {', '.join(known) or 'none'}"
+                )
+        return dict(given)
 
     def answers(self, samples: Iterable[Sample], batch: int) -> list[Answer]:
         """Answer for samples in memory, in their order.

@@ -110,19 +110,23 @@ def check_arrays(spec: ModelSpec, feeds: Feeds) -> None:
     Raises:
         InputError: an input is missing or unknown, or has another dtype, rank or size.
     """
-    wanted = ", ".join(map(str, spec.inputs))
     if set(feeds) != {one.name for one in spec.inputs}:
+        wanted = ", ".join(map(str, spec.inputs))
         raise InputError(f"has the arrays {', '.join(sorted(feeds)) or 'none'}, expected {wanted}")
     free: dict[str, int] = {}  # sizes of named axes, the same in all inputs
     for one in spec.inputs:
         array = feeds[one.name]
-        got = f"{one.name} is {array.dtype} {array.shape}"
         if array.dtype != np.dtype(one.dtype) or array.ndim != len(one.shape):
-            raise InputError(f"{got}, expected {one}")
+            raise _other(array, one)
         for axis, size in zip(one.shape, array.shape, strict=True):
             if size != (free.setdefault(axis, size) if isinstance(axis, str) else axis):
-                known = f"; {axis} is {free[axis]}" if isinstance(axis, str) else ""
-                raise InputError(f"{got}, expected {one}{known}")
+                raise _other(
+                    array, one, f"; {axis} is {free[axis]}" if isinstance(axis, str) else ""
+                )
+
+
+def _other(array: NDArray[Any], one: TensorSpec, known: str = "") -> InputError:
+    return InputError(f"{one.name} is {array.dtype} {array.shape}, expected {one}{known}")
 
 
 class Tensors(Task):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import copy
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from dlkit import images
 from dlkit.bundle import Bundle
 from dlkit.errors import InputError, UsageError
-from dlkit.tasks._model import Answers, Model, Session
+from dlkit.tasks._model import Answers, Door, Model, Reply, Session
 from dlkit.tasks.denoise import strips
 
 # Part of the range below which all of an image's values lie when the range is most likely wrong:
@@ -33,6 +34,12 @@ class Denoiser(Model[images.Image, images.Image, images.Image]):
     """
 
     suffixes = images.SUFFIXES
+    door = Door(
+        "A cleaned image, in the size, depth and channels of the one that came, as PNG.",
+        "image",
+        "image/png",
+        {"range": "values that stand for black and white, LOW:HIGH, e.g. 0:4095"},
+    )
 
     def __init__(self, bundle: Bundle, opened: Answers) -> None:
         super().__init__(bundle, opened)
@@ -116,6 +123,16 @@ class Denoiser(Model[images.Image, images.Image, images.Image]):
         if note.ndim == 3 and note.shape[2] == 4 and spec.scale == 1:
             result[:, :, 3] = note[:, :, 3]
         return result
+
+    def reply(self, data: bytes, options: Mapping[str, str]) -> Reply:
+        """An image in, a PNG file out."""
+        values = self.options(options).get("range")
+        model = copy.copy(self)  # the range is this request's alone
+        model.range = self.range if values is None else parse_range(values)
+        found = self.decode_all(data, "the image", "all")
+        if len(found) != 1:
+            raise InputError(f"the image has {len(found)} frames or pages", "Send one each")
+        return Reply("image/png", images.encode(model.denoise(found)[0], ".png"))
 
     def save(self, answer: images.Image, path: Path) -> None:
         """An image file of the input's name and format."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,10 +15,11 @@ from dlkit.array_errors import DAMAGED, unreadable
 from dlkit.bundle import Bundle
 from dlkit.errors import InputError, UsageError
 from dlkit.plugins import unknown
-from dlkit.tasks._model import Answers, Model
+from dlkit.tasks._model import Answers, Door, Model, Reply
 from dlkit.tasks.generate.grid import grid
 from dlkit.tasks.generate.noise import Codes, between, codes
 
+_MOST = 100  # images of one reply
 # One class for all pictures, or one each: names, or places among ``labels``.
 Labels: TypeAlias = "str | int | Sequence[str | int]"
 
@@ -35,6 +36,17 @@ class Generator(Model[Codes, None, images.UInt8]):
     """
 
     suffixes = frozenset({".npy"})
+    door = Door(
+        "New images, side by side in one PNG file.",
+        "",
+        "image/png",
+        {
+            "count": f"how many, 1 to {_MOST}; 10 by default",
+            "label": "the class of all; by default every class in turn",
+            "seed": "whole number; the same gives the same images",
+            "truncation": "0.1 or more: noise beyond is drawn again; 2 is mild",
+        },
+    )
 
     def __init__(self, bundle: Bundle, opened: Answers) -> None:
         super().__init__(bundle, opened)
@@ -164,6 +176,19 @@ class Generator(Model[Codes, None, images.UInt8]):
     def output_name(self, name: str) -> str:
         """A PNG file for each."""
         return f"{name}.png"
+
+    def reply(self, data: bytes, options: Mapping[str, str]) -> Reply:
+        """No file in, a PNG file out."""
+        given = self.options(options)
+        try:
+            count, seed = int(given.get("count", 10)), int(given.get("seed", 0))
+            truncation = float(given["truncation"]) if "truncation" in given else None
+        except ValueError as error:
+            raise UsageError("count, seed and truncation are numbers") from error
+        if not 1 <= count <= _MOST:
+            raise UsageError(f"count is {count}, expected 1 to {_MOST}")
+        made = self.generate(count, given.get("label"), seed, truncation)
+        return Reply("image/png", images.encode(grid(made), ".png"))
 
     def save(self, answer: images.UInt8, path: Path) -> None:
         """An image file."""

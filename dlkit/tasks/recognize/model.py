@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from dlkit.bundle import Bundle
 from dlkit.errors import DlkitError, InputError, UsageError
 from dlkit.reading import reading
 from dlkit.reading.page import Page
-from dlkit.tasks._model import Answers, Model
+from dlkit.tasks._model import Answers, Door, Model, Reply
 
 
 class Prediction(NamedTuple):
@@ -40,6 +40,12 @@ class Recognizer(Model[images.Image, None, Prediction]):
     """
 
     suffixes = images.SUFFIXES
+    door = Door(
+        "Which class an image shows; digits also in photographs and on pages, with boxes.",
+        "image",
+        "application/json",
+        {"mode": "page finds lines of digits, single one digit, auto (the default) either"},
+    )
 
     def __init__(self, bundle: Bundle, opened: Answers) -> None:
         super().__init__(bundle, opened)
@@ -108,6 +114,26 @@ class Recognizer(Model[images.Image, None, Prediction]):
         if spec.pages:
             return reading.read(sample, "single", self.size).squares[0], None
         return images.resize(images.colour(sample, spec.colour), *self.size, spec.resize), None
+
+    def reply(self, data: bytes, options: Mapping[str, str]) -> Reply:
+        """An image in; JSON out: ``text``, and each label with probability and, where digits are
+        looked for, its box (x, y, width and height in the upright image's pixels)."""
+        mode = self.options(options).get("mode", "auto")
+        found = self.decode_all(data, "the image", "all")
+        if len(found) != 1:
+            raise InputError(f"the image has {len(found)} frames or pages", "Send one each")
+        height, width = found[0].shape[:2]
+        sought = self.whole(mode)(found[0])
+        if sought is None:
+            (answer,) = self.answers(found, 1)
+            rows: list[dict[str, Any]] = [answer._asdict()]
+            text, single = answer.label, True
+        else:
+            page = sought.page(self.answers(sought.squares, 256))
+            rows = [{**one._asdict(), "box": one.box._asdict()} for one in page.digits]
+            text, single = page.text, page.single
+        body = {"text": text, "single": single, "width": width, "height": height, "found": rows}
+        return Reply("application/json", json.dumps(body).encode())
 
     def whole(self, mode: str) -> Callable[[images.Image], reading.Reading | None]:
         """What tells which images are to be read in that mode; the others are recognized whole.
