@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dlkit.runtime.folders.pipeline import Seconds
     from dlkit.runtime.folders.sources import Inputs, Source
     from dlkit.runtime.folders.tally import Tally
+    from dlkit.storage import Place
     from dlkit.tasks import Model
 
 _LOOKED_AT = 4  # files, to see what range their values have
@@ -57,6 +58,21 @@ class Flags:
         if self.max_pixels is not None:  # OpenCV is not loaded yet
             allow_pixels(self.max_pixels)
 
+    def check(self, inputs: Iterable[Place], *outs: Place) -> None:
+        """Refuse what object storage cannot give.
+
+        Raises:
+            UsageError: a bucket that is to be watched.
+        """
+        from dlkit.errors import UsageError
+        from dlkit.storage import Address
+
+        if self.watch and any(isinstance(one, Address) for one in (*inputs, *outs)):
+            raise UsageError(
+                "--watch is for folders: a bucket would be listed over and over",
+                "Run the command again when there is more; it does what is new",
+            )
+
     @property
     def options(self) -> Options:
         """As the job takes them."""
@@ -68,8 +84,8 @@ class Flags:
 def to_folder(
     task: str | None,
     bundle: str,
-    inputs: list[Path],
-    out: Path | None,
+    given: list[str],
+    out: str | None,
     backend: str,
     device: str,
     batch: int | None,
@@ -89,15 +105,16 @@ def to_folder(
     from dlkit.runtime.folders.job import folder_job, no_inputs
     from dlkit.runtime.folders.sources import Inputs, check, ends_in
     from dlkit.runtime.model import task_of
+    from dlkit.storage import place
 
     console = notes()
+    inputs = [place(one) for one in given]
     check(inputs)
     opened = Bundle.open(bundle)
     serves = task_of(opened, task)
     suffixes = serves.model.suffixes
-    first = inputs[0].resolve()
-    base = first if first.is_dir() else first.parent
-    target = out or base.with_name(f"{base.name}-{serves.folder or opened.spec.name}")
+    target = place(out) if out else _beside(inputs[0], serves.folder or opened.spec.name)
+    flags.check(inputs, target)
 
     def feed(device: str) -> Feeding:
         return Feeding.of(serves, device, batch, workers)
@@ -112,10 +129,24 @@ def to_folder(
     with model:
         _set_range(model, value_range, files, console)
         job = folder_job(model, inputs, target, feeding, flags.follow, flags.frames)
-        if not flags.dry_run:
+        if not flags.dry_run and isinstance(target, Path):
             check_writable(target)
         code = execute(job, flags, console)
     end(target, code)
+
+
+def _beside(inputs: Place, ending: str) -> Place:
+    """Where outputs go when nobody says it."""
+    from dlkit.errors import UsageError
+    from dlkit.storage import Address
+
+    if isinstance(inputs, Address):
+        if not inputs.key:
+            raise UsageError(f"there is no --out, and {inputs} is a whole bucket", "Name an --out")
+        return inputs.with_name(f"{inputs.name}-{ending}")
+    first = inputs.resolve()
+    base = first if first.is_dir() else first.parent
+    return base.with_name(f"{base.name}-{ending}")
 
 
 def _set_range(
@@ -134,7 +165,7 @@ def _set_range(
     looked_at = []
     for source in itertools.islice(files(), _LOOKED_AT):
         with contextlib.suppress(InputError):
-            looked_at.append(images.read(source.path))
+            looked_at.append(images.decode(source.read(), source.path))
     if not twelve_bits(looked_at):
         return
     model.range = TWELVE_BITS
@@ -146,10 +177,10 @@ def _set_range(
     )
 
 
-def end(out: Path, code: int) -> NoReturn:
+def end(out: Place, code: int) -> NoReturn:
     """Print where the answers are, and end the command."""
     try:
-        typer.echo(out)
+        typer.echo(str(out))
         sys.stdout.flush()
     except (OSError, ValueError):  # nobody listens; the work is done all the same
         sys.stdout = None  # or Python would try again at its end, and fail
@@ -271,7 +302,7 @@ def _live(job: Job, console: Console) -> Iterator[Callable[[Tally, Seconds], Non
             counting.join()
 
 
-def sum_up(tally: Tally, manifest: Path, console: Console) -> int:
+def sum_up(tally: Tally, manifest: Place, console: Console) -> int:
     """Print failures and figures; gives the exit code."""
     for name, error in tally.failures:
         text = error if name in error else f"{name}: {error}"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 Inputs = Annotated[
-    list[Path],
-    typer.Argument(help="Folders (searched with subfolders) and image files.", show_default=False),
+    list[str],
+    typer.Argument(
+        help="Folders (searched with subfolders), image files, or s3://BUCKET/FOLDER.",
+        show_default=False,
+    ),
 ]
 Backend = Annotated[
     str,

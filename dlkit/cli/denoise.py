@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,7 +17,7 @@ def command(
         "mmwave"
     ),
     out: Annotated[
-        Path | None, typer.Option(help="Folder of cleaned images.", show_default="FOLDER-denoised")
+        str | None, typer.Option(help="Folder of cleaned images.", show_default="FOLDER-denoised")
     ] = None,
     range_: Annotated[
         str | None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,7 +17,7 @@ def command(
     ],
     inputs: _options.Inputs,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of answers.", show_default="FOLDER-NAME")
+        str | None, typer.Option(help="Folder of answers.", show_default="FOLDER-NAME")
     ] = None,
     task: Annotated[
         str | None,

@@ -24,10 +24,13 @@ from dlkit.runtime.folders.ordered import Ordered
 from dlkit.runtime.folders.outputs import Outputs
 from dlkit.runtime.folders.pipeline import FileWork, Result, Seconds
 from dlkit.runtime.folders.sources import Inputs, Source, ends_in
+from dlkit.runtime.folders.stored_journal import StoredJournal
+from dlkit.runtime.folders.stored_outputs import StoredOutputs
 from dlkit.runtime.folders.table import Table
 from dlkit.runtime.folders.tally import Tally
 from dlkit.runtime.folders.todo import Line, Todo, run_files
 from dlkit.runtime.runner import Runner
+from dlkit.storage import Address, Place, place
 from dlkit.tasks import Model, Task
 
 _PAUSE = 1.0  # least seconds between two looks at a watched folder
@@ -56,10 +59,10 @@ class Job:
 
     Attributes:
         sources: the inputs.
-        manifest: its file.
+        manifest: its file or address.
         key: of what computes the answers; others of the manifest do not count.
         outputs: files that are written; None where there are none.
-        outputs_in: their folder.
+        outputs_in: their folder; None where there is none.
         line: what the manifest keeps of an answer.
         table: opens what takes a row for every file of one pass, done before or now.
         more: runs what is no single file and adds to the table; yields now and then.
@@ -68,9 +71,9 @@ class Job:
     work: FileWork
     feeding: Feeding
     sources: Inputs
-    manifest: Path
+    manifest: Place
     key: str
-    outputs: Outputs | None = None
+    outputs: Outputs | StoredOutputs | None = None
     outputs_in: Path | None = None
     line: Callable[[Result], Line] = lambda result: {}
     table: Callable[[], AbstractContextManager[Table | None]] = nullcontext
@@ -94,6 +97,8 @@ class Job:
                 self._pass(options, tally, None, watch)
         finally:
             sys.setswitchinterval(before)
+            if isinstance(self.outputs, StoredOutputs):
+                self.outputs.close()
         return tally
 
     def would_do(self, overwrite: bool = False) -> tuple[int, int]:
@@ -104,7 +109,7 @@ class Job:
             nonlocal done
             done += 1
 
-        journal = Journal(self.manifest, self.key, overwrite, read_only=True)
+        journal = self._journal(overwrite, read_only=True)
         try:
             todo = sum(1 for _ in Todo(journal, skip, self._there).of(self.sources()))
         finally:
@@ -113,7 +118,7 @@ class Job:
 
     def _pass(self, options: Options, tally: Tally, failed: set[int] | None, watch: Watch) -> None:
         """One pass over the inputs, counted in ``tally``."""
-        journal = Journal(self.manifest, self.key, options.overwrite)
+        journal = self._journal(options.overwrite)
         if self.outputs is not None:
             self.outputs.journal, self.outputs.overwrite = journal, options.overwrite
         try:
@@ -147,6 +152,7 @@ class Job:
                         watch(tally, self.work.seconds)
                 finally:
                     files.close()  # type: ignore[attr-defined]  # waits for files being written
+            journal.finish()
         finally:
             journal.close()
         if self.work.bugs:
@@ -154,6 +160,11 @@ class Job:
         if journal.broken is not None:
             why = f"{journal.broken}; a second run will not know what is done"
             tally.fail(self.manifest.name, why)
+
+    def _journal(self, forget: bool, read_only: bool = False) -> Journal:
+        if isinstance(self.manifest, Address):
+            return StoredJournal(self.manifest, self.key, forget, read_only)
+        return Journal(self.manifest, self.key, forget, read_only)
 
     def _there(self, source: Source, line: Line) -> bool:
         return self.outputs is None or self.outputs.there(source, line)
@@ -193,8 +204,8 @@ def answer_key(model: Model[Any, Any, Any], setting: str = "") -> str:
 
 def folder_job(
     model: Model[Any, Any, Any],
-    inputs: Sequence[Path],
-    out: Path,
+    inputs: Sequence[Place],
+    out: Place,
     feeding: Feeding,
     follow: bool = False,
     frames: str = "all",
@@ -209,14 +220,7 @@ def folder_job(
         UsageError: inputs that are missing or would be overwritten.
     """
     listing.check(inputs)
-    if any(same_place(out, place) for path in inputs for place in (path, path.resolve().parent)):
-        raise UsageError(
-            f"--out {out} is where the inputs are: they would be overwritten",
-            "Choose another --out",
-        )
-
-    def target(source: Source) -> Path:
-        return out / model.output_name(source.name)
+    refuse_same(out, inputs)
 
     def write(source: Source, answer: Any, path: Path) -> None:
         if isinstance(answer, list):
@@ -224,24 +228,58 @@ def folder_job(
         else:
             model.save(answer, path)
 
-    outputs = Outputs(target, write)
+    outputs = outputs_in(out, model.output_name, write)
     runner = Runner(model, model.opened.session, feeding.batch)
     return Job(
         work=FileWork(runner, outputs, frames=frames),
         feeding=feeding,
         sources=Inputs(inputs, lambda name: ends_in(name, model.suffixes), out, follow),
-        manifest=out / MANIFEST,
+        manifest=out.below(MANIFEST) if isinstance(out, Address) else out / MANIFEST,
         key=answer_key(model, frames),
         outputs=outputs,
-        outputs_in=out,
+        outputs_in=None if isinstance(out, Address) else out,
     )
+
+
+def outputs_in(
+    out: Place, name: Callable[[str], str], write: Callable[[Source, Any, Path], None]
+) -> Outputs | StoredOutputs:
+    """A file or an object for every input.
+
+    Args:
+        name: what the output of a file is called, below ``out``.
+        write: writes an answer to a path, whole or not at all.
+    """
+    if isinstance(out, Address):
+        return StoredOutputs(out, lambda source: out.below(name(source.name)), write)
+    return Outputs(lambda source: out / name(source.name), write)
+
+
+def refuse_same(out: Place, inputs: Sequence[Place], option: str = "--out") -> None:
+    """Refuse to write where the inputs are.
+
+    Raises:
+        UsageError: they would be overwritten.
+    """
+    for path in inputs:
+        if isinstance(path, Address) and isinstance(out, Address):
+            same = out in (path, path.parent)
+        elif isinstance(path, Path) and isinstance(out, Path):
+            same = any(same_place(out, place) for place in (path, path.resolve().parent))
+        else:
+            same = False
+        if same:
+            raise UsageError(
+                f"{option} {out} is where the inputs are: they would be overwritten",
+                f"Choose another {option}",
+            )
 
 
 def run_folder(
     model: Model[Any, Any, Any],
     task: Task,
-    inputs: Sequence[Path | str],
-    out: Path | str,
+    inputs: Sequence[Place | str],
+    out: Place | str,
     batch: int | None = None,
     workers: int | None = None,
     overwrite: bool = False,
@@ -253,8 +291,8 @@ def run_folder(
 
     Args:
         task: that the model serves.
-        inputs: folders and files.
-        out: folder of the outputs; its manifest.jsonl says what was done.
+        inputs: folders, files and addresses (``s3://bucket/folder``).
+        out: folder or address of the outputs; its manifest.jsonl says what was done.
         batch: samples that run together; by task and device.
         workers: threads that read, run and save; one a processor.
         overwrite: do everything anew, whatever the manifest says.
@@ -266,16 +304,17 @@ def run_folder(
         UsageError: inputs that are missing, or an ``out`` that would overwrite them.
         InputError: there is no input at all.
     """
-    given, target = [Path(path) for path in inputs], Path(out)
+    given, target = [place(path) for path in inputs], place(out)
     device = model.opened.session.device
     job = folder_job(model, given, target, Feeding.of(task, device, batch, workers), frames=frames)
     if next(job.sources(), None) is None:
         raise no_inputs(given, model.suffixes)
-    check_writable(target)
+    if isinstance(target, Path):
+        check_writable(target)
     return job.run(Options(overwrite, fail_fast=fail_fast), watch)
 
 
-def no_inputs(inputs: Sequence[Path], suffixes: Iterable[str]) -> InputError:
+def no_inputs(inputs: Sequence[Place], suffixes: Iterable[str]) -> InputError:
     """The error of inputs without a single file."""
     return InputError(
         f"nothing to do in {', '.join(map(str, inputs))}, expected files that end in "

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlkit.errors import DlkitError, UsageError
+from dlkit.runtime.folders.pipeline import Written
 from dlkit.runtime.folders.sources import Source
 
 if TYPE_CHECKING:
@@ -44,11 +45,11 @@ class Outputs:
             self.journal.claim(free)
         return refused
 
-    def save(self, source: Source, answer: Any) -> int:
-        """Write an answer; gives its size in bytes."""
+    def save(self, source: Source, answer: Any) -> Written:
+        """Write an answer."""
         path = self.target(source)
         self.write(source, answer, path)
-        return path.stat().st_size
+        return Written(path.stat().st_size)
 
     def there(self, source: Source, line: dict[str, Any]) -> bool:
         """Whether an output is still as the manifest's line has it."""
@@ -64,7 +65,7 @@ class Outputs:
         except OSError:
             return None
         try:
-            if os.path.samestat(here, os.stat(source.path)):  # noqa: PTH116
+            if source.stored is None and os.path.samestat(here, os.stat(source.path)):  # noqa: PTH116
                 return UsageError(f"{path} is the input itself", "Choose another --out")
         except OSError:
             pass

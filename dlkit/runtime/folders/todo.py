@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from dlkit.runtime.folders.journal import Journal
+from dlkit.errors import DlkitError
+from dlkit.runtime.folders.journal import Journal, version
 from dlkit.runtime.folders.pace import Pace
 from dlkit.runtime.folders.pipeline import FileWork, Result, run
 from dlkit.runtime.folders.sources import Source
 from dlkit.runtime.folders.tally import Tally
+from dlkit.storage import read_ahead
 
 _SETTLED = 1.0  # seconds for which a file must not have changed, when a folder is watched
+
+_PUTTING = 16  # chunks whose outputs are on the way to an object store, at most
 
 Line = dict[str, Any]
 
@@ -41,6 +46,13 @@ class Todo:
             yield from sources
             return
         for source in sources:
+            if source.stored is not None:
+                found = self.journal.answer(source, source.stored.size, source.stored.etag)
+                if found is not None and self.there(source, found[1]):
+                    self.skip(*found)
+                else:
+                    yield source
+                continue
             try:
                 status = os.stat(source.path)  # noqa: PTH116  # a million times
             except OSError:
@@ -54,7 +66,8 @@ class Todo:
                     or seen_key(source.name, status.st_size, status.st_mtime_ns) in self.watched
                 ):
                     continue
-            found = self.journal.answer(source.path, source.name, status)
+            dates = version(status.st_mtime_ns, status.st_ctime_ns)
+            found = self.journal.answer(source, status.st_size, dates)
             if found is not None and self.there(source, found[1]):
                 self.skip(*found)
             else:
@@ -85,9 +98,9 @@ def run_files(
         fail_fast: stop after the first chunk with a failure.
         watched: takes the keys of files that failed.
     """
-    stream = run(work, sources, Pace(chunk), workers, work.runner.session.stop)
+    stream = run(work, read_ahead(sources), Pace(chunk), workers, work.runner.session.stop)
     try:
-        for results in stream:
+        for results in _settled(stream):
             lines = [line(result) for result in results]
             journal.add(results, lines)
             for result, one in zip(results, lines, strict=True):
@@ -104,3 +117,31 @@ def run_files(
                 return
     finally:
         stream.close()  # type: ignore[attr-defined]  # a generator: waits for files being written
+
+
+def _settled(stream: Iterable[list[Result]]) -> Iterator[list[Result]]:
+    """The results in their order, once their outputs are where they belong.
+
+    Objects that are put take a while, in which the next ones are made.
+    """
+    waiting: deque[list[Result]] = deque()
+    for results in stream:
+        waiting.append(results)
+        while waiting and (len(waiting) > _PUTTING or _is_put(waiting[0])):
+            yield _put(waiting.popleft())
+    yield from map(_put, waiting)
+
+
+def _is_put(results: Iterable[Result]) -> bool:
+    return all(result.putting is None or result.putting.done() for result in results)
+
+
+def _put(results: list[Result]) -> list[Result]:
+    for result in results:
+        if result.putting is not None:
+            try:
+                result.written = result.putting.result()
+            except DlkitError as error:
+                result.error = error
+            result.putting = None
+    return results
