@@ -15,7 +15,7 @@ from dlkit.cli import _options
 
 if TYPE_CHECKING:
     from dlkit.reading.page import Digit, Page
-    from dlkit.runtime.folders.pipeline import Result
+    from dlkit.runtime.folders.result import Result
     from dlkit.runtime.folders.sources import Source
     from dlkit.runtime.folders.table import Table
     from dlkit.runtime.folders.tally import Tally
@@ -99,9 +99,10 @@ def command(
     from dlkit.runtime.folders import arrays, table
     from dlkit.runtime.folders.array_files import is_array
     from dlkit.runtime.folders.feeding import Feeding
-    from dlkit.runtime.folders.job import Job, answer_key, no_inputs, outputs_in, refuse_same
+    from dlkit.runtime.folders.job import Job, answer_key
     from dlkit.runtime.folders.pipeline import FileWork
     from dlkit.runtime.folders.sources import Inputs, check, ends_in
+    from dlkit.runtime.folders.to_folder import no_inputs, outputs_in, refuse_same
     from dlkit.runtime.model import task_of
     from dlkit.runtime.runner import Runner
     from dlkit.storage import place

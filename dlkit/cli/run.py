@@ -46,7 +46,8 @@ def command(
     graph, and give .npz files. Others take what their own command takes. A second run goes on
     where the first stopped: OUT/manifest.jsonl says what was done.
     """
-    from dlkit.cli._folder import Flags, to_folder
+    from dlkit.cli._folder import Flags
+    from dlkit.cli._to_folder import to_folder
 
     flags = Flags(
         overwrite,

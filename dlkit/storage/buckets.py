@@ -184,7 +184,7 @@ def _opened(address: Address) -> ObjectStore:
     }
     match address.scheme:
         case "file":
-            return LocalStore("/")
+            return LocalStore("/", automatic_cleanup=True)  # of folders that are empty then
         case "s3":
             return S3Store(address.bucket, client_options=client, retry_config=retry)
         case "gs":

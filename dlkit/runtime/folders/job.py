@@ -9,32 +9,29 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dlkit.atomic import check_writable, clean_parts, same_place
-from dlkit.errors import InputError, UsageError
-from dlkit.runtime.folders import sources as listing
+from dlkit.atomic import clean_parts
 from dlkit.runtime.folders.feeding import Feeding
 from dlkit.runtime.folders.journal import Journal
 from dlkit.runtime.folders.ordered import Ordered
 from dlkit.runtime.folders.outputs import Outputs
-from dlkit.runtime.folders.pipeline import FileWork, Result, Seconds
-from dlkit.runtime.folders.sources import Inputs, Source, ends_in
+from dlkit.runtime.folders.pipeline import FileWork, Seconds
+from dlkit.runtime.folders.result import Result
+from dlkit.runtime.folders.sources import Inputs, Source
 from dlkit.runtime.folders.stored_journal import StoredJournal
 from dlkit.runtime.folders.stored_outputs import StoredOutputs
 from dlkit.runtime.folders.table import Table
 from dlkit.runtime.folders.tally import Tally
 from dlkit.runtime.folders.todo import Line, Todo, run_files
-from dlkit.runtime.runner import Runner
-from dlkit.storage import Address, Place, place
-from dlkit.tasks import Model, Task
+from dlkit.storage import Address, Place
+from dlkit.tasks import Model
 
 _PAUSE = 1.0  # least seconds between two looks at a watched folder
-MANIFEST = "manifest.jsonl"
 Watch = Callable[[Tally, Seconds], None]
 
 
@@ -200,123 +197,3 @@ def answer_key(model: Model[Any, Any, Any], setting: str = "") -> str:
     own = f"{session.sha256} {bundle.spec_sha256} {session.backend} {model.setting}"
     text = f"{own} {setting}"
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def folder_job(
-    model: Model[Any, Any, Any],
-    inputs: Sequence[Place],
-    out: Place,
-    feeding: Feeding,
-    follow: bool = False,
-    frames: str = "all",
-) -> Job:
-    """A file for every file, named as the model says.
-
-    Args:
-        frames: of a file that are taken.
-        follow: go into folders that are links.
-
-    Raises:
-        UsageError: inputs that are missing or would be overwritten.
-    """
-    listing.check(inputs)
-    refuse_same(out, inputs)
-
-    def write(source: Source, answer: Any, path: Path) -> None:
-        if isinstance(answer, list):
-            model.save_all(answer, path)
-        else:
-            model.save(answer, path)
-
-    outputs = outputs_in(out, model.output_name, write)
-    runner = Runner(model, model.opened.session, feeding.batch)
-    return Job(
-        work=FileWork(runner, outputs, frames=frames),
-        feeding=feeding,
-        sources=Inputs(inputs, lambda name: ends_in(name, model.suffixes), out, follow),
-        manifest=out.below(MANIFEST) if isinstance(out, Address) else out / MANIFEST,
-        key=answer_key(model, frames),
-        outputs=outputs,
-        outputs_in=None if isinstance(out, Address) else out,
-    )
-
-
-def outputs_in(
-    out: Place, name: Callable[[str], str], write: Callable[[Source, Any, Path], None]
-) -> Outputs | StoredOutputs:
-    """A file or an object for every input.
-
-    Args:
-        name: what the output of a file is called, below ``out``.
-        write: writes an answer to a path, whole or not at all.
-    """
-    if isinstance(out, Address):
-        return StoredOutputs(out, lambda source: out.below(name(source.name)), write)
-    return Outputs(lambda source: out / name(source.name), write)
-
-
-def refuse_same(out: Place, inputs: Sequence[Place], option: str = "--out") -> None:
-    """Refuse to write where the inputs are.
-
-    Raises:
-        UsageError: they would be overwritten.
-    """
-    for path in inputs:
-        if isinstance(path, Address) and isinstance(out, Address):
-            same = out in (path, path.parent)
-        elif isinstance(path, Path) and isinstance(out, Path):
-            same = any(same_place(out, place) for place in (path, path.resolve().parent))
-        else:
-            same = False
-        if same:
-            raise UsageError(
-                f"{option} {out} is where the inputs are: they would be overwritten",
-                f"Choose another {option}",
-            )
-
-
-def run_folder(
-    model: Model[Any, Any, Any],
-    task: Task,
-    inputs: Sequence[Place | str],
-    out: Place | str,
-    batch: int | None = None,
-    workers: int | None = None,
-    overwrite: bool = False,
-    fail_fast: bool = False,
-    frames: str = "all",
-    watch: Watch = lambda *_: None,
-) -> Tally:
-    """Run files into a folder: a file for every file, subfolders mirrored.
-
-    Args:
-        task: that the model serves.
-        inputs: folders, files and addresses (``s3://bucket/folder``).
-        out: folder or address of the outputs; its manifest.jsonl says what was done.
-        batch: samples that run together; by task and device.
-        workers: threads that read, run and save; one a processor.
-        overwrite: do everything anew, whatever the manifest says.
-        fail_fast: stop after the first failure.
-        frames: of an image file that are taken: ``all``, ``first``, or the number of one.
-        watch: called now and then with how far it is.
-
-    Raises:
-        UsageError: inputs that are missing, or an ``out`` that would overwrite them.
-        InputError: there is no input at all.
-    """
-    given, target = [place(path) for path in inputs], place(out)
-    device = model.opened.session.device
-    job = folder_job(model, given, target, Feeding.of(task, device, batch, workers), frames=frames)
-    if next(job.sources(), None) is None:
-        raise no_inputs(given, model.suffixes)
-    if isinstance(target, Path):
-        check_writable(target)
-    return job.run(Options(overwrite, fail_fast=fail_fast), watch)
-
-
-def no_inputs(inputs: Sequence[Place], suffixes: Iterable[str]) -> InputError:
-    """The error of inputs without a single file."""
-    return InputError(
-        f"nothing to do in {', '.join(map(str, inputs))}, expected files that end in "
-        + ", ".join(sorted(suffixes))
-    )

@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 
 from dlkit.atomic import check_file, lock
 from dlkit.errors import DlkitError, InputError, MachineError, UsageError
-from dlkit.runtime.folders.pipeline import Result
-from dlkit.runtime.folders.sources import Source
+from dlkit.runtime.folders.result import Result
+from dlkit.storage import Stored
 
 # Of a line that no journal wrote: json's, and those of values of another kind.
 _STRANGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
@@ -92,21 +92,23 @@ class Journal:
         """How many files earlier runs finished."""
         return len(self._keys)
 
-    def answer(self, source: Source, size: int, state: str) -> tuple[int, dict[str, Any]] | None:
-        """An earlier answer for this very file and model: where its line is, and the line.
-
-        Args:
-            size: bytes.
-            state: ``version`` of a file, or an object's ETag.
-        """
-        key = np.uint64(_key(self._whole_path(source), size, state, self._model))
+    def answer(
+        self, path: str, name: str, status: os.stat_result | Stored
+    ) -> tuple[int, dict[str, Any]] | None:
+        """An earlier answer for this very file and model: where its line is, and the line."""
+        if isinstance(status, Stored):
+            key = np.uint64(_key(path, status.size, status.etag, self._model))
+        else:
+            path = path if path.startswith(os.sep) else self._here + path
+            state = _state(status.st_mtime_ns, status.st_ctime_ns)
+            key = np.uint64(_key(path, status.st_size, state, self._model))
         # the last one of equal keys: it was written last
         at = int(np.searchsorted(self._keys, key, side="right")) - 1
         if at < 0 or self._keys[at] != key:
             return None
         place = int(self._offsets[at])
         line = self.line(place)
-        return (place, line) if line["file"] == source.name else None
+        return (place, line) if line["file"] == name else None
 
     def line(self, place: int) -> dict[str, Any]:
         """The line there."""
@@ -145,12 +147,12 @@ class Journal:
             elif result.written is not None:
                 size, etag = result.written
                 more += f', "written": {size}' + (f', "put": {_json(etag)}' if etag else "")
-            path = self._whole_path(result.source)
-            state = (
-                f'"modified_ns": {result.modified}, "changed_ns": {result.changed}'
-                if result.source.stored is None
-                else f'"etag": {_json(result.etag)}'
-            )
+            path = result.source.path
+            if result.source.stored is None:
+                path = path if path.startswith(os.sep) else self._here + path
+                state = f'"modified_ns": {result.modified}, "changed_ns": {result.changed}'
+            else:
+                state = f'"etag": {_json(result.etag)}'
             lines.append(
                 f'{{"file": {_json(result.source.name)}, "status": "{status}{middle}'
                 f'{result.size}, {state}, "path": {_json(path)}{more}}}\n'
@@ -164,13 +166,6 @@ class Journal:
         """Close the file."""
         self._file.close()
         self._lines.close()
-
-    def _whole_path(self, source: Source) -> str:
-        """Of a file from the root; an object's address is whole."""
-        path = source.path
-        if path.startswith(os.sep) or source.stored is not None:
-            return path
-        return self._here + path
 
     def _append(self, text: str) -> None:
         data = text.encode()
@@ -205,7 +200,7 @@ class Journal:
                             state = (
                                 data["etag"]
                                 if "etag" in data
-                                else version(data["modified_ns"], data["changed_ns"])
+                                else _state(data["modified_ns"], data["changed_ns"])
                             )
                             keys.append(_key(data["path"], data["bytes"], state, self._model))
                             offsets.append(whole)
@@ -231,7 +226,7 @@ def _json(value: Any) -> str:
     return json.dumps(value) if isinstance(value, list) else repr(value)
 
 
-def version(modified: int, changed: int) -> str:
+def _state(modified: int, changed: int) -> str:
     """Of a file's content.
 
     Size and the date of modification can be another file's (archives are unpacked with fixed dates,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlkit.errors import DlkitError, UsageError
-from dlkit.runtime.folders.pipeline import Written
+from dlkit.runtime.folders.result import Written
 from dlkit.runtime.folders.sources import Source
 
 if TYPE_CHECKING:

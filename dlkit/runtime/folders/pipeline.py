@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from dlkit import images
 from dlkit.errors import DlkitError, MachineError
 from dlkit.runtime.folders.pace import Pace
+from dlkit.runtime.folders.result import Result, Written
 from dlkit.runtime.folders.sources import Source
 from dlkit.runtime.runner import Prepared, Runner
 
@@ -41,41 +42,6 @@ class Whole(Protocol):
     def page(self, answers: Sequence[Any]) -> Any:
         """The answer for the image, from one for each square."""
         ...
-
-
-class Written(NamedTuple):
-    """An output.
-
-    Attributes:
-        size: bytes.
-        etag: of an object; empty for a file.
-    """
-
-    size: int
-    etag: str = ""
-
-
-@dataclass(slots=True)
-class Result:
-    """The answer for one source, or why there is none.
-
-    Attributes:
-        size, modified, changed: of the file when it was read: bytes, and nanoseconds since 1970
-            (of its content, and of its inode).
-        etag: of an object that was read, in the place of dates.
-        written: its output; None where it has none.
-        putting: its output on the way to an object store.
-    """
-
-    source: Any
-    answer: Any = None
-    error: DlkitError | None = None
-    size: int = 0
-    modified: int = 0
-    changed: int = 0
-    etag: str = ""
-    written: Written | None = None
-    putting: Future[Written] | None = None
 
 
 @dataclass

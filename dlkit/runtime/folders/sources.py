@@ -140,13 +140,17 @@ class Inputs:
 
     def _listed(self, address: Address, below: str, left_out: LeftOut) -> Iterator[Source]:
         """Objects below an address, or the one that it is; keys are names as paths are."""
-        store, found = open_store(address), False
+        store, found, ignored = open_store(address), False, None
+        if (
+            isinstance(self.ignore, Address)
+            and address.holds(self.ignore)
+            and self.ignore != address
+        ):
+            ignored = self.ignore
         for entry in store.list(address.key):
             found = True
             short = entry.key[len(address.key) :].lstrip("/")
-            if isinstance(self.ignore, Address) and self.ignore.holds(
-                Address(address.root, entry.key)
-            ):
+            if ignored is not None and ignored.holds(Address(address.root, entry.key)):
                 continue
             source = Source(f"{address.root}/{entry.key}", below + short, Stored(store, entry))
             if f"/{short}".find("/.") >= 0:

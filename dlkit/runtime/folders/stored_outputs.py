@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit.errors import DlkitError, MachineError, UsageError
-from dlkit.runtime.folders.pipeline import Written
+from dlkit.runtime.folders.result import Written
 from dlkit.runtime.folders.sources import Source
 from dlkit.storage import Address, ExistsError, MissingError, open_store
 from dlkit.storage.store import CALLERS

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from dlkit.errors import DlkitError
-from dlkit.runtime.folders.journal import Journal, version
+from dlkit.runtime.folders.journal import Journal
 from dlkit.runtime.folders.pace import Pace
-from dlkit.runtime.folders.pipeline import FileWork, Result, run
+from dlkit.runtime.folders.pipeline import FileWork, run
+from dlkit.runtime.folders.result import Result
 from dlkit.runtime.folders.sources import Source
 from dlkit.runtime.folders.tally import Tally
-from dlkit.storage import read_ahead
+from dlkit.storage import Stored, read_ahead
 
 _SETTLED = 1.0  # seconds for which a file must not have changed, when a folder is watched
 
@@ -46,19 +47,14 @@ class Todo:
             yield from sources
             return
         for source in sources:
-            if source.stored is not None:
-                found = self.journal.answer(source, source.stored.size, source.stored.etag)
-                if found is not None and self.there(source, found[1]):
-                    self.skip(*found)
-                else:
-                    yield source
-                continue
+            status: os.stat_result | Stored
             try:
-                status = os.stat(source.path)  # noqa: PTH116  # a million times
+                # a million times
+                status = source.stored or os.stat(source.path)  # noqa: PTH116
             except OSError:
                 yield source  # reading it will say what is wrong
                 continue
-            if self.watched is not None:
+            if self.watched is not None and isinstance(status, os.stat_result):
                 # a date in the future says nothing
                 fresh = 0 <= time.time() - status.st_mtime < _SETTLED
                 if (
@@ -66,8 +62,7 @@ class Todo:
                     or seen_key(source.name, status.st_size, status.st_mtime_ns) in self.watched
                 ):
                     continue
-            dates = version(status.st_mtime_ns, status.st_ctime_ns)
-            found = self.journal.answer(source, status.st_size, dates)
+            found = self.journal.answer(source.path, source.name, status)
             if found is not None and self.there(source, found[1]):
                 self.skip(*found)
             else:
