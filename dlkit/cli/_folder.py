@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
@@ -43,6 +44,7 @@ class Flags:
     accept_random: bool = False
     frames: str = "all"
     max_pixels: int | None = None
+    shard: str | None = None
 
     def __post_init__(self) -> None:
         from dlkit.errors import UsageError
@@ -52,8 +54,22 @@ class Flags:
             self.frames.isdecimal() and int(self.frames) > 0
         ):
             raise UsageError(f"--frames is '{self.frames}', expected all, first, or 1, 2, 3 ...")
+        if self.shard is not None:
+            from dlkit.cli._shards import check_shard
+
+            others = self.watch or self.dry_run or self.fail_fast
+            check_shard(self.shard, self.overwrite, others)
         if self.max_pixels is not None:  # OpenCV is not loaded yet
             allow_pixels(self.max_pixels)
+
+    def place(self, text: str) -> Place:
+        """A path or an address; shards have addresses for folders, too."""
+        from dlkit.storage import place
+
+        found = place(text)
+        if self.shard is not None and isinstance(found, Path):
+            return place(f"file://{found.resolve()}")
+        return found
 
     def check(self, inputs: Iterable[Place], *outs: Place) -> None:
         """Refuse what object storage cannot give.
@@ -150,14 +166,19 @@ def execute(job: Job, flags: Flags, console: Console) -> int:
         return 0
     if flags.watch:
         console.print("watching; Ctrl-C ends", style="dim")
-    with _live(job, console) as watch:
-        tally = job.run(flags.options, watch)
+    with _live(job, console, flags.shard is None) as watch:
+        if flags.shard is not None:
+            from dlkit.cli._shards import shard_tally
+
+            tally = shard_tally(job, flags.shard, flags.overwrite, watch, console)
+        else:
+            tally = job.run(flags.options, watch)
     return sum_up(tally, job.manifest, console)
 
 
 @contextmanager
-def _live(job: Job, console: Console) -> Iterator[Callable[[Tally, Seconds], None]]:
-    """A live line: rate, bottleneck, time left."""
+def _live(job: Job, console: Console, counted: bool) -> Iterator[Callable[[Tally, Seconds], None]]:
+    """A live line: rate, bottleneck; time left where the inputs are ``counted``."""
     stop = threading.Event()
     total: list[int] = []
 
@@ -195,12 +216,14 @@ def _live(job: Job, console: Console) -> Iterator[Callable[[Tally, Seconds], Non
                 )
                 shown = now
 
-        counting.start()
+        if counted:
+            counting.start()
         try:
             yield watch
         finally:
             stop.set()
-            counting.join()
+            if counted:
+                counting.join()
 
 
 def sum_up(tally: Tally, manifest: Place, console: Console) -> int:

@@ -47,6 +47,13 @@ MaxPixels = Annotated[
 FollowSymlinks = Annotated[
     bool, typer.Option("--follow-symlinks", help="Go into folders that are links, each once.")
 ]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        help="I/N does part I of N, from 0; join makes one result of them; plan lists the inputs.",
+        show_default=False,
+    ),
+]
 RequireCertificate = Annotated[
     bool,
     typer.Option("--require-certificate", help="Run only what dlkit verify has certified."),

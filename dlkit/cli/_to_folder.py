@@ -45,15 +45,14 @@ def to_folder(
     from dlkit.runtime.folders.sources import Inputs, check, ends_in
     from dlkit.runtime.folders.to_folder import folder_job, no_inputs
     from dlkit.runtime.model import task_of
-    from dlkit.storage import place
 
     console = notes()
-    inputs = [place(one) for one in given]
+    inputs = [flags.place(one) for one in given]
     check(inputs)
     opened = Bundle.open(bundle)
     serves = task_of(opened, task)
     suffixes = serves.model.suffixes
-    target = place(out) if out else _beside(inputs[0], serves.folder or opened.spec.name)
+    target = flags.place(out) if out else _beside(inputs[0], serves.folder or opened.spec.name)
     flags.check(inputs, target)
 
     def feed(device: str) -> Feeding:

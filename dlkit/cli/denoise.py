@@ -38,6 +38,7 @@ def command(
     frames: _options.Frames = "all",
     max_pixels: _options.MaxPixels = None,
     follow_symlinks: _options.FollowSymlinks = False,
+    shard: _options.Shard = None,
     require_certificate: _options.RequireCertificate = False,
     accept_random: _options.AcceptRandom = False,
 ) -> None:
@@ -59,6 +60,7 @@ def command(
         accept_random,
         frames,
         max_pixels,
+        shard,
     )
     to_folder("denoise", model, inputs, out, backend, device, batch, workers, flags, range_)
 

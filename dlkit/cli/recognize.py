@@ -61,6 +61,7 @@ def command(
     frames: _options.Frames = "all",
     max_pixels: _options.MaxPixels = None,
     follow_symlinks: _options.FollowSymlinks = False,
+    shard: _options.Shard = None,
     require_certificate: _options.RequireCertificate = False,
     accept_random: _options.AcceptRandom = False,
 ) -> None:
@@ -88,6 +89,7 @@ def command(
         accept_random,
         frames,
         max_pixels,
+        shard,
     )
     from dlkit import images
     from dlkit.atomic import check_writable
@@ -105,16 +107,15 @@ def command(
     from dlkit.runtime.folders.to_folder import no_inputs, outputs_in, refuse_same
     from dlkit.runtime.model import task_of
     from dlkit.runtime.runner import Runner
-    from dlkit.storage import place
     from dlkit.tasks.recognize import Recognizer
 
     console = notes()
-    places = [place(one) for one in inputs]
+    places = [flags.place(one) for one in inputs]
     check(places)
     if mode not in MODES:
         raise UsageError(f"there is no mode '{mode}'", f"Use one of {', '.join(MODES)}")
-    target = place(out)
-    seen = place(annotate) if annotate else None
+    target = flags.place(out)
+    seen = flags.place(annotate) if annotate else None
     flags.check(places, target, *([seen] if seen else []))
     if seen is not None:
         refuse_same(seen, places, "--annotate")
@@ -132,6 +133,8 @@ def command(
     files = Inputs(places, is_file, seen, follow_symlinks, is_named_file)
     array_files = Inputs(places, is_array, seen, follow_symlinks, lambda one: is_array(one.name))
     with_arrays = next(array_files(), None) is not None
+    if with_arrays and shard is not None:
+        raise UsageError("arrays are not cut into shards", "Run them by themselves, unsharded")
     if not watch and next(files(), None) is None and not with_arrays:
         raise no_inputs(places, {*images.SUFFIXES, ".npy", ".npz", "-ubyte"})
     chunk = _PHOTOGRAPHS if mode == "page" or _large(files()) else None

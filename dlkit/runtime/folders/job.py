@@ -22,7 +22,7 @@ from dlkit.runtime.folders.ordered import Ordered
 from dlkit.runtime.folders.outputs import Outputs
 from dlkit.runtime.folders.pipeline import FileWork, Seconds
 from dlkit.runtime.folders.result import Result
-from dlkit.runtime.folders.sources import Inputs, Source
+from dlkit.runtime.folders.sources import Source
 from dlkit.runtime.folders.stored_journal import StoredJournal
 from dlkit.runtime.folders.stored_outputs import StoredOutputs
 from dlkit.runtime.folders.table import Table
@@ -50,6 +50,13 @@ class Options:
     fail_fast: bool = False
 
 
+def open_journal(manifest: Place, key: str, forget: bool, read_only: bool) -> Journal:
+    """The journal of a manifest, as ``Journal`` has its arguments."""
+    if isinstance(manifest, Address):
+        return StoredJournal(manifest, key, forget, read_only)
+    return Journal(manifest, key, forget, read_only)
+
+
 @dataclass(frozen=True)
 class Job:
     """What is run over which files.
@@ -63,11 +70,12 @@ class Job:
         line: what the manifest keeps of an answer.
         table: opens what takes a row for every file of one pass, done before or now.
         more: runs what is no single file and adds to the table; yields now and then.
+        opens: opens the manifest; see ``open_journal``.
     """
 
     work: FileWork
     feeding: Feeding
-    sources: Inputs
+    sources: Callable[..., Iterator[Source]]
     manifest: Place
     key: str
     outputs: Outputs | StoredOutputs | None = None
@@ -75,6 +83,7 @@ class Job:
     line: Callable[[Result], Line] = lambda result: {}
     table: Callable[[], AbstractContextManager[Table | None]] = nullcontext
     more: Callable[[Tally, Table | None], Iterator[object]] = lambda *_: iter(())
+    opens: Callable[[Any, str, bool, bool], Journal] = open_journal
 
     def run(self, options: Options, watch: Watch = lambda *_: None) -> Tally:
         """Do it.
@@ -88,14 +97,13 @@ class Job:
         sys.setswitchinterval(5e-4)
         tally = Tally()
         try:
-            if options.watch:
-                self._watch(options, tally, watch)
-            else:
-                self._pass(options, tally, None, watch)
+            with self.outputs or nullcontext():
+                if options.watch:
+                    self._watch(options, tally, watch)
+                else:
+                    self._pass(options, tally, None, watch)
         finally:
             sys.setswitchinterval(before)
-            if isinstance(self.outputs, StoredOutputs):
-                self.outputs.close()
         return tally
 
     def would_do(self, overwrite: bool = False) -> tuple[int, int]:
@@ -106,16 +114,16 @@ class Job:
             nonlocal done
             done += 1
 
-        journal = self._journal(overwrite, read_only=True)
+        journal = self.opens(self.manifest, self.key, overwrite, True)
         try:
-            todo = sum(1 for _ in Todo(journal, skip, self._there).of(self.sources()))
+            todo = sum(1 for _ in Todo(journal, skip, self.there).of(self.sources()))
         finally:
             journal.close()
         return todo, done
 
     def _pass(self, options: Options, tally: Tally, failed: set[int] | None, watch: Watch) -> None:
         """One pass over the inputs, counted in ``tally``."""
-        journal = self._journal(options.overwrite)
+        journal = self.opens(self.manifest, self.key, options.overwrite, False)
         if self.outputs is not None:
             self.outputs.journal, self.outputs.overwrite = journal, options.overwrite
         try:
@@ -128,7 +136,7 @@ class Job:
                     tally.skipped += 1
                     rows.before(place, line)
 
-                todo = Todo(journal, skip, self._there, failed)
+                todo = Todo(journal, skip, self.there, failed)
                 files = run_files(
                     self.work,
                     rows.counted(todo.of(self.sources(tally.left_out))),
@@ -158,12 +166,8 @@ class Job:
             why = f"{journal.broken}; a second run will not know what is done"
             tally.fail(self.manifest.name, why)
 
-    def _journal(self, forget: bool, read_only: bool = False) -> Journal:
-        if isinstance(self.manifest, Address):
-            return StoredJournal(self.manifest, self.key, forget, read_only)
-        return Journal(self.manifest, self.key, forget, read_only)
-
-    def _there(self, source: Source, line: Line) -> bool:
+    def there(self, source: Source, line: Line) -> bool:
+        """Whether the output of a source is still as the manifest's line has it."""
         return self.outputs is None or self.outputs.there(source, line)
 
     def _watch(self, options: Options, whole: Tally, watch: Watch) -> None:

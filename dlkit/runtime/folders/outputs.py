@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from dlkit.errors import DlkitError, UsageError
 from dlkit.runtime.folders.result import Written
@@ -31,6 +31,12 @@ class Outputs:
     write: Callable[[Source, Any, Path], None]
     journal: Journal | None = field(default=None, compare=False)
     overwrite: bool = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
     def claim(self, sources: Sequence[Source]) -> dict[str, DlkitError]:
         """Take possession of the outputs of some files; gives why not, by name, where not."""

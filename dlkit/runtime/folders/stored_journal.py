@@ -24,9 +24,9 @@ from dlkit.storage import Address, MissingError, open_store
 _FIRST, _SHARE, _LAST = 0.5, 0.1, 10.0
 
 
-def parts_of(manifest: Address) -> Address:
-    """Where the parts of a manifest are."""
-    return manifest.with_name(manifest.name.removesuffix(".jsonl") + ".parts")
+def state_of(manifest: Address, kind: str) -> Address:
+    """Where the ``parts`` or ``shards`` of a manifest are while a run goes on."""
+    return manifest.with_name(f"{manifest.name.removesuffix('.jsonl')}.{kind}")
 
 
 class StoredJournal(Journal):
@@ -34,7 +34,6 @@ class StoredJournal(Journal):
 
     Args:
         place: the manifest's address.
-        parts: where its parts are; beside it by default.
 
     Raises:
         InputError: the manifest or a part is damaged.
@@ -42,10 +41,9 @@ class StoredJournal(Journal):
     """
 
     def __init__(
-        self, place: Address, model: str, forget: bool = False, read_only: bool = False,
-        parts: Address | None = None,
-    ) -> None:  # fmt: skip
-        self.place, self._parts = place, parts or parts_of(place)
+        self, place: Address, model: str, forget: bool = False, read_only: bool = False
+    ) -> None:
+        self.place, self._parts = place, state_of(place, "parts")
         self._store = open_store(place)
         self._scratch = tempfile.TemporaryDirectory(prefix="dlkit-")
         self._run = secrets.token_hex(8)
@@ -65,8 +63,7 @@ class StoredJournal(Journal):
         """Put the manifest; the parts are in it."""
         self.flush()
         self._store.put(self.place.key, self.path)
-        self._store.delete(self._taken)
-        self._taken = []
+        self._forget_parts()
 
     def flush(self) -> None:
         """Put what was not put yet as a part.
@@ -88,6 +85,10 @@ class StoredJournal(Journal):
             self.flush()
         super().close()
         self._scratch.cleanup()
+
+    def _forget_parts(self) -> None:
+        self._store.delete(self._taken)
+        self._taken, self._pending = [], io.BytesIO()
 
     def _append(self, text: str) -> None:
         super()._append(text)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,10 +43,17 @@ class StoredOutputs:
         self.journal: Journal | None = None
         self.overwrite = False
         self._store = open_store(out)
-        self._scratch = tempfile.TemporaryDirectory(prefix="dlkit-")
-        self._pool = ThreadPoolExecutor(CALLERS, "put")
         self._count = itertools.count()
         self._found: NDArray[np.int64] | None = None
+
+    def __enter__(self) -> Self:
+        self._scratch = tempfile.TemporaryDirectory(prefix="dlkit-")
+        self._pool = ThreadPoolExecutor(CALLERS, "put")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._scratch.cleanup()
 
     def claim(self, sources: Sequence[Source]) -> dict[str, DlkitError]:
         """Refuse to replace an input; what else stands in the way is seen when it is put."""
@@ -86,11 +93,6 @@ class StoredOutputs:
         mark = _mark(key, line.get("written", -1), line.get("put", ""))
         at = int(np.searchsorted(self._found, mark))
         return at < len(self._found) and bool(self._found[at] == mark)
-
-    def close(self) -> None:
-        """Wait for what is on the way, and tidy up."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        self._scratch.cleanup()
 
     def _put(self, name: str, target: Address, data: bytes) -> Written:
         if self.overwrite or (self.journal is not None and self.journal.wrote(name)):

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from dlkit.atomic import atomic_path, check_file, same_place
 from dlkit.errors import MachineError, UsageError
-from dlkit.runtime.folders.stored_journal import parts_of
+from dlkit.runtime.folders.stored_journal import state_of
 from dlkit.storage import MissingError, Place, open_store
 
 COLUMNS = ("file", "digit", "probability", "error")
@@ -195,10 +195,11 @@ def _there(place: Place) -> bool:
 
 
 def _parts(manifest: Place) -> bool:
-    """Whether a run that was killed left something of its manifest."""
+    """Whether a run that was killed, or shards, left something of its manifest."""
     if isinstance(manifest, Path):
         return False
-    return any(open_store(manifest).list(parts_of(manifest).key))
+    store = open_store(manifest)
+    return any(any(store.list(state_of(manifest, kind).key)) for kind in ("parts", "shards"))
 
 
 @contextmanager
