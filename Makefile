@@ -1,10 +1,11 @@
-# Two commands do everything: make demo, make test. Both make .venv when it is missing.
+# Two commands do everything: make demo, make test. Both make .venv when it is missing. What takes
+# long is tested by make test-long.
 # make gpu-check is for machines with an NVIDIA GPU; it takes .venv where there is one, else what the
 # machine has, and needs nothing installed but torch, onnxscript, OpenCV and pytest.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test fuzz kills gpu-check clean
+.PHONY: demo test test-long fuzz kills gpu-check clean
 .DEFAULT_GOAL := test
 
 .venv/.installed: pyproject.toml
@@ -26,6 +27,9 @@ test: .venv/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(THREADS) $(BIN)/python -m pytest -n auto
+
+test-long: .venv/.installed
+	$(THREADS) $(BIN)/python -m pytest -n auto -m 'long and not gpu'
 
 # Damaged files by the thousand; some minutes.
 fuzz: .venv/.installed
