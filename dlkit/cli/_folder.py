@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -45,6 +45,8 @@ class Flags:
     frames: str = "all"
     max_pixels: int | None = None
     shard: str | None = None
+    ray: str | None = None
+    command: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         from dlkit.errors import UsageError
@@ -54,20 +56,25 @@ class Flags:
             self.frames.isdecimal() and int(self.frames) > 0
         ):
             raise UsageError(f"--frames is '{self.frames}', expected all, first, or 1, 2, 3 ...")
-        if self.shard is not None:
+        if self.cut:
             from dlkit.cli._shards import check_shard
 
             others = self.watch or self.dry_run or self.fail_fast
-            check_shard(self.shard, self.overwrite, others)
+            check_shard(self.shard, self.ray, self.overwrite, others)
         if self.max_pixels is not None:  # OpenCV is not loaded yet
             allow_pixels(self.max_pixels)
+
+    @property
+    def cut(self) -> bool:
+        """The run is cut into shards."""
+        return self.shard is not None or self.ray is not None
 
     def place(self, text: str) -> Place:
         """A path or an address; shards have addresses for folders, too."""
         from dlkit.storage import place
 
         found = place(text)
-        if self.shard is not None and isinstance(found, Path):
+        if self.cut and isinstance(found, Path):
             return place(f"file://{found.resolve()}")
         return found
 
@@ -166,6 +173,11 @@ def execute(job: Job, flags: Flags, console: Console) -> int:
         return 0
     if flags.watch:
         console.print("watching; Ctrl-C ends", style="dim")
+    if flags.ray is not None:
+        from dlkit.cli._ray import ray_tally
+
+        tally = ray_tally(job, flags, console, job.work.runner.session.device == "cuda")
+        return sum_up(tally, job.manifest, console)
     with _live(job, console, flags.shard is None) as watch:
         if flags.shard is not None:
             from dlkit.cli._shards import shard_tally

@@ -54,6 +54,10 @@ Shard = Annotated[
         show_default=False,
     ),
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option(help="Run shards on a Ray cluster: auto, or its address.", show_default=False),
+]
 RequireCertificate = Annotated[
     bool,
     typer.Option("--require-certificate", help="Run only what dlkit verify has certified."),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _PART = re.compile(r"(\d{1,6})/(\d{1,6})")
 
 
-def check_shard(shard: str, overwrite: bool, others: bool) -> None:
+def check_shard(shard: str | None, ray: str | None, overwrite: bool, others: bool) -> None:
     """Refuse what no shard is.
 
     Args:
@@ -27,6 +27,12 @@ def check_shard(shard: str, overwrite: bool, others: bool) -> None:
     Raises:
         UsageError: what it is, or goes with it.
     """
+    if others:
+        raise UsageError("--watch, --dry-run and --fail-fast do not go with shards")
+    if shard is None:
+        return
+    if ray is not None:
+        raise UsageError("--ray runs all shards, and --shard some", "Give one of them")
     part = _PART.fullmatch(shard)
     if shard not in ("plan", "join") and not (part and int(part[1]) < int(part[2])):
         raise UsageError(
@@ -35,8 +41,6 @@ def check_shard(shard: str, overwrite: bool, others: bool) -> None:
         )
     if overwrite and shard != "plan":
         raise UsageError("--overwrite is a matter of the plan", "Say --shard plan --overwrite")
-    if others:
-        raise UsageError("--watch, --dry-run and --fail-fast do not go with --shard")
 
 
 def shard_tally(job: Job, shard: str, overwrite: bool, watch: Watch, console: Console) -> Tally:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dlkit.cli._console import notes
 from dlkit.cli._folder import Flags, end, execute, load_model
+from dlkit.cli._ray import same_command
 
 if TYPE_CHECKING:
+    import typer
     from rich.console import Console
 
     from dlkit.runtime.folders.feeding import Feeding
@@ -22,6 +25,7 @@ _LOOKED_AT = 4  # files, to see what range their values have
 
 
 def to_folder(
+    context: typer.Context,
     task: str | None,
     bundle: str,
     given: list[str],
@@ -54,6 +58,8 @@ def to_folder(
     suffixes = serves.model.suffixes
     target = flags.place(out) if out else _beside(inputs[0], serves.folder or opened.spec.name)
     flags.check(inputs, target)
+    if flags.ray is not None:
+        flags = replace(flags, command=same_command(context, flags, target))
 
     def feed(device: str) -> Feeding:
         return Feeding.of(serves, device, batch, workers)

@@ -12,6 +12,7 @@ EXAMPLE = "Example:  dlkit denoise scans/ --out cleaned/"
 
 
 def command(
+    context: typer.Context,
     inputs: _options.Inputs,
     model: Annotated[str, typer.Option(help="Bundle: a folder, or the name of a shipped one.")] = (
         "mmwave"
@@ -39,6 +40,7 @@ def command(
     max_pixels: _options.MaxPixels = None,
     follow_symlinks: _options.FollowSymlinks = False,
     shard: _options.Shard = None,
+    ray: _options.Ray = None,
     require_certificate: _options.RequireCertificate = False,
     accept_random: _options.AcceptRandom = False,
 ) -> None:
@@ -61,8 +63,11 @@ def command(
         frames,
         max_pixels,
         shard,
+        ray,
     )
-    to_folder("denoise", model, inputs, out, backend, device, batch, workers, flags, range_)
+    to_folder(
+        context, "denoise", model, inputs, out, backend, device, batch, workers, flags, range_
+    )
 
 
 command.__name__ = "denoise"

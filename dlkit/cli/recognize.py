@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +33,7 @@ _PHOTOGRAPHS = 4  # that a worker takes at once: finding digits takes longer tha
 
 
 def command(
+    context: typer.Context,
     inputs: _options.Inputs,
     model: Annotated[str, typer.Option(help="Bundle: a folder, or the name of a shipped one.")] = (
         "digits"
@@ -62,6 +64,7 @@ def command(
     max_pixels: _options.MaxPixels = None,
     follow_symlinks: _options.FollowSymlinks = False,
     shard: _options.Shard = None,
+    ray: _options.Ray = None,
     require_certificate: _options.RequireCertificate = False,
     accept_random: _options.AcceptRandom = False,
 ) -> None:
@@ -78,6 +81,7 @@ def command(
     """
     from dlkit.cli._console import notes
     from dlkit.cli._folder import Flags, end, execute, load_model
+    from dlkit.cli._ray import same_command
 
     flags = Flags(
         overwrite,
@@ -90,6 +94,7 @@ def command(
         frames,
         max_pixels,
         shard,
+        ray,
     )
     from dlkit import images
     from dlkit.atomic import check_writable
@@ -117,6 +122,8 @@ def command(
     target = flags.place(out)
     seen = flags.place(annotate) if annotate else None
     flags.check(places, target, *([seen] if seen else []))
+    if ray is not None:
+        flags = replace(flags, command=same_command(context, flags, target))
     if seen is not None:
         refuse_same(seen, places, "--annotate")
         if isinstance(seen, Path) and seen.exists() and not seen.is_dir():
@@ -133,7 +140,7 @@ def command(
     files = Inputs(places, is_file, seen, follow_symlinks, is_named_file)
     array_files = Inputs(places, is_array, seen, follow_symlinks, lambda one: is_array(one.name))
     with_arrays = next(array_files(), None) is not None
-    if with_arrays and shard is not None:
+    if with_arrays and flags.cut:
         raise UsageError("arrays are not cut into shards", "Run them by themselves, unsharded")
     if not watch and next(files(), None) is None and not with_arrays:
         raise no_inputs(places, {*images.SUFFIXES, ".npy", ".npz", "-ubyte"})

@@ -12,6 +12,7 @@ EXAMPLE = "Example:  dlkit run mybundle/ arrays/ --out answers/"
 
 
 def command(
+    context: typer.Context,
     bundle: Annotated[
         str, typer.Argument(help="A bundle's folder, or a shipped one's name.", show_default=False)
     ],
@@ -38,6 +39,7 @@ def command(
     max_pixels: _options.MaxPixels = None,
     follow_symlinks: _options.FollowSymlinks = False,
     shard: _options.Shard = None,
+    ray: _options.Ray = None,
     require_certificate: _options.RequireCertificate = False,
     accept_random: _options.AcceptRandom = False,
 ) -> None:
@@ -61,8 +63,9 @@ def command(
         frames,
         max_pixels,
         shard,
+        ray,
     )
-    to_folder(task, bundle, inputs, out, backend, device, batch, workers, flags)
+    to_folder(context, task, bundle, inputs, out, backend, device, batch, workers, flags)
 
 
 command.__name__ = "run"
