@@ -74,7 +74,7 @@ def table() -> str:
             bound = max(found, key=lambda part: found[part])
             whole = found[bound] + alone
             bound = "plan and join" if alone > found[bound] else bound
-            cells = [f"{found[part]:.2f} h" for part in ("processors", "network", "waiting", "store")]
+            cells = [f"{hours:.2f} h" for hours in found.values()]
             lines.append(
                 f"| {work.name} | {machines} | {' | '.join(cells)} | {alone:.2f} h | "
                 f"{whole:.2f} h | {bound} |"
