@@ -46,7 +46,7 @@ def served(kind: str, folder: Path) -> Iterator[int]:
         folder: for what it keeps.
     """
     port = free_port()
-    (folder / BUCKET).mkdir()  # rclone's bucket
+    (folder / BUCKET).mkdir(exist_ok=True)  # rclone's bucket
     if kind == "moto":
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     else:

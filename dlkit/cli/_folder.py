@@ -185,7 +185,20 @@ def execute(job: Job, flags: Flags, console: Console) -> int:
             tally = shard_tally(job, flags.shard, flags.overwrite, watch, console)
         else:
             tally = job.run(flags.options, watch)
+    _say_store(job.manifest, console)
     return sum_up(tally, job.manifest, console)
+
+
+def _say_store(manifest: Place, console: Console) -> None:
+    """Say what the store of the outputs does not promise."""
+    from dlkit.storage import Address, open_store
+
+    if isinstance(manifest, Address) and not open_store(manifest).conditional:
+        console.print(
+            f"{plain(manifest.root)} puts objects without regard to If-None-Match: two runs at the "
+            "same moment may replace each other's outputs",
+            style="yellow", highlight=False, soft_wrap=True,
+        )  # fmt: skip
 
 
 @contextmanager

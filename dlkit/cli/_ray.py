@@ -59,7 +59,8 @@ def ray_tally(job: Job, flags: Flags, console: Console, on_gpu: bool) -> Tally:
     try:
         import ray
     except ModuleNotFoundError as error:
-        raise UsageError("--ray needs Ray", "Install it: pip install 'dlkit[ray]'") from error
+        mend = "Install it: pip install 'dlkit-vision[ray]'"
+        raise UsageError("--ray needs Ray", mend) from error
     from rich.progress import Progress
 
     from dlkit.runtime.folders.shards import Shards

@@ -92,7 +92,7 @@ class Bucket:
 
     @property
     def conditional(self) -> bool:
-        """Whether the store refuses to put what must not be there and is; known after a put."""
+        """Whether it refuses to put what must not be there and is; known after such a put."""
         return self._conditional is not False
 
     def _put(self, key: str, data: bytes | Path, create: bool) -> str:

@@ -18,7 +18,7 @@ def _open(root: str) -> Store:
             raise
         raise UsageError(
             f"to read and write {root.partition('://')[0]}:// you need obstore",
-            "Install it: pip install 'dlkit[cloud]'",
+            "Install it: pip install 'dlkit-vision[cloud]'",
         ) from error
     return Bucket(root)
 

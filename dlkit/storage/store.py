@@ -41,6 +41,11 @@ class Entry(NamedTuple):
 class Store(Protocol):
     """A bucket. Any thread may call it; errors are ``DlkitError`` and hold no credentials."""
 
+    @property
+    def conditional(self) -> bool:
+        """Whether it refuses to put what must not be there and is, as far as that is known."""
+        ...
+
     def list(self, prefix: str) -> Iterator[Entry]:
         """The objects below a key, in parts as they come."""
         ...
@@ -115,6 +120,9 @@ def read_ahead(sources: Iterable[Source]) -> Iterator[Source]:
             if source.stored is not None:
                 source.stored.begin(pool)
                 held += source.stored.size
+            elif not waiting:
+                yield source
+                continue
             waiting.append(source)
             while waiting and (len(waiting) > _AHEAD or held > _AHEAD_BYTES):
                 first = waiting.popleft()
