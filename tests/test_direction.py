@@ -16,7 +16,7 @@ BASE = {"errors", "plugins", "spec", "bundle", "atomic", "versions", "processors
 BASE |= {"array_errors"}
 PIXELS = BASE | {"images", "idx"}
 TASK = PIXELS | {"mmwave", "reading", "tasks"}
-RUNTIME = TASK | {"runtime"}
+RUNTIME = TASK | {"runtime", "storage"}
 TRAINING = TASK | {"training"}
 NUMPY = {"numpy", "cv2"}
 TORCH = {"torch", "torchvision", "torchmetrics", "lightning_fabric", "skimage", "matplotlib"}
@@ -28,6 +28,7 @@ ALLOWED = {
     "idx": (PIXELS, {"numpy"}),
     "mmwave": (PIXELS | {"mmwave"}, NUMPY),
     "reading": (PIXELS | {"reading"}, NUMPY),
+    "storage": (BASE | {"storage"}, {"obstore"}),
     "tasks": (TASK, NUMPY),
     "runtime": (RUNTIME, NUMPY),
     "graph": (BASE | {"graph"}, {"numpy", "onnx", "onnx_ir", "onnxscript", "google"}),

@@ -29,7 +29,7 @@ from dlkit.export.api import export
 from dlkit.idx import write_idx
 from dlkit.runtime.folders import sources as folder
 from dlkit.runtime.folders.journal import Journal
-from dlkit.runtime.folders.pipeline import Result
+from dlkit.runtime.folders.result import Result
 from dlkit.tasks.recognize.datasets import load_labelled
 from dlkit.training.engine.run import Run
 

@@ -160,3 +160,31 @@ def show_engine(engine: Engine, built: bool, console: Console) -> None:
 
 def _percent(share: float) -> str:
     return f"{share:.1%}" if share else "-"
+
+
+def write_triton(
+    bundle: Bundle,
+    repository: Path | None,
+    engine: Engine | None,
+    batch: tuple[int, int, int] | None,
+    report: Path | None,
+    response_cache: bool,
+    console: Console,
+) -> None:
+    """Write into a model repository, if one is named; say what the server must have."""
+    from dlkit.cli._console import plain
+    from dlkit.export.triton import to_triton
+
+    if repository is None:
+        if report is not None or response_cache:
+            raise UsageError("--report and --response-cache are of Triton", "Name a --triton REPO")
+        return
+    largest = None if batch is None else batch[2]
+    path = to_triton(bundle, repository, engine, largest, report, response_cache)
+    needs = []
+    if engine is not None:
+        needs.append(f"TensorRT {engine.key.version}, which the server's container must have")
+    if response_cache:
+        needs.append("tritonserver --cache-config local,size=BYTES")
+    needed = f"; needs {' and '.join(needs)}" if needs else ""
+    console.print(f"{plain(str(path))}{needed}", highlight=False, soft_wrap=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# What `pip install dlkit[train]` brings, by the names they are imported by.
+# What `pip install dlkit-vision[train]` brings, by the names they are imported by.
 _EXTRA = frozenset(
     {
         "filelock",
@@ -41,7 +41,7 @@ def training_installed(what: str) -> Iterator[None]:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
         raise UsageError(
-            f"to {what} you need {error.name}", "Install it: pip install 'dlkit[train]'"
+            f"to {what} you need {error.name}", "Install it: pip install 'dlkit-vision[train]'"
         ) from error
 
 

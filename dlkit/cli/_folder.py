@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -17,15 +15,16 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dlkit.cli._console import notes, plain
+from dlkit.cli._console import plain
 
 if TYPE_CHECKING:
     from dlkit.bundle import Bundle
     from dlkit.runtime.folders.feeding import Feeding
     from dlkit.runtime.folders.job import Job, Options
     from dlkit.runtime.folders.pipeline import Seconds
-    from dlkit.runtime.folders.sources import Inputs, Source
+    from dlkit.runtime.folders.sources import Source
     from dlkit.runtime.folders.tally import Tally
+    from dlkit.storage import Place
     from dlkit.tasks import Model
 
 _LOOKED_AT = 4  # files, to see what range their values have
@@ -45,6 +44,9 @@ class Flags:
     accept_random: bool = False
     frames: str = "all"
     max_pixels: int | None = None
+    shard: str | None = None
+    ray: str | None = None
+    command: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         from dlkit.errors import UsageError
@@ -54,8 +56,42 @@ class Flags:
             self.frames.isdecimal() and int(self.frames) > 0
         ):
             raise UsageError(f"--frames is '{self.frames}', expected all, first, or 1, 2, 3 ...")
+        if self.cut:
+            from dlkit.cli._shards import check_shard
+
+            others = self.watch or self.dry_run or self.fail_fast
+            check_shard(self.shard, self.ray, self.overwrite, others)
         if self.max_pixels is not None:  # OpenCV is not loaded yet
             allow_pixels(self.max_pixels)
+
+    @property
+    def cut(self) -> bool:
+        """The run is cut into shards."""
+        return self.shard is not None or self.ray is not None
+
+    def place(self, text: str) -> Place:
+        """A path or an address; shards have addresses for folders, too."""
+        from dlkit.storage import place
+
+        found = place(text)
+        if self.cut and isinstance(found, Path):
+            return place(f"file://{found.resolve()}")
+        return found
+
+    def check(self, inputs: Iterable[Place], *outs: Place) -> None:
+        """Refuse what object storage cannot give.
+
+        Raises:
+            UsageError: a bucket that is to be watched.
+        """
+        from dlkit.errors import UsageError
+        from dlkit.storage import Address
+
+        if self.watch and any(isinstance(one, Address) for one in (*inputs, *outs)):
+            raise UsageError(
+                "--watch is for folders: a bucket would be listed over and over",
+                "Run the command again when there is more; it does what is new",
+            )
 
     @property
     def options(self) -> Options:
@@ -65,91 +101,10 @@ class Flags:
         return Options(self.overwrite, self.watch, self.fail_fast)
 
 
-def to_folder(
-    task: str | None,
-    bundle: str,
-    inputs: list[Path],
-    out: Path | None,
-    backend: str,
-    device: str,
-    batch: int | None,
-    workers: int | None,
-    flags: Flags,
-    value_range: str | None = None,
-) -> NoReturn:
-    """Run a bundle into a folder, a file for every file; ends the command.
-
-    Args:
-        task: that the bundle must serve; None for its own.
-        value_range: of a denoiser's images, as ``--range`` has it.
-    """
-    from dlkit.atomic import check_writable
-    from dlkit.bundle import Bundle
-    from dlkit.runtime.folders.feeding import Feeding
-    from dlkit.runtime.folders.job import folder_job, no_inputs
-    from dlkit.runtime.folders.sources import Inputs, check, ends_in
-    from dlkit.runtime.model import task_of
-
-    console = notes()
-    check(inputs)
-    opened = Bundle.open(bundle)
-    serves = task_of(opened, task)
-    suffixes = serves.model.suffixes
-    first = inputs[0].resolve()
-    base = first if first.is_dir() else first.parent
-    target = out or base.with_name(f"{base.name}-{serves.folder or opened.spec.name}")
-
-    def feed(device: str) -> Feeding:
-        return Feeding.of(serves, device, batch, workers)
-
-    files = Inputs(inputs, lambda name: ends_in(name, suffixes), target, flags.follow)
-    if not flags.watch and next(files(), None) is None:
-        raise no_inputs(inputs, suffixes)
-    model, feeding = load_model(
-        opened, serves.name, backend, device, feed, None if flags.watch else files(),
-        flags.require_certificate, flags.accept_random, console,
-    )  # fmt: skip
-    with model:
-        _set_range(model, value_range, files, console)
-        job = folder_job(model, inputs, target, feeding, flags.follow, flags.frames)
-        if not flags.dry_run:
-            check_writable(target)
-        code = execute(job, flags, console)
-    end(target, code)
-
-
-def _set_range(
-    model: Model[Any, Any, Any], text: str | None, files: Inputs, console: Console
-) -> None:
-    """Set which values stand for black and white: as asked for, or as the first files look."""
-    from dlkit import images
-    from dlkit.errors import InputError
-    from dlkit.tasks.denoise.model import TWELVE_BITS, Denoiser, parse_range, twelve_bits
-
-    if not isinstance(model, Denoiser):
-        return
-    if text is not None:
-        model.range = parse_range(text)
-        return
-    looked_at = []
-    for source in itertools.islice(files(), _LOOKED_AT):
-        with contextlib.suppress(InputError):
-            looked_at.append(images.read(source.path))
-    if not twelve_bits(looked_at):
-        return
-    model.range = TWELVE_BITS
-    console.print(
-        "16-bit images hold no value above 4095: taken as 12 bits, --range 0:4095; for all 16 bits "
-        "say --range 0:65535",
-        style="yellow",
-        soft_wrap=True,
-    )
-
-
-def end(out: Path, code: int) -> NoReturn:
+def end(out: Place, code: int) -> NoReturn:
     """Print where the answers are, and end the command."""
     try:
-        typer.echo(out)
+        typer.echo(str(out))
         sys.stdout.flush()
     except (OSError, ValueError):  # nobody listens; the work is done all the same
         sys.stdout = None  # or Python would try again at its end, and fail
@@ -218,14 +173,37 @@ def execute(job: Job, flags: Flags, console: Console) -> int:
         return 0
     if flags.watch:
         console.print("watching; Ctrl-C ends", style="dim")
-    with _live(job, console) as watch:
-        tally = job.run(flags.options, watch)
+    if flags.ray is not None:
+        from dlkit.cli._ray import ray_tally
+
+        tally = ray_tally(job, flags, console, job.work.runner.session.device == "cuda")
+        return sum_up(tally, job.manifest, console)
+    with _live(job, console, flags.shard is None) as watch:
+        if flags.shard is not None:
+            from dlkit.cli._shards import shard_tally
+
+            tally = shard_tally(job, flags.shard, flags.overwrite, watch, console)
+        else:
+            tally = job.run(flags.options, watch)
+    _say_store(job.manifest, console)
     return sum_up(tally, job.manifest, console)
 
 
+def _say_store(manifest: Place, console: Console) -> None:
+    """Say what the store of the outputs does not promise."""
+    from dlkit.storage import Address, open_store
+
+    if isinstance(manifest, Address) and not open_store(manifest).conditional:
+        console.print(
+            f"{plain(manifest.root)} puts objects without regard to If-None-Match: two runs at the "
+            "same moment may replace each other's outputs",
+            style="yellow", highlight=False, soft_wrap=True,
+        )  # fmt: skip
+
+
 @contextmanager
-def _live(job: Job, console: Console) -> Iterator[Callable[[Tally, Seconds], None]]:
-    """A live line: rate, bottleneck, time left."""
+def _live(job: Job, console: Console, counted: bool) -> Iterator[Callable[[Tally, Seconds], None]]:
+    """A live line: rate, bottleneck; time left where the inputs are ``counted``."""
     stop = threading.Event()
     total: list[int] = []
 
@@ -263,15 +241,17 @@ def _live(job: Job, console: Console) -> Iterator[Callable[[Tally, Seconds], Non
                 )
                 shown = now
 
-        counting.start()
+        if counted:
+            counting.start()
         try:
             yield watch
         finally:
             stop.set()
-            counting.join()
+            if counted:
+                counting.join()
 
 
-def sum_up(tally: Tally, manifest: Path, console: Console) -> int:
+def sum_up(tally: Tally, manifest: Place, console: Console) -> int:
     """Print failures and figures; gives the exit code."""
     for name, error in tally.failures:
         text = error if name in error else f"{name}: {error}"

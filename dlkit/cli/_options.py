@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 Inputs = Annotated[
-    list[Path],
-    typer.Argument(help="Folders (searched with subfolders) and image files.", show_default=False),
+    list[str],
+    typer.Argument(
+        help="Folders (searched with subfolders), image files, or s3://BUCKET/FOLDER.",
+        show_default=False,
+    ),
 ]
 Backend = Annotated[
     str,
@@ -44,6 +46,17 @@ MaxPixels = Annotated[
 ]
 FollowSymlinks = Annotated[
     bool, typer.Option("--follow-symlinks", help="Go into folders that are links, each once.")
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        help="I/N does part I of N, from 0; join makes one result of them; plan lists the inputs.",
+        show_default=False,
+    ),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(help="Run shards on a Ray cluster: auto, or its address.", show_default=False),
 ]
 RequireCertificate = Annotated[
     bool,

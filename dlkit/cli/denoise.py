@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,12 +12,13 @@ EXAMPLE = "Example:  dlkit denoise scans/ --out cleaned/"
 
 
 def command(
+    context: typer.Context,
     inputs: _options.Inputs,
     model: Annotated[str, typer.Option(help="Bundle: a folder, or the name of a shipped one.")] = (
         "mmwave"
     ),
     out: Annotated[
-        Path | None, typer.Option(help="Folder of cleaned images.", show_default="FOLDER-denoised")
+        str | None, typer.Option(help="Folder of cleaned images.", show_default="FOLDER-denoised")
     ] = None,
     range_: Annotated[
         str | None,
@@ -39,6 +39,8 @@ def command(
     frames: _options.Frames = "all",
     max_pixels: _options.MaxPixels = None,
     follow_symlinks: _options.FollowSymlinks = False,
+    shard: _options.Shard = None,
+    ray: _options.Ray = None,
     require_certificate: _options.RequireCertificate = False,
     accept_random: _options.AcceptRandom = False,
 ) -> None:
@@ -47,7 +49,8 @@ def command(
     A second run goes on where the first stopped, and redoes what changed: OUT/manifest.jsonl says
     what was done.
     """
-    from dlkit.cli._folder import Flags, to_folder
+    from dlkit.cli._folder import Flags
+    from dlkit.cli._to_folder import to_folder
 
     flags = Flags(
         overwrite,
@@ -59,8 +62,12 @@ def command(
         accept_random,
         frames,
         max_pixels,
+        shard,
+        ray,
     )
-    to_folder("denoise", model, inputs, out, backend, device, batch, workers, flags, range_)
+    to_folder(
+        context, "denoise", model, inputs, out, backend, device, batch, workers, flags, range_
+    )
 
 
 command.__name__ = "denoise"

@@ -18,6 +18,7 @@ EXAMPLE = (
     "--task recognize --labels names.txt"
 )
 _ENGINE = "TensorRT engine"
+_TRITON = "Model repository of Triton Inference Server"
 _MODULE = "An ONNX file or a module in torch"
 
 
@@ -199,6 +200,20 @@ def command(
             rich_help_panel=_ENGINE,
         ),
     ] = False,
+    triton: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write it into this repository; with --trt the engine, else the graph.",
+            rich_help_panel=_TRITON,
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="From dlkit bench --json: batch and delay.", rich_help_panel=_TRITON),
+    ] = None,
+    response_cache: Annotated[
+        bool, typer.Option("--response-cache", help="Keep answers.", rich_help_panel=_TRITON)
+    ] = False,
     rebuild: Annotated[
         bool,
         typer.Option(
@@ -263,9 +278,11 @@ def command(
     _export.show_bundle(bundle, console)
     if "int8" in bundle.origin:
         _export.show_int8(bundle.origin["int8"], console)
+    engine = None
     if trt:
         engine, built = _export.build(bundle, options, console)
         _export.show_engine(engine, built, console)
+    _export.write_triton(bundle, triton, engine, options.batch, report, response_cache, console)
     # nothing else knows what a module computes
     against = f" --against {source}" if "module" in bundle.origin else ""
     if against and weights is not None:

@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,7 @@ from dlkit.cli import _options
 
 if TYPE_CHECKING:
     from dlkit.reading.page import Digit, Page
-    from dlkit.runtime.folders.pipeline import Result
+    from dlkit.runtime.folders.result import Result
     from dlkit.runtime.folders.sources import Source
     from dlkit.runtime.folders.table import Table
     from dlkit.runtime.folders.tally import Tally
@@ -32,19 +33,20 @@ _PHOTOGRAPHS = 4  # that a worker takes at once: finding digits takes longer tha
 
 
 def command(
+    context: typer.Context,
     inputs: _options.Inputs,
     model: Annotated[str, typer.Option(help="Bundle: a folder, or the name of a shipped one.")] = (
         "digits"
     ),
     out: Annotated[
-        Path, typer.Option(help="Table of results; .jsonl gives JSON lines, else CSV.")
-    ] = Path("predictions.csv"),
+        str, typer.Option(help="Table of results; .jsonl gives JSON lines, else CSV.")
+    ] = "predictions.csv",
     mode: Annotated[
         str,
         typer.Option(help="single: one digit an image; page: lines of them; auto: as it looks."),
     ] = "auto",
     annotate: Annotated[
-        Path | None, typer.Option(help="Folder of pictures with boxes and what was read.")
+        str | None, typer.Option(help="Folder of pictures with boxes and what was read.")
     ] = None,
     reject: Annotated[
         float | None,
@@ -61,6 +63,8 @@ def command(
     frames: _options.Frames = "all",
     max_pixels: _options.MaxPixels = None,
     follow_symlinks: _options.FollowSymlinks = False,
+    shard: _options.Shard = None,
+    ray: _options.Ray = None,
     require_certificate: _options.RequireCertificate = False,
     accept_random: _options.AcceptRandom = False,
 ) -> None:
@@ -77,6 +81,7 @@ def command(
     """
     from dlkit.cli._console import notes
     from dlkit.cli._folder import Flags, end, execute, load_model
+    from dlkit.cli._ray import same_command
 
     flags = Flags(
         overwrite,
@@ -88,9 +93,11 @@ def command(
         accept_random,
         frames,
         max_pixels,
+        shard,
+        ray,
     )
     from dlkit import images
-    from dlkit.atomic import check_file, check_writable, same_place
+    from dlkit.atomic import check_writable
     from dlkit.bundle import Bundle
     from dlkit.errors import UsageError
     from dlkit.reading.annotate import picture, whole
@@ -99,35 +106,30 @@ def command(
     from dlkit.runtime.folders import arrays, table
     from dlkit.runtime.folders.array_files import is_array
     from dlkit.runtime.folders.feeding import Feeding
-    from dlkit.runtime.folders.job import Job, answer_key, no_inputs
-    from dlkit.runtime.folders.outputs import Outputs
+    from dlkit.runtime.folders.job import Job, answer_key
     from dlkit.runtime.folders.pipeline import FileWork
     from dlkit.runtime.folders.sources import Inputs, check, ends_in
+    from dlkit.runtime.folders.to_folder import no_inputs, outputs_in, refuse_same
     from dlkit.runtime.model import task_of
     from dlkit.runtime.runner import Runner
     from dlkit.tasks.recognize import Recognizer
 
     console = notes()
-    check(inputs)
+    places = [flags.place(one) for one in inputs]
+    check(places)
     if mode not in MODES:
         raise UsageError(f"there is no mode '{mode}'", f"Use one of {', '.join(MODES)}")
-    if annotate is not None:
-        places = [place for path in inputs for place in (path, path.resolve().parent)]
-        if any(same_place(annotate, place) for place in places):
-            raise UsageError(f"--annotate {annotate} is where the inputs are", "Choose another")
-        if annotate.exists() and not annotate.is_dir():
-            raise UsageError(f"--annotate {annotate} is a file, expected a folder")
-    manifest = out.with_name(out.name + ".manifest.jsonl")
-    check_file(out)
-    if any(same_place(out, path) for path in inputs):
-        raise UsageError(
-            f"--out {out} is an input: it would be overwritten", "Choose another --out"
-        )
-    if out.exists() and not (overwrite or dry_run or manifest.exists()):
-        raise UsageError(
-            f"--out {out} is there already, and no dlkit wrote it",
-            "Choose another, or replace it with --overwrite",
-        )
+    target = flags.place(out)
+    seen = flags.place(annotate) if annotate else None
+    flags.check(places, target, *([seen] if seen else []))
+    if ray is not None:
+        flags = replace(flags, command=same_command(context, flags, target))
+    if seen is not None:
+        refuse_same(seen, places, "--annotate")
+        if isinstance(seen, Path) and seen.exists() and not seen.is_dir():
+            raise UsageError(f"--annotate {seen} is a file, expected a folder")
+    manifest = target.with_name(target.name + ".manifest.jsonl")
+    table.check_table(target, manifest, places, overwrite or dry_run)
 
     def is_file(name: str) -> bool:
         return ends_in(name, images.SUFFIXES)
@@ -135,13 +137,13 @@ def command(
     def is_named_file(source: Source) -> bool:
         return not is_array(source.name)
 
-    files = Inputs(inputs, is_file, annotate, follow_symlinks, is_named_file)
-    array_files = Inputs(
-        inputs, is_array, annotate, follow_symlinks, lambda one: is_array(one.name)
-    )
+    files = Inputs(places, is_file, seen, follow_symlinks, is_named_file)
+    array_files = Inputs(places, is_array, seen, follow_symlinks, lambda one: is_array(one.name))
     with_arrays = next(array_files(), None) is not None
+    if with_arrays and flags.cut:
+        raise UsageError("arrays are not cut into shards", "Run them by themselves, unsharded")
     if not watch and next(files(), None) is None and not with_arrays:
-        raise no_inputs(inputs, {*images.SUFFIXES, ".npy", ".npz", "-ubyte"})
+        raise no_inputs(places, {*images.SUFFIXES, ".npy", ".npz", "-ubyte"})
     chunk = _PHOTOGRAPHS if mode == "page" or _large(files()) else None
 
     opened = Bundle.open(model)
@@ -157,9 +159,10 @@ def command(
     assert isinstance(found, Recognizer)
     recognizer = found
     if not dry_run:
-        check_writable(out.resolve().parent)
-        if annotate is not None:
-            check_writable(annotate, "--annotate")
+        if isinstance(target, Path):
+            check_writable(target.resolve().parent)
+        if isinstance(seen, Path):
+            check_writable(seen, "--annotate")
     runner = Runner(recognizer, recognizer.opened.session, feeding.batch)
     array_work = arrays.ArrayWork(runner, recognizer)
 
@@ -171,13 +174,12 @@ def command(
                 rows.add(part)
                 yield None
 
-    def drawn(source: Source) -> Path:
-        assert annotate is not None
+    def drawn(name: str) -> str:
         # PGM holds no colours; what would then have the name of another picture moves on as well
-        return annotate / (source.name + (".png" if _PGM.search(source.name) else ""))
+        return name + (".png" if _PGM.search(name) else "")
 
     def draw(source: Source, answer: Answer | list[Answer], path: Path) -> None:
-        data = images.read_bytes(source.path)[0]
+        data = source.read()
         pictures = []
         answers = answer if isinstance(answer, list) else [answer]
         found = recognizer.decode_all(data, source.path, frames)
@@ -188,7 +190,7 @@ def command(
 
     pages = mode != "single" and recognizer.bundle.spec.pages
     form = table.Form(pages=pages, reject=reject)
-    outputs = Outputs(drawn, draw) if annotate is not None else None
+    outputs = outputs_in(seen, drawn, draw) if seen is not None else None
     job = Job(
         work=FileWork(runner, outputs, True, recognizer.whole(mode), frames),
         feeding=feeding,
@@ -197,9 +199,9 @@ def command(
         # Pictures show which digits are unsure.
         key=answer_key(recognizer, f"{mode} {frames}{f' {reject}' if annotate else ''}"),
         outputs=outputs,
-        outputs_in=annotate,
+        outputs_in=seen if isinstance(seen, Path) else None,
         line=_line,
-        table=lambda: table.open_table(out, form),
+        table=lambda: table.open_table(target, form),
         more=more,
     )
     with recognizer:
@@ -209,7 +211,7 @@ def command(
             f"{form.unsure} of {form.digits} digits unsure: probability below {reject:g}",
             highlight=False,
         )
-    end(out, code)
+    end(target, code)
 
 
 def _line(result: Result) -> Line:
@@ -242,10 +244,13 @@ def _digit(digit: Digit) -> Line:
 
 def _large(sources: Iterator[Source]) -> bool:
     """Whether the first files are larger than 28 x 28 pixels could be."""
-    return any(
-        os.path.isfile(source.path) and os.path.getsize(source.path) > _LARGE  # noqa: PTH113, PTH202
-        for source in itertools.islice(sources, 8)
-    )
+    return any(_size(source) > _LARGE for source in itertools.islice(sources, 8))
+
+
+def _size(source: Source) -> int:
+    if source.stored is not None:
+        return source.stored.size
+    return os.path.getsize(source.path) if os.path.isfile(source.path) else 0  # noqa: PTH113, PTH202
 
 
 command.__name__ = "recognize"

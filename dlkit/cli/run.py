@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,12 +12,13 @@ EXAMPLE = "Example:  dlkit run mybundle/ arrays/ --out answers/"
 
 
 def command(
+    context: typer.Context,
     bundle: Annotated[
         str, typer.Argument(help="A bundle's folder, or a shipped one's name.", show_default=False)
     ],
     inputs: _options.Inputs,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of answers.", show_default="FOLDER-NAME")
+        str | None, typer.Option(help="Folder of answers.", show_default="FOLDER-NAME")
     ] = None,
     task: Annotated[
         str | None,
@@ -38,6 +38,8 @@ def command(
     frames: _options.Frames = "all",
     max_pixels: _options.MaxPixels = None,
     follow_symlinks: _options.FollowSymlinks = False,
+    shard: _options.Shard = None,
+    ray: _options.Ray = None,
     require_certificate: _options.RequireCertificate = False,
     accept_random: _options.AcceptRandom = False,
 ) -> None:
@@ -47,7 +49,8 @@ def command(
     graph, and give .npz files. Others take what their own command takes. A second run goes on
     where the first stopped: OUT/manifest.jsonl says what was done.
     """
-    from dlkit.cli._folder import Flags, to_folder
+    from dlkit.cli._folder import Flags
+    from dlkit.cli._to_folder import to_folder
 
     flags = Flags(
         overwrite,
@@ -59,8 +62,10 @@ def command(
         accept_random,
         frames,
         max_pixels,
+        shard,
+        ray,
     )
-    to_folder(task, bundle, inputs, out, backend, device, batch, workers, flags)
+    to_folder(context, task, bundle, inputs, out, backend, device, batch, workers, flags)
 
 
 command.__name__ = "run"

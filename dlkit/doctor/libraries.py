@@ -16,7 +16,7 @@ from importlib import metadata
 from dlkit.doctor.examination import Finding, Library
 from dlkit.runtime.backends._onnx_wheel import WHEEL
 
-_TRAIN = "pip install 'dlkit[train]'"
+_TRAIN = "pip install 'dlkit-vision[train]'"
 _ENGINES = "run TensorRT engines"
 
 
@@ -71,21 +71,21 @@ _LIBRARIES = (
         "openvino",
         ("openvino",),
         "run bundles, faster on Intel",
-        "pip install 'dlkit[openvino]'",
+        "pip install 'dlkit-vision[openvino]'",
         quick=True,
     ),
     _Wanted(
         "tensorrt",
         ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
         f"build and {_ENGINES}",
-        "pip install 'dlkit[tensorrt]'",
+        "pip install 'dlkit-vision[tensorrt]'",
         quick=True,
     ),
     _Wanted(
         "tensorrt_rtx",
         ("tensorrt-rtx-cu13", "tensorrt-rtx-cu12", "tensorrt-rtx"),
         f"build engines without a GPU; {_ENGINES}",
-        "pip install 'dlkit[tensorrt-rtx]'",
+        "pip install 'dlkit-vision[tensorrt-rtx]'",
         quick=True,
     ),
     _Wanted("cuda.bindings", ("cuda-bindings",), _ENGINES, "pip install cuda-bindings"),

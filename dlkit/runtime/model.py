@@ -44,8 +44,8 @@ class Opened(Chosen):
         out: Path | str,
         **options: Any,
     ) -> Tally:
-        """A file for every file; see ``dlkit.runtime.folders.job.run_folder``."""
-        from dlkit.runtime.folders.job import run_folder
+        """A file for every file; see ``dlkit.runtime.folders.to_folder.run_folder``."""
+        from dlkit.runtime.folders.to_folder import run_folder
 
         return run_folder(model, self.task, inputs, out, **options)
 

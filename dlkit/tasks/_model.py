@@ -286,7 +286,7 @@ class Model(ABC, Generic[Sample, Note, Answer]):
             inputs: folders and files.
             out: folder of the outputs.
             options: ``batch``, ``workers``, ``overwrite``, ``fail_fast``, ``frames``; see
-                ``dlkit.runtime.folders.job.run_folder``.
+                ``dlkit.runtime.folders.to_folder.run_folder``.
 
         Raises:
             UsageError: inputs that are missing, or an ``out`` that would overwrite them.

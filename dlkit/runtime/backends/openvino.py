@@ -40,7 +40,8 @@ class OpenVinoBackend(Backend):
                 f"{self.name} runs on the cpu only, not on {device}", "Use --device cpu"
             )
         if importlib.util.find_spec("openvino") is None:
-            return Unavailable("openvino is not installed", "Run: pip install 'dlkit[openvino]'")
+            mend = "Run: pip install 'dlkit-vision[openvino]'"
+            return Unavailable("openvino is not installed", mend)
         return None
 
     def open(self, bundle: Bundle, device: str, threads: int, callers: int) -> OpenVinoSession:

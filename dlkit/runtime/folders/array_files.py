@@ -60,11 +60,14 @@ class _Stream:
 
 
 @contextmanager
-def open_array(path: Path | str, colour: str = "grey") -> Iterator[_Stream]:
+def open_array(
+    path: Path | str, colour: str = "grey", content: IO[bytes] | None = None
+) -> Iterator[_Stream]:
     """Images of an array file, to be read part by part.
 
     Args:
         colour: channels that are wanted; arrays of colours are taken to be in that order.
+        content: of what is no file here; ``path`` is then for messages.
 
     Raises:
         InputError: it cannot be read, or holds no uint8 images, or flattened ones, or ones that
@@ -74,7 +77,7 @@ def open_array(path: Path | str, colour: str = "grey") -> Iterator[_Stream]:
     with ExitStack() as stack:
         try:
             # refuses what is no file, before anything waits for it
-            file = stack.enter_context(images.open_file(path))
+            file = stack.enter_context(images.open_file(path) if content is None else content)
             if path.suffix.lower() == ".npz":
                 file, dtype, shape = _member(path, file, colour, stack)
             elif path.suffix.lower() == ".npy":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -72,7 +73,8 @@ class ArrayWork:
 def answers(work: ArrayWork, source: Source, workers: int, tally: Tally) -> Iterator[list[Row]]:
     """Rows of one array, a list for each part, named ``FILE[INDEX]``; or one row with its error."""
     try:
-        with open_array(source.path, work.model.bundle.spec.colour) as array:
+        content = None if source.stored is None else io.BytesIO(source.read())
+        with open_array(source.path, work.model.bundle.spec.colour, content) as array:
             parts = _parts(source, array.parts(work.runner.batch * _BATCHES))
             for (result,) in run(work, parts, Pace(1), workers):
                 yield _rows(result, work.model.labels, tally)

@@ -9,29 +9,29 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dlkit.atomic import check_writable, clean_parts, same_place
-from dlkit.errors import InputError, UsageError
-from dlkit.runtime.folders import sources as listing
+from dlkit.atomic import clean_parts
 from dlkit.runtime.folders.feeding import Feeding
 from dlkit.runtime.folders.journal import Journal
 from dlkit.runtime.folders.ordered import Ordered
 from dlkit.runtime.folders.outputs import Outputs
-from dlkit.runtime.folders.pipeline import FileWork, Result, Seconds
-from dlkit.runtime.folders.sources import Inputs, Source, ends_in
+from dlkit.runtime.folders.pipeline import FileWork, Seconds
+from dlkit.runtime.folders.result import Result
+from dlkit.runtime.folders.sources import Source
+from dlkit.runtime.folders.stored_journal import StoredJournal
+from dlkit.runtime.folders.stored_outputs import StoredOutputs
 from dlkit.runtime.folders.table import Table
 from dlkit.runtime.folders.tally import Tally
 from dlkit.runtime.folders.todo import Line, Todo, run_files
-from dlkit.runtime.runner import Runner
-from dlkit.tasks import Model, Task
+from dlkit.storage import Address, Place
+from dlkit.tasks import Model
 
 _PAUSE = 1.0  # least seconds between two looks at a watched folder
-MANIFEST = "manifest.jsonl"
 Watch = Callable[[Tally, Seconds], None]
 
 
@@ -50,31 +50,40 @@ class Options:
     fail_fast: bool = False
 
 
+def open_journal(manifest: Place, key: str, forget: bool, read_only: bool) -> Journal:
+    """The journal of a manifest, as ``Journal`` has its arguments."""
+    if isinstance(manifest, Address):
+        return StoredJournal(manifest, key, forget, read_only)
+    return Journal(manifest, key, forget, read_only)
+
+
 @dataclass(frozen=True)
 class Job:
     """What is run over which files.
 
     Attributes:
         sources: the inputs.
-        manifest: its file.
+        manifest: its file or address.
         key: of what computes the answers; others of the manifest do not count.
         outputs: files that are written; None where there are none.
-        outputs_in: their folder.
+        outputs_in: their folder; None where there is none.
         line: what the manifest keeps of an answer.
         table: opens what takes a row for every file of one pass, done before or now.
         more: runs what is no single file and adds to the table; yields now and then.
+        opens: opens the manifest; see ``open_journal``.
     """
 
     work: FileWork
     feeding: Feeding
-    sources: Inputs
-    manifest: Path
+    sources: Callable[..., Iterator[Source]]
+    manifest: Place
     key: str
-    outputs: Outputs | None = None
+    outputs: Outputs | StoredOutputs | None = None
     outputs_in: Path | None = None
     line: Callable[[Result], Line] = lambda result: {}
     table: Callable[[], AbstractContextManager[Table | None]] = nullcontext
     more: Callable[[Tally, Table | None], Iterator[object]] = lambda *_: iter(())
+    opens: Callable[[Any, str, bool, bool], Journal] = open_journal
 
     def run(self, options: Options, watch: Watch = lambda *_: None) -> Tally:
         """Do it.
@@ -88,10 +97,11 @@ class Job:
         sys.setswitchinterval(5e-4)
         tally = Tally()
         try:
-            if options.watch:
-                self._watch(options, tally, watch)
-            else:
-                self._pass(options, tally, None, watch)
+            with self.outputs or nullcontext():
+                if options.watch:
+                    self._watch(options, tally, watch)
+                else:
+                    self._pass(options, tally, None, watch)
         finally:
             sys.setswitchinterval(before)
         return tally
@@ -104,16 +114,16 @@ class Job:
             nonlocal done
             done += 1
 
-        journal = Journal(self.manifest, self.key, overwrite, read_only=True)
+        journal = self.opens(self.manifest, self.key, overwrite, True)
         try:
-            todo = sum(1 for _ in Todo(journal, skip, self._there).of(self.sources()))
+            todo = sum(1 for _ in Todo(journal, skip, self.there).of(self.sources()))
         finally:
             journal.close()
         return todo, done
 
     def _pass(self, options: Options, tally: Tally, failed: set[int] | None, watch: Watch) -> None:
         """One pass over the inputs, counted in ``tally``."""
-        journal = Journal(self.manifest, self.key, options.overwrite)
+        journal = self.opens(self.manifest, self.key, options.overwrite, False)
         if self.outputs is not None:
             self.outputs.journal, self.outputs.overwrite = journal, options.overwrite
         try:
@@ -126,7 +136,7 @@ class Job:
                     tally.skipped += 1
                     rows.before(place, line)
 
-                todo = Todo(journal, skip, self._there, failed)
+                todo = Todo(journal, skip, self.there, failed)
                 files = run_files(
                     self.work,
                     rows.counted(todo.of(self.sources(tally.left_out))),
@@ -147,6 +157,7 @@ class Job:
                         watch(tally, self.work.seconds)
                 finally:
                     files.close()  # type: ignore[attr-defined]  # waits for files being written
+            journal.finish()
         finally:
             journal.close()
         if self.work.bugs:
@@ -155,7 +166,8 @@ class Job:
             why = f"{journal.broken}; a second run will not know what is done"
             tally.fail(self.manifest.name, why)
 
-    def _there(self, source: Source, line: Line) -> bool:
+    def there(self, source: Source, line: Line) -> bool:
+        """Whether the output of a source is still as the manifest's line has it."""
         return self.outputs is None or self.outputs.there(source, line)
 
     def _watch(self, options: Options, whole: Tally, watch: Watch) -> None:
@@ -189,95 +201,3 @@ def answer_key(model: Model[Any, Any, Any], setting: str = "") -> str:
     own = f"{session.sha256} {bundle.spec_sha256} {session.backend} {model.setting}"
     text = f"{own} {setting}"
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def folder_job(
-    model: Model[Any, Any, Any],
-    inputs: Sequence[Path],
-    out: Path,
-    feeding: Feeding,
-    follow: bool = False,
-    frames: str = "all",
-) -> Job:
-    """A file for every file, named as the model says.
-
-    Args:
-        frames: of a file that are taken.
-        follow: go into folders that are links.
-
-    Raises:
-        UsageError: inputs that are missing or would be overwritten.
-    """
-    listing.check(inputs)
-    if any(same_place(out, place) for path in inputs for place in (path, path.resolve().parent)):
-        raise UsageError(
-            f"--out {out} is where the inputs are: they would be overwritten",
-            "Choose another --out",
-        )
-
-    def target(source: Source) -> Path:
-        return out / model.output_name(source.name)
-
-    def write(source: Source, answer: Any, path: Path) -> None:
-        if isinstance(answer, list):
-            model.save_all(answer, path)
-        else:
-            model.save(answer, path)
-
-    outputs = Outputs(target, write)
-    runner = Runner(model, model.opened.session, feeding.batch)
-    return Job(
-        work=FileWork(runner, outputs, frames=frames),
-        feeding=feeding,
-        sources=Inputs(inputs, lambda name: ends_in(name, model.suffixes), out, follow),
-        manifest=out / MANIFEST,
-        key=answer_key(model, frames),
-        outputs=outputs,
-        outputs_in=out,
-    )
-
-
-def run_folder(
-    model: Model[Any, Any, Any],
-    task: Task,
-    inputs: Sequence[Path | str],
-    out: Path | str,
-    batch: int | None = None,
-    workers: int | None = None,
-    overwrite: bool = False,
-    fail_fast: bool = False,
-    frames: str = "all",
-    watch: Watch = lambda *_: None,
-) -> Tally:
-    """Run files into a folder: a file for every file, subfolders mirrored.
-
-    Args:
-        task: that the model serves.
-        inputs: folders and files.
-        out: folder of the outputs; its manifest.jsonl says what was done.
-        batch: samples that run together; by task and device.
-        workers: threads that read, run and save; one a processor.
-        overwrite: do everything anew, whatever the manifest says.
-        fail_fast: stop after the first failure.
-        frames: of an image file that are taken: ``all``, ``first``, or the number of one.
-        watch: called now and then with how far it is.
-
-    Raises:
-        UsageError: inputs that are missing, or an ``out`` that would overwrite them.
-        InputError: there is no input at all.
-    """
-    given, target = [Path(path) for path in inputs], Path(out)
-    device = model.opened.session.device
-    job = folder_job(model, given, target, Feeding.of(task, device, batch, workers), frames=frames)
-    if next(job.sources(), None) is None:
-        raise no_inputs(given, model.suffixes)
-    check_writable(target)
-    return job.run(Options(overwrite, fail_fast=fail_fast), watch)
-
-
-def no_inputs(inputs: Sequence[Path], suffixes: Iterable[str]) -> InputError:
-    """The error of inputs without a single file."""
-    return InputError(
-        f"nothing to do in {', '.join(map(str, inputs))}, expected files that end in "
-        + ", ".join(sorted(suffixes))
-    )

@@ -1,8 +1,9 @@
 """The manifest of a folder run: one JSON line a file, so that a second run goes on from there.
 
-Each line says what was read (place, size and dates of a file), what computed (one hash of model and
-settings), and what came of it. Lines are appended as files are finished, so a run that is killed
-loses at most the few files under way; a last line that is cut is ignored. A line
+Each line says what was read (place, size and dates of a file, or the ETag of an object), what
+computed (one hash of model and settings), and what came of it. Lines are appended as files are
+finished, so a run that is killed loses at most the few files under way; a last line that is cut is
+ignored. A line
 ``{"claim": [...]}`` comes before outputs are written: what stands there is then dlkit's own, which
 a later run may replace.
 """
@@ -27,7 +28,8 @@ from numpy.typing import NDArray
 
 from dlkit.atomic import check_file, lock
 from dlkit.errors import DlkitError, InputError, MachineError, UsageError
-from dlkit.runtime.folders.pipeline import Result
+from dlkit.runtime.folders.result import Result
+from dlkit.storage import Stored
 
 # Of a line that no journal wrote: json's, and those of values of another kind.
 _STRANGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
@@ -41,6 +43,7 @@ class Journal:
         model: SHA-256 of what computes; other models' answers do not count.
         forget: nothing counts as done.
         read_only: look only; nothing is written.
+        shown: what it is called in messages.
 
     Raises:
         UsageError: another run is writing it.
@@ -49,9 +52,11 @@ class Journal:
     """
 
     def __init__(
-        self, path: Path, model: str, forget: bool = False, read_only: bool = False
-    ) -> None:
+        self, path: Path, model: str, forget: bool = False, read_only: bool = False,
+        shown: str = "",
+    ) -> None:  # fmt: skip
         self.path = path
+        self._shown = shown or str(path)
         self._model = model[:16]
         self._here = f"{Path.cwd()}{os.sep}"  # os.path.abspath takes its time
         self.broken: str | None = None
@@ -79,7 +84,7 @@ class Journal:
             raise
         except OSError as error:
             self._file.close()
-            raise MachineError(f"{path} cannot be opened ({error.strerror})") from error
+            raise MachineError(f"{self._shown} cannot be opened ({error.strerror})") from error
         if forget:
             self._keys = self._offsets = np.empty(0, np.uint64)
 
@@ -88,13 +93,15 @@ class Journal:
         return len(self._keys)
 
     def answer(
-        self, path: str, name: str, status: os.stat_result
+        self, path: str, name: str, status: os.stat_result | Stored
     ) -> tuple[int, dict[str, Any]] | None:
         """An earlier answer for this very file and model: where its line is, and the line."""
-        path = path if path.startswith(os.sep) else self._here + path
-        key = np.uint64(
-            _key(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, self._model)
-        )
+        if isinstance(status, Stored):
+            key = np.uint64(_key(path, status.size, status.etag, self._model))
+        else:
+            path = path if path.startswith(os.sep) else self._here + path
+            state = _state(status.st_mtime_ns, status.st_ctime_ns)
+            key = np.uint64(_key(path, status.st_size, state, self._model))
         # the last one of equal keys: it was written last
         at = int(np.searchsorted(self._keys, key, side="right")) - 1
         if at < 0 or self._keys[at] != key:
@@ -138,15 +145,22 @@ class Journal:
             if result.error is not None:
                 more += f', "error": {_json(str(result.error))}'
             elif result.written is not None:
-                more += f', "written": {result.written}'
+                size, etag = result.written
+                more += f', "written": {size}' + (f', "put": {_json(etag)}' if etag else "")
             path = result.source.path
-            path = path if path.startswith(os.sep) else self._here + path
+            if result.source.stored is None:
+                path = path if path.startswith(os.sep) else self._here + path
+                state = f'"modified_ns": {result.modified}, "changed_ns": {result.changed}'
+            else:
+                state = f'"etag": {_json(result.etag)}'
             lines.append(
                 f'{{"file": {_json(result.source.name)}, "status": "{status}{middle}'
-                f'{result.size}, "modified_ns": {result.modified}, "changed_ns": {result.changed}, '
-                f'"path": {_json(path)}{more}}}\n'
+                f'{result.size}, {state}, "path": {_json(path)}{more}}}\n'
             )
         self._append("".join(lines))
+
+    def finish(self) -> None:
+        """The run came to its end: nothing is added any more."""
 
     def close(self) -> None:
         """Close the file."""
@@ -161,7 +175,7 @@ class Journal:
                     raise OSError(0, "only a part could be written")
                 self._whole += len(data)
             except OSError as error:
-                self.broken = f"{self.path} cannot be written ({error.strerror})"
+                self.broken = f"{self._shown} cannot be written ({error.strerror})"
                 with suppress(OSError):
                     self._file.truncate(self._whole)
 
@@ -183,21 +197,18 @@ class Journal:
                     elif data["status"] == "done":
                         own.append(_hash(data["file"]))
                         if data["model"] == self._model:
-                            keys.append(
-                                _key(
-                                    data["path"],
-                                    data["bytes"],
-                                    data["modified_ns"],
-                                    data["changed_ns"],
-                                    self._model,
-                                )
+                            state = (
+                                data["etag"]
+                                if "etag" in data
+                                else _state(data["modified_ns"], data["changed_ns"])
                             )
+                            keys.append(_key(data["path"], data["bytes"], state, self._model))
                             offsets.append(whole)
                 except _STRANGE as error:
                     if forget:
                         return 0
                     raise InputError(
-                        f"{self.path} is damaged at byte {whole} ({type(error).__name__})",
+                        f"{self._shown} is damaged at byte {whole} ({type(error).__name__})",
                         "Delete it, or begin anew with --overwrite",
                     ) from error
                 whole += len(line)
@@ -215,14 +226,19 @@ def _json(value: Any) -> str:
     return json.dumps(value) if isinstance(value, list) else repr(value)
 
 
-def _key(path: str, size: int, modified: int, changed: int, model: str) -> int:
-    """Of a file as it is now.
+def _state(modified: int, changed: int) -> str:
+    """Of a file's content.
 
     Size and the date of modification can be another file's (archives are unpacked with fixed dates,
     and images of one format have one size), so the date of the last change of the inode counts,
     too: nobody can set that.
     """
-    return _hash(f"{path}\0{size}\0{modified}\0{changed}\0{model}")
+    return f"{modified}\0{changed}"
+
+
+def _key(path: str, size: int, state: str, model: str) -> int:
+    """Of a file as it is now."""
+    return _hash(f"{path}\0{size}\0{state}\0{model}")
 
 
 def _hash(text: str) -> int:

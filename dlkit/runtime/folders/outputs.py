@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from dlkit.errors import DlkitError, UsageError
+from dlkit.runtime.folders.result import Written
 from dlkit.runtime.folders.sources import Source
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ class Outputs:
     journal: Journal | None = field(default=None, compare=False)
     overwrite: bool = False
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
     def claim(self, sources: Sequence[Source]) -> dict[str, DlkitError]:
         """Take possession of the outputs of some files; gives why not, by name, where not."""
         refused: dict[str, DlkitError] = {}
@@ -44,11 +51,11 @@ class Outputs:
             self.journal.claim(free)
         return refused
 
-    def save(self, source: Source, answer: Any) -> int:
-        """Write an answer; gives its size in bytes."""
+    def save(self, source: Source, answer: Any) -> Written:
+        """Write an answer."""
         path = self.target(source)
         self.write(source, answer, path)
-        return path.stat().st_size
+        return Written(path.stat().st_size)
 
     def there(self, source: Source, line: dict[str, Any]) -> bool:
         """Whether an output is still as the manifest's line has it."""
@@ -64,7 +71,7 @@ class Outputs:
         except OSError:
             return None
         try:
-            if os.path.samestat(here, os.stat(source.path)):  # noqa: PTH116
+            if source.stored is None and os.path.samestat(here, os.stat(source.path)):  # noqa: PTH116
                 return UsageError(f"{path} is the input itself", "Choose another --out")
         except OSError:
             pass

@@ -21,6 +21,7 @@ from typing import Any, Protocol, TypeVar
 from dlkit import images
 from dlkit.errors import DlkitError, MachineError
 from dlkit.runtime.folders.pace import Pace
+from dlkit.runtime.folders.result import Result, Written
 from dlkit.runtime.folders.sources import Source
 from dlkit.runtime.runner import Prepared, Runner
 
@@ -41,25 +42,6 @@ class Whole(Protocol):
     def page(self, answers: Sequence[Any]) -> Any:
         """The answer for the image, from one for each square."""
         ...
-
-
-@dataclass(slots=True)
-class Result:
-    """The answer for one source, or why there is none.
-
-    Attributes:
-        size, modified, changed: of the file when it was read: bytes, and nanoseconds since 1970
-            (of its content, and of its inode).
-        written: bytes of its output; None where it has none.
-    """
-
-    source: Any
-    answer: Any = None
-    error: DlkitError | None = None
-    size: int = 0
-    modified: int = 0
-    changed: int = 0
-    written: int | None = None
 
 
 @dataclass
@@ -88,8 +70,8 @@ class Saving(Protocol):
         """Take possession of the outputs of some files; gives why not, by name, where not."""
         ...
 
-    def save(self, source: Source, answer: Any) -> int:
-        """Write an answer; gives its size in bytes."""
+    def save(self, source: Source, answer: Any) -> Written | Future[Written]:
+        """Write an answer; gives what was written, or will be."""
         ...
 
 
@@ -173,9 +155,13 @@ class FileWork:
     def _read(self, result: Result, loaded: list[Prepared]) -> list[tuple[int, Whole | None]]:
         """Load a file's samples; gives the place of each among all that is loaded."""
         path, model = result.source.path, self.runner.model
-        data, status = images.read_bytes(path)
-        result.size, result.modified = status.st_size, status.st_mtime_ns
-        result.changed = status.st_ctime_ns
+        if (stored := result.source.stored) is None:
+            data, status = images.read_bytes(path)
+            result.size, result.modified = status.st_size, status.st_mtime_ns
+            result.changed = status.st_ctime_ns
+        else:
+            data, result.etag = stored.read()
+            result.size = len(data)
         mine: list[Prepared] = []
         places: list[tuple[int, Whole | None]] = []
         at = len(loaded)
@@ -196,9 +182,14 @@ class FileWork:
             result.error = refused.get(result.source.name)
             if result.error is None:
                 try:
-                    result.written = saving.save(result.source, result.answer)
+                    done = saving.save(result.source, result.answer)
                 except DlkitError as error:
                     result.error = error
+                    continue
+                if isinstance(done, Written):
+                    result.written = done
+                else:
+                    result.putting = done
         if not self.keep:
             for result in results:
                 result.answer = None  # the image is on disk; do not hold it in memory

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from dlkit import images
 from dlkit.errors import UsageError
+from dlkit.storage import Address, MissingError, Place, Stored, open_store
 
 # Endings of images and of what holds images, that dlkit does not read: passing them over in
 # silence would look like a loss.
@@ -29,10 +31,20 @@ class Source(NamedTuple):
     Attributes:
         path: where it is.
         name: its path below the output folder, subfolders mirrored, with forward slashes.
+        stored: the object that it is; None for a file.
     """
 
     path: str
     name: str
+    stored: Stored | None = None
+
+    def read(self) -> bytes:
+        """Its bytes.
+
+        Raises:
+            InputError, MachineError: it cannot be read.
+        """
+        return images.read_bytes(self.path)[0] if self.stored is None else self.stored.read()[0]
 
 
 @dataclass
@@ -64,7 +76,7 @@ def ends_in(name: str, suffixes: frozenset[str]) -> bool:
     return name[name.rfind(".") :].lower() in suffixes
 
 
-def check(inputs: Sequence[Path]) -> None:
+def check(inputs: Sequence[Place]) -> None:
     """Refuse inputs that are missing or that would be written to one place.
 
     Raises:
@@ -73,9 +85,9 @@ def check(inputs: Sequence[Path]) -> None:
     if not inputs:
         raise UsageError("there is no input", "Give a folder or files")
     for path in inputs:
-        if not path.exists():
+        if isinstance(path, Path) and not path.exists():
             raise UsageError(f"there is no {path}", "Give a folder or files that exist")
-    names = [path.resolve().name for path in inputs]
+    names = [_name(path) for path in inputs]
     if double := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(
             f"two inputs are named {double[0]}, so one result would replace the other",
@@ -88,7 +100,7 @@ class Inputs:
     """What a command is given.
 
     Attributes:
-        paths: folders and files.
+        paths: folders, files and addresses.
         wanted: which names inside folders are taken.
         ignore: a folder that is left out, where outputs go.
         follow: go into folders that are links, each once.
@@ -96,9 +108,9 @@ class Inputs:
             listed, which are failures; all of them.
     """
 
-    paths: Sequence[Path]
+    paths: Sequence[Place]
     wanted: Callable[[str], bool]
-    ignore: Path | None = None
+    ignore: Place | None = None
     follow: bool = False
     named: Callable[[Source], bool] = lambda source: True
 
@@ -118,14 +130,47 @@ class Inputs:
         """
         left_out = LeftOut() if left_out is None else left_out
         for path in self.paths:
-            if path.is_dir():
-                prefix = f"{path.resolve().name}/" if len(self.paths) > 1 else ""
-                yield from self._walk(str(path), prefix, left_out)
+            below = f"{_name(path)}/" if len(self.paths) > 1 else ""
+            if isinstance(path, Address):
+                yield from self._listed(path, below, left_out)
+            elif path.is_dir():
+                yield from self._walk(str(path), below, left_out)
             elif self.named(source := Source(str(path), path.name)):
                 yield source
 
+    def _listed(self, address: Address, below: str, left_out: LeftOut) -> Iterator[Source]:
+        """Objects below an address, or the one that it is; keys are names as paths are."""
+        store, found, ignored = open_store(address), False, None
+        if (
+            isinstance(self.ignore, Address)
+            and address.holds(self.ignore)
+            and self.ignore != address
+        ):
+            ignored = self.ignore
+        for entry in store.list(address.key):
+            found = True
+            short = entry.key[len(address.key) :].lstrip("/")
+            if ignored is not None and ignored.holds(Address(address.root, entry.key)):
+                continue
+            source = Source(f"{address.root}/{entry.key}", below + short, Stored(store, entry))
+            if f"/{short}".find("/.") >= 0:
+                if self.wanted(short):
+                    left_out.add("hidden files", source.name)
+            elif self.wanted(short):
+                yield source
+            elif ends_in(short, _UNREAD):
+                left_out.add("files of kinds that are not read", source.name)
+        if not found:
+            try:
+                entry = store.head(address.key)
+            except MissingError:
+                raise UsageError(f"there is nothing at {address}") from None
+            one = Source(str(address), address.name, Stored(store, entry))
+            if self.named(one):
+                yield one
+
     def _walk(self, folder: str, below: str, left_out: LeftOut) -> Iterator[Source]:
-        ignored = _identity(str(self.ignore)) if self.ignore else None
+        ignored = _identity(str(self.ignore)) if isinstance(self.ignore, Path) else None
         seen = {_identity(folder)}
         # Streamed, not sorted: a folder may hold a million names. A stack and no recursion: folders
         # may be nested deeper than Python calls.
@@ -162,6 +207,10 @@ class Inputs:
                     raise UsageError(f"{folder} cannot be listed ({error.strerror})") from error
                 if self.named(source := Source(folder, below)):
                     yield source  # reading it fails, so the run lists it and goes on
+
+
+def _name(place: Place) -> str:
+    return place.name if isinstance(place, Address) else place.resolve().name
 
 
 def _is_dir(entry: os.DirEntry[str]) -> bool:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from dlkit.atomic import atomic_path
-from dlkit.errors import MachineError
+from dlkit.atomic import atomic_path, check_file, same_place
+from dlkit.errors import MachineError, UsageError
+from dlkit.runtime.folders.stored_journal import state_of
+from dlkit.storage import MissingError, Place, open_store
 
 COLUMNS = ("file", "digit", "probability", "error")
 BOX = ("x", "y", "width", "height")
@@ -154,8 +157,67 @@ def _safe(name: str) -> str:
     return f"'{name}" if name.startswith(_FORMULA) else name
 
 
+def check_table(table: Place, manifest: Place, inputs: Sequence[Place], replace: bool) -> None:
+    """Refuse a table that would replace an input, or what no dlkit wrote.
+
+    Args:
+        replace: what others wrote may be replaced.
+
+    Raises:
+        UsageError: why not.
+    """
+    if isinstance(table, Path):
+        check_file(table)
+    if any(
+        same_place(table, one)
+        if isinstance(table, Path) and isinstance(one, Path)
+        else table == one
+        for one in inputs
+    ):
+        raise UsageError(
+            f"--out {table} is an input: it would be overwritten", "Choose another --out"
+        )
+    if not replace and _there(table) and not _there(manifest) and not _parts(manifest):
+        raise UsageError(
+            f"--out {table} is there already, and no dlkit wrote it",
+            "Choose another, or replace it with --overwrite",
+        )
+
+
+def _there(place: Place) -> bool:
+    if isinstance(place, Path):
+        return place.exists()
+    try:
+        open_store(place).head(place.key)
+    except MissingError:
+        return False
+    return True
+
+
+def _parts(manifest: Place) -> bool:
+    """Whether a run that was killed, or shards, left something of its manifest."""
+    if isinstance(manifest, Path):
+        return False
+    store = open_store(manifest)
+    return any(any(store.list(state_of(manifest, kind).key)) for kind in ("parts", "shards"))
+
+
 @contextmanager
-def open_table(path: Path, form: Form | None = None) -> Iterator[Table]:
+def open_table(place: Place, form: Form | None = None) -> Iterator[Table]:
+    """``open_file_table``, or one that is put when the block ends well."""
+    if isinstance(place, Path):
+        with open_file_table(place, form) as table:
+            yield table
+        return
+    with tempfile.TemporaryDirectory(prefix="dlkit-") as folder:
+        path = Path(folder, f"table{place.suffix}")
+        with open_file_table(path, form) as table:
+            yield table
+        open_store(place).put(place.key, path)
+
+
+@contextmanager
+def open_file_table(path: Path, form: Form | None = None) -> Iterator[Table]:
     """A table that appears whole when the block ends well; JSON lines when it ends in .jsonl.
 
     Args:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from dlkit.errors import DlkitError
 from dlkit.runtime.folders.journal import Journal
 from dlkit.runtime.folders.pace import Pace
-from dlkit.runtime.folders.pipeline import FileWork, Result, run
+from dlkit.runtime.folders.pipeline import FileWork, run
+from dlkit.runtime.folders.result import Result
 from dlkit.runtime.folders.sources import Source
 from dlkit.runtime.folders.tally import Tally
+from dlkit.storage import Stored, read_ahead
 
 _SETTLED = 1.0  # seconds for which a file must not have changed, when a folder is watched
+
+_PUTTING = 16  # chunks whose outputs are on the way to an object store, at most
 
 Line = dict[str, Any]
 
@@ -41,12 +47,14 @@ class Todo:
             yield from sources
             return
         for source in sources:
+            status: os.stat_result | Stored
             try:
-                status = os.stat(source.path)  # noqa: PTH116  # a million times
+                # a million times
+                status = source.stored or os.stat(source.path)  # noqa: PTH116
             except OSError:
                 yield source  # reading it will say what is wrong
                 continue
-            if self.watched is not None:
+            if self.watched is not None and isinstance(status, os.stat_result):
                 # a date in the future says nothing
                 fresh = 0 <= time.time() - status.st_mtime < _SETTLED
                 if (
@@ -85,9 +93,9 @@ def run_files(
         fail_fast: stop after the first chunk with a failure.
         watched: takes the keys of files that failed.
     """
-    stream = run(work, sources, Pace(chunk), workers, work.runner.session.stop)
+    stream = run(work, read_ahead(sources), Pace(chunk), workers, work.runner.session.stop)
     try:
-        for results in stream:
+        for results in _settled(stream):
             lines = [line(result) for result in results]
             journal.add(results, lines)
             for result, one in zip(results, lines, strict=True):
@@ -104,3 +112,31 @@ def run_files(
                 return
     finally:
         stream.close()  # type: ignore[attr-defined]  # a generator: waits for files being written
+
+
+def _settled(stream: Iterable[list[Result]]) -> Iterator[list[Result]]:
+    """The results in their order, once their outputs are where they belong.
+
+    Objects that are put take a while, in which the next ones are made.
+    """
+    waiting: deque[list[Result]] = deque()
+    for results in stream:
+        waiting.append(results)
+        while waiting and (len(waiting) > _PUTTING or _is_put(waiting[0])):
+            yield _put(waiting.popleft())
+    yield from map(_put, waiting)
+
+
+def _is_put(results: Iterable[Result]) -> bool:
+    return all(result.putting is None or result.putting.done() for result in results)
+
+
+def _put(results: list[Result]) -> list[Result]:
+    for result in results:
+        if result.putting is not None:
+            try:
+                result.written = result.putting.result()
+            except DlkitError as error:
+                result.error = error
+            result.putting = None
+    return results

@@ -16,8 +16,8 @@ from dlkit.runtime.unavailable import Unavailable, several
 
 FLAVORS = ("tensorrt", "tensorrt_rtx")
 _INSTALL = {
-    "tensorrt": "Run: pip install 'dlkit[tensorrt]'",
-    "tensorrt_rtx": "Run: pip install 'dlkit[tensorrt-rtx]', which builds without a GPU too",
+    "tensorrt": "Run: pip install 'dlkit-vision[tensorrt]'",
+    "tensorrt_rtx": "Run: pip install 'dlkit-vision[tensorrt-rtx]', which builds without a GPU too",
 }
 
 # TensorRT's names of the types that graphs take and give. Of float64 its parser makes float32.

@@ -1,0 +1,311 @@
+"""A run that is cut into shards: a plan, shards that anybody runs, and the join of their parts.
+
+The plan lists every input with its size and ETag, so all who work on it mean the same. A shard is
+done when its record is there: one object with a line for each of its inputs, put on the condition
+that there is none. A shard that was killed goes on from the parts that it left. The join makes the
+table and the manifest that one run would have made, and removes the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from dlkit.errors import InputError, MachineError, UsageError
+from dlkit.runtime.folders.job import Job, Options, Watch
+from dlkit.runtime.folders.pipeline import Seconds
+from dlkit.runtime.folders.sources import LeftOut, Source
+from dlkit.runtime.folders.stored_journal import StoredJournal, state_of
+from dlkit.runtime.folders.tally import Tally
+from dlkit.runtime.folders.todo import Line
+from dlkit.storage import Address, Entry, ExistsError, MissingError, Store, Stored, open_store
+
+KEYS = 2000  # inputs of a shard
+_NAMED = 8  # shards that a message names
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan that is whole.
+
+    Attributes:
+        id: of this plan; its objects are below it.
+        key: of what computes the answers, as ``Job`` has it.
+        count: shards.
+        inputs: all of them.
+        made: when, in seconds since 1970.
+        overwrite: what others put is replaced.
+        left_out: what the listing passed over, for people.
+        joined: done, done before, and failed inputs, once it is joined.
+    """
+
+    id: str
+    key: str
+    count: int
+    inputs: int
+    made: float
+    overwrite: bool = False
+    left_out: dict[str, int] = field(default_factory=dict)
+    joined: list[int] = field(default_factory=list)
+
+
+class Shards:
+    """The shards of a job whose outputs are objects.
+
+    Raises:
+        UsageError: the job's manifest is a file.
+    """
+
+    def __init__(self, job: Job) -> None:
+        if not isinstance(job.manifest, Address):
+            raise UsageError(f"{job.manifest} is a file; shards need addresses")
+        self.job = job
+        self.manifest: Address = job.manifest
+        self.place = state_of(self.manifest, "shards")
+        self.store: Store = open_store(self.manifest)
+
+    def find(self) -> Plan | None:
+        """The plan that is there."""
+        try:
+            data, _ = self.store.get(self.place.below("plan.json").key)
+        except MissingError:
+            return None
+        try:
+            return Plan(**json.loads(data))
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"{self.place}/plan.json is damaged", "Begin anew: --shard plan --overwrite"
+            ) from error
+
+    def plan(self, overwrite: bool = False) -> Plan:
+        """The plan that is there, or a new one.
+
+        Args:
+            overwrite: in any case a new one, by which everything is done anew.
+
+        Raises:
+            UsageError: the plan that is there is for another model or setting.
+        """
+        there = self.find()
+        if there is not None and (overwrite or there.joined):
+            self._remove(there)
+        elif there is not None:
+            return self._fitting(there)
+        return self._fitting(self._make(overwrite))
+
+    def run(self, plan: Plan, numbers: Sequence[int], watch: Watch = lambda *_: None) -> Tally:
+        """Run shards, those that are done already excepted."""
+        whole = Tally()
+        for number in numbers:
+            done = self._record(plan, number)
+            if done is None:
+                self._run(plan, number, _added(whole, watch))
+                done = self._record(plan, number)
+            if done is None:
+                raise InputError(f"{self._key(plan, number)} is gone", "Run the command again")
+            _count(whole, done, plan.made)
+            watch(whole, self.job.work.seconds)
+        return whole
+
+    def join(self) -> Tally:
+        """One table and one manifest of all shards.
+
+        Raises:
+            UsageError: there is no plan, or a shard is not done.
+        """
+        plan = self.find()
+        if plan is None:
+            raise UsageError(f"there is no plan in {self.place}", "Make it: --shard plan")
+        tally = Tally()
+        if plan.joined:  # killed after it was done
+            tally.done, tally.skipped, tally.failed = plan.joined
+        else:
+            self._join(plan, tally)
+            joined = replace(plan, joined=[tally.done, tally.skipped, tally.failed])
+            self._put_plan(joined)
+        self._remove(plan)
+        return tally
+
+    def _join(self, plan: Plan, tally: Tally) -> None:
+        records = {entry.key for entry in self.store.list(self.place.below(plan.id, "done").key)}
+        missing = [one for one in range(plan.count) if self._key(plan, one, "done") not in records]
+        if missing:
+            named = ", ".join(map(str, missing[:_NAMED])) + (", ..." if missing[_NAMED:] else "")
+            raise UsageError(
+                f"{len(missing)} of {plan.count} shards are not done: {named}",
+                "Run them: --shard I/N; then join again",
+            )
+        for reason, count in plan.left_out.items():
+            tally.left_out.counts[reason] += count
+        with tempfile.TemporaryDirectory(prefix="dlkit-") as folder:
+            path = Path(folder, "manifest.jsonl")
+            with path.open("wb") as file, self.job.table() as table:
+                with suppress(MissingError):
+                    file.write(self.store.get(self.manifest.key)[0])
+                for number in range(plan.count):
+                    lines = self._record(plan, number) or []
+                    new = [line for line in lines if line["time"] >= plan.made]
+                    file.write(_text(new))
+                    if table is not None:
+                        table.add_lines(lines)
+                    _count(tally, lines, plan.made)
+            self.store.put(self.manifest.key, path)
+
+    def _make(self, forget: bool) -> Plan:
+        """List the inputs; what was done before comes with its line of the manifest."""
+        plan = Plan(secrets.token_hex(8), self.job.key, 0, 0, time.time(), forget)
+        journal = StoredJournal(self.manifest, self.job.key, forget, read_only=True)
+        left_out, lines, count, inputs = LeftOut(), [], 0, 0
+        try:
+            for source in self.job.sources(left_out):
+                lines.append(self._planned(source, journal))
+                if len(lines) == KEYS:
+                    self.store.put(self._key(plan, count), _text(lines))
+                    count, inputs, lines = count + 1, inputs + len(lines), []
+        finally:
+            journal.close()
+        if lines:
+            self.store.put(self._key(plan, count), _text(lines))
+            count, inputs = count + 1, inputs + len(lines)
+        plan = replace(plan, count=count, inputs=inputs, left_out=dict(left_out.counts))
+        try:
+            self._put_plan(plan, create=True)
+        except ExistsError:  # somebody was quicker
+            self._remove(plan, whole=False)
+            if (there := self.find()) is not None:
+                return there
+            raise
+        return plan
+
+    def _planned(self, source: Source, journal: StoredJournal) -> Line:
+        if source.stored is None:
+            raise UsageError(f"{source.path} is a file; shards need addresses")
+        found = journal.answer(source.path, source.name, source.stored)
+        if found is not None and self.job.there(source, found[1]):
+            return found[1]
+        size, etag = source.stored.size, source.stored.etag
+        line: Line = {"file": source.name, "path": source.path, "bytes": size, "etag": etag}
+        return {**line, "own": True} if journal.wrote(source.name) else line
+
+    def _run(self, plan: Plan, number: int, watch: Watch) -> None:
+        data, _ = self.store.get(self._key(plan, number))
+        lines = [json.loads(line) for line in data.splitlines()]
+        sources = [_source(line) for line in lines if "status" not in line]
+
+        def opens(place: Address, key: str, forget: bool, read_only: bool) -> StoredJournal:
+            return _ShardJournal(place, key, lines)
+
+        job = replace(
+            self.job,
+            manifest=Address(self.place.root, self._key(plan, number, "done")),
+            sources=lambda left_out=None: iter(sources),
+            table=nullcontext,
+            more=lambda *_: iter(()),
+            opens=opens,
+        )
+        job.run(Options(overwrite=plan.overwrite), watch)
+
+    def _record(self, plan: Plan, number: int) -> list[Line] | None:
+        """A shard's lines, in the order of the plan; None where it is not done."""
+        try:
+            data, _ = self.store.get(self._key(plan, number, "done"))
+        except MissingError:
+            return None
+        return [json.loads(line) for line in data.splitlines()]
+
+    def _fitting(self, plan: Plan) -> Plan:
+        if plan.key != self.job.key:
+            raise UsageError(
+                f"the plan in {self.place} is for another model, backend or setting",
+                "Give the same ones, finish and join it, or begin anew: --shard plan --overwrite",
+            )
+        return plan
+
+    def _put_plan(self, plan: Plan, create: bool = False) -> None:
+        data = json.dumps(asdict(plan)).encode()
+        self.store.put(self.place.below("plan.json").key, data, create)
+
+    def _key(self, plan: Plan, number: int, kind: str = "todo") -> str:
+        return self.place.below(plan.id, kind, f"{number:06d}.jsonl").key
+
+    def _remove(self, plan: Plan, whole: bool = True) -> None:
+        self.store.delete([entry.key for entry in self.store.list(self.place.below(plan.id).key)])
+        if whole:
+            self.store.delete([self.place.below("plan.json").key])
+
+
+class _ShardJournal(StoredJournal):
+    """The journal of a shard; what it puts in the end is the shard's record.
+
+    Args:
+        lines: of the plan.
+    """
+
+    def __init__(self, place: Address, model: str, lines: list[Line]) -> None:
+        self._plan = lines
+        self._ours = {line["file"] for line in lines if "own" in line}
+        super().__init__(place, model)
+
+    def wrote(self, name: str) -> bool:
+        """Whether an earlier run put the output of a file."""
+        return name in self._ours or super().wrote(name)
+
+    def finish(self) -> None:
+        """Put a line for every input, in their order, unless somebody else did."""
+        if self.broken is not None:
+            raise MachineError(self.broken, "Make room for temporary files, and run it again")
+        latest = {}
+        for text in self.path.read_bytes().splitlines():
+            line = json.loads(text)
+            if "file" in line:
+                latest[line["file"]] = line
+        record = [line if "status" in line else latest[line["file"]] for line in self._plan]
+        with suppress(ExistsError):
+            self._store.put(self.place.key, _text(record), create=True)
+        self._forget_parts()
+
+
+def _source(line: Line) -> Source:
+    root, key = _split(line["path"])
+    stored = Stored(open_store(Address(root, "")), Entry(key, line["bytes"], line["etag"]))
+    return Source(line["path"], line["file"], stored)
+
+
+def _split(path: str) -> tuple[str, str]:
+    """An object's root and key, whatever its key holds."""
+    scheme, _, rest = path.partition("://")
+    bucket, _, key = rest.partition("/")
+    return f"{scheme}://{bucket}", key
+
+
+def _text(lines: Sequence[Line]) -> bytes:
+    return "".join(json.dumps(line) + "\n" for line in lines).encode()
+
+
+def _count(tally: Tally, lines: Sequence[Line], made: float) -> None:
+    for line in lines:
+        if line["status"] != "done":
+            tally.fail(line["file"], line["error"])
+        elif line["time"] < made:
+            tally.skipped += 1
+        else:
+            tally.done += 1
+
+
+def _added(whole: Tally, watch: Watch) -> Watch:
+    def both(tally: Tally, seconds: Seconds) -> None:
+        watch(
+            Tally(
+                whole.done + tally.done, whole.skipped + tally.skipped, whole.failed + tally.failed,
+                begun=whole.begun,
+            ),
+            seconds,
+        )  # fmt: skip
+
+    return both

@@ -1,0 +1,96 @@
+"""20,000 digits and 300 scans in a bucket: killed ten times each, and as a folder run ends."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from dlkit.cli import app
+from dlkit.mmwave import simulate
+from dlkit.tasks.recognize.datasets import load_labelled
+
+from .stores import BUCKET, client, contents, environment, served
+
+KILLS = 10
+
+
+def inputs(folder: Path) -> None:
+    digits = load_labelled("mnist-mini").test_images
+    for name in ("digits", "scans"):
+        (folder / name).mkdir(parents=True)
+    for index in range(20_000):
+        image = digits[index % len(digits)].copy()
+        image[0, 0], image[0, 1] = index % 256, index // 256  # no two are alike
+        cv2.imwrite(str(folder / "digits" / f"{index:05d}.png"), image)
+    for index in range(300):
+        cv2.imwrite(str(folder / "scans" / f"{index:03d}.png"), simulate(index, (192, 128)).noisy)
+
+
+def rows(data: bytes) -> list[list[str]]:
+    return sorted(csv.reader(data.decode().splitlines()))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_killed_at_ten_random_moments(tmp_path: Path) -> None:
+    inputs(tmp_path / "rclone" / BUCKET)
+    folder, url = tmp_path / "rclone" / BUCKET, f"s3://{BUCKET}"
+    wanted: dict[str, bytes] = {}
+    for arguments in (
+        ["recognize", folder / "digits", "--out", tmp_path / "digits.csv"],
+        ["denoise", folder / "scans", "--out", tmp_path / "scans"],
+    ):
+        assert CliRunner().invoke(app, list(map(str, arguments))).exit_code == 0
+    wanted = {path.name: path.read_bytes() for path in (tmp_path / "scans").glob("*.png")}
+    dice = random.Random(0)
+    with served("rclone", tmp_path / "rclone") as port:
+        for command, out in (
+            (["recognize", f"{url}/digits", "--out", f"{url}/out/digits.csv"], "digits.csv."),
+            (["denoise", f"{url}/scans", "--out", f"{url}/out/scans"], "scans/"),
+        ):
+            place = out.rpartition("/")[0]
+            kills, seconds = 0, 20.0
+            while kills < KILLS:
+                run = subprocess.Popen(
+                    [sys.executable, "-m", "dlkit", *command],
+                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                    env={**os.environ, **environment(port)},
+                )  # fmt: skip
+                begun, after = time.monotonic(), dice.uniform(0, seconds)
+                while run.poll() is None and time.monotonic() - begun < after:
+                    time.sleep(0.02)
+                if run.poll() is not None:  # it was done: shorter, and begin anew
+                    assert run.returncode == 0
+                    seconds /= 2
+                    for key in contents(client(port), "out"):
+                        if key.startswith((out, place or out)):
+                            client(port).delete(f"out/{key}")
+                    continue
+                run.kill()
+                run.wait()
+                kills += 1
+            done = subprocess.run(
+                [sys.executable, "-m", "dlkit", *command], capture_output=True, text=True,
+                env={**os.environ, **environment(port)},
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+        found = contents(client(port), "out")
+    assert rows(found.pop("digits.csv")) == rows((tmp_path / "digits.csv").read_bytes())
+    for name, count in (("digits.csv.manifest.jsonl", 20_000), ("scans/manifest.jsonl", 300)):
+        lines = [json.loads(line) for line in found.pop(name).splitlines()]
+        assert len({line["file"] for line in lines}) == count
+        assert all(line["status"] == "done" for line in lines)
+    assert {name.removeprefix("scans/"): data for name, data in found.items()} == wanted
+    assert len(wanted) == 300
+    assert np.std([len(data) for data in wanted.values()]) > 0
