@@ -2,8 +2,8 @@
 
     python benchmarks/serving_load.py PORT PATH BODY-FILE CLIENTS SECONDS [HEADER: VALUE ...]
 
-Prints JSON: answers a second, all answers, seconds of an answer at 50 and 99 %, answers with another
-status than 200. The client is bare sockets, so that what is measured is the server.
+Prints JSON: answers a second, all answers, seconds of an answer at 50 and 99 %, and answers that
+have another status than 200. The client is bare sockets, so that what is measured is the server.
 """
 
 from __future__ import annotations
