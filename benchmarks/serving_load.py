@@ -2,8 +2,8 @@
 
     python benchmarks/serving_load.py PORT PATH BODY-FILE CLIENTS SECONDS [HEADER: VALUE ...]
 
-Prints JSON: answers a second, seconds of an answer at 50 and 99 %, answers with another status than
-200. The client is bare sockets, so that what is measured is the server.
+Prints JSON: answers a second, all answers, seconds of an answer at 50 and 99 %, and answers that
+have another status than 200. The client is bare sockets, so that what is measured is the server.
 """
 
 from __future__ import annotations
@@ -78,9 +78,11 @@ class Load:
         self.seconds = seconds
         self.spent: list[float] = []
         self.failed = 0
+        self.all = 0
 
     def answered(self, asked: float, now: float, fine: bool) -> None:
         """One answer came."""
+        self.all += fine
         if not fine:
             self.failed += 1
         elif self.begin <= now < self.until:
@@ -97,6 +99,7 @@ async def run(port: int, request: bytes, clients: int, seconds: float) -> dict[s
     p50, p99 = np.percentile(load.spent or [float("nan")], [50, 99])
     return {
         "per_s": len(load.spent) / load.seconds,
+        "answered": load.all,
         "p50": float(p50),
         "p99": float(p99),
         "failed": load.failed,

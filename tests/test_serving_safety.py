@@ -201,6 +201,36 @@ def test_requests_are_never_mixed(server: Server) -> None:
     assert not wrong
 
 
+def test_a_busy_model_does_not_keep_others_waiting() -> None:
+    """While scans wait in their own queue, digits are answered."""
+    with serving({"digits": "digits", "mmwave": Wanted("mmwave", queue=64)}) as server:
+        scan = np.zeros((1, 320, 192), np.uint8)
+        body = json.dumps({"inputs": [tensor("pixels", scan, "UINT8")]}).encode()
+        waiting = server.repository.get("mmwave").batcher
+        end = threading.Event()
+
+        def ask() -> None:
+            with client(server) as http:
+                while not end.is_set():
+                    assert http.post("/v2/models/mmwave/infer", content=body).status_code == 200
+
+        threads = [threading.Thread(target=ask) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        try:
+            while not waiting.waiting:
+                time.sleep(0.005)
+            before = server.repository.get("mmwave").statistics.rows
+            with client(server) as http:
+                for _ in range(20):
+                    assert http.post(DIGITS, json=REQUEST).status_code == 200
+            assert server.repository.get("mmwave").statistics.rows > before  # it went on, too
+        finally:
+            end.set()
+            for thread in threads:
+                thread.join()
+
+
 def test_rows_that_are_not_independent_are_not_joined(tmp_path: Path) -> None:
     """And a request's own rows are never cut, either."""
     with serving({"mean": str(less_the_mean(tmp_path / "mean").path)}) as server:

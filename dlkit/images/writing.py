@@ -34,7 +34,7 @@ def encode(image: Image, ending: str) -> bytes:
     Raises:
         InputError: the format cannot hold it.
     """
-    return _encoded(f"the {ending[1:].upper()} file", lambda: cv2.imencode(ending, image), image)
+    return _encoded("the answer", ending, lambda: cv2.imencode(ending, image), image)
 
 
 def write_frames(path: Path, frames: Sequence[Image]) -> None:
@@ -83,14 +83,14 @@ def _ending(path: Path) -> str:
 
 
 def _write(path: Path, encode: Any, image: Image) -> None:
-    write_new(path, _encoded(str(path), encode, image))
+    write_new(path, _encoded(str(path), path.suffix, encode, image))
 
 
-def _encoded(name: str, encode: Any, image: Image) -> bytes:
+def _encoded(name: str, ending: str, encode: Any, image: Image) -> bytes:
     try:
         done, data = encode()
     except cv2.error as error:
         raise InputError(f"{name}: cannot be encoded ({reason(error)})") from error
     if not done:
-        raise InputError(f"{name}: its format cannot hold {image.dtype} {image.shape}")
+        raise InputError(f"{name}: {ending} cannot hold {image.dtype} {image.shape}")
     return bytes(data.tobytes())
