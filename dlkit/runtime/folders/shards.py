@@ -17,9 +17,10 @@ from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from dlkit.errors import InputError, MachineError, UsageError
+from dlkit.errors import InputError, UsageError
 from dlkit.runtime.folders.job import Job, Options, Watch
 from dlkit.runtime.folders.pipeline import Seconds
+from dlkit.runtime.folders.shard_journal import ShardJournal, as_text
 from dlkit.runtime.folders.sources import LeftOut, Source
 from dlkit.runtime.folders.stored_journal import StoredJournal, state_of
 from dlkit.runtime.folders.tally import Tally
@@ -151,7 +152,7 @@ class Shards:
                 for number in range(plan.count):
                     lines = self._record(plan, number) or []
                     new = [line for line in lines if line["time"] >= plan.made]
-                    file.write(_text(new))
+                    file.write(as_text(new))
                     if table is not None:
                         table.add_lines(lines)
                     _count(tally, lines, plan.made)
@@ -166,12 +167,12 @@ class Shards:
             for source in self.job.sources(left_out):
                 lines.append(self._planned(source, journal))
                 if len(lines) == KEYS:
-                    self.store.put(self._key(plan, count), _text(lines))
+                    self.store.put(self._key(plan, count), as_text(lines))
                     count, inputs, lines = count + 1, inputs + len(lines), []
         finally:
             journal.close()
         if lines:
-            self.store.put(self._key(plan, count), _text(lines))
+            self.store.put(self._key(plan, count), as_text(lines))
             count, inputs = count + 1, inputs + len(lines)
         plan = replace(plan, count=count, inputs=inputs, left_out=dict(left_out.counts))
         try:
@@ -199,7 +200,7 @@ class Shards:
         sources = [_source(line) for line in lines if "status" not in line]
 
         def opens(place: Address, key: str, forget: bool, read_only: bool) -> StoredJournal:
-            return _ShardJournal(place, key, lines)
+            return ShardJournal(place, key, lines)
 
         job = replace(
             self.job,
@@ -240,37 +241,6 @@ class Shards:
             self.store.delete([self.place.below("plan.json").key])
 
 
-class _ShardJournal(StoredJournal):
-    """The journal of a shard; what it puts in the end is the shard's record.
-
-    Args:
-        lines: of the plan.
-    """
-
-    def __init__(self, place: Address, model: str, lines: list[Line]) -> None:
-        self._plan = lines
-        self._ours = {line["file"] for line in lines if "own" in line}
-        super().__init__(place, model)
-
-    def wrote(self, name: str) -> bool:
-        """Whether an earlier run put the output of a file."""
-        return name in self._ours or super().wrote(name)
-
-    def finish(self) -> None:
-        """Put a line for every input, in their order, unless somebody else did."""
-        if self.broken is not None:
-            raise MachineError(self.broken, "Make room for temporary files, and run it again")
-        latest = {}
-        for text in self.path.read_bytes().splitlines():
-            line = json.loads(text)
-            if "file" in line:
-                latest[line["file"]] = line
-        record = [line if "status" in line else latest[line["file"]] for line in self._plan]
-        with suppress(ExistsError):
-            self._store.put(self.place.key, _text(record), create=True)
-        self._forget_parts()
-
-
 def _source(line: Line) -> Source:
     root, key = _split(line["path"])
     stored = Stored(open_store(Address(root, "")), Entry(key, line["bytes"], line["etag"]))
@@ -282,10 +252,6 @@ def _split(path: str) -> tuple[str, str]:
     scheme, _, rest = path.partition("://")
     bucket, _, key = rest.partition("/")
     return f"{scheme}://{bucket}", key
-
-
-def _text(lines: Sequence[Line]) -> bytes:
-    return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
 
 def _count(tally: Tally, lines: Sequence[Line], made: float) -> None:
