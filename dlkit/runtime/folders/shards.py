@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import secrets
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -28,6 +27,7 @@ from dlkit.runtime.folders.todo import Line
 from dlkit.storage import Address, Entry, ExistsError, MissingError, Store, Stored, open_store
 
 KEYS = 2000  # inputs of a shard
+BEFORE = "before"  # of a line: an earlier run has it in the manifest already
 _NAMED = 8  # shards that a message names
 
 
@@ -40,7 +40,7 @@ class Plan:
         key: of what computes the answers, as ``Job`` has it.
         count: shards.
         inputs: all of them.
-        made: when, in seconds since 1970.
+        places: that were listed.
         overwrite: what others put is replaced.
         left_out: what the listing passed over, for people.
         joined: done, done before, and failed inputs, once it is joined.
@@ -50,7 +50,7 @@ class Plan:
     key: str
     count: int
     inputs: int
-    made: float
+    places: list[str]
     overwrite: bool = False
     left_out: dict[str, int] = field(default_factory=dict)
     joined: list[int] = field(default_factory=list)
@@ -70,6 +70,7 @@ class Shards:
         self.manifest: Address = job.manifest
         self.place = state_of(self.manifest, "shards")
         self.store: Store = open_store(self.manifest)
+        self.places = [str(one) for one in getattr(job.sources, "paths", ())]
 
     def find(self) -> Plan | None:
         """The plan that is there."""
@@ -110,7 +111,7 @@ class Shards:
                 done = self._record(plan, number)
             if done is None:
                 raise InputError(f"{self._key(plan, number)} is gone", "Run the command again")
-            _count(whole, done, plan.made)
+            _count(whole, done)
             watch(whole, self.job.work.seconds)
         return whole
 
@@ -123,6 +124,8 @@ class Shards:
         plan = self.find()
         if plan is None:
             raise UsageError(f"there is no plan in {self.place}", "Make it: --shard plan")
+        if plan.places != self.places:
+            raise UsageError(f"the plan in {self.place} is for {', '.join(plan.places)}")
         tally = Tally()
         if plan.joined:  # killed after it was done
             tally.done, tally.skipped, tally.failed = plan.joined
@@ -151,16 +154,15 @@ class Shards:
                     file.write(self.store.get(self.manifest.key)[0])
                 for number in range(plan.count):
                     lines = self._record(plan, number) or []
-                    new = [line for line in lines if line["time"] >= plan.made]
-                    file.write(as_text(new))
+                    file.write(as_text([line for line in lines if BEFORE not in line]))
                     if table is not None:
                         table.add_lines(lines)
-                    _count(tally, lines, plan.made)
+                    _count(tally, lines)
             self.store.put(self.manifest.key, path)
 
     def _make(self, forget: bool) -> Plan:
         """List the inputs; what was done before comes with its line of the manifest."""
-        plan = Plan(secrets.token_hex(8), self.job.key, 0, 0, time.time(), forget)
+        plan = Plan(secrets.token_hex(8), self.job.key, 0, 0, self.places, forget)
         journal = StoredJournal(self.manifest, self.job.key, forget, read_only=True)
         left_out, lines, count, inputs = LeftOut(), [], 0, 0
         try:
@@ -189,7 +191,7 @@ class Shards:
             raise UsageError(f"{source.path} is a file; shards need addresses")
         found = journal.answer(source.path, source.name, source.stored)
         if found is not None and self.job.there(source, found[1]):
-            return found[1]
+            return {**found[1], BEFORE: True}
         size, etag = source.stored.size, source.stored.etag
         line: Line = {"file": source.name, "path": source.path, "bytes": size, "etag": etag}
         return {**line, "own": True} if journal.wrote(source.name) else line
@@ -221,9 +223,9 @@ class Shards:
         return [json.loads(line) for line in data.splitlines()]
 
     def _fitting(self, plan: Plan) -> Plan:
-        if plan.key != self.job.key:
+        if plan.key != self.job.key or plan.places != self.places:
             raise UsageError(
-                f"the plan in {self.place} is for another model, backend or setting",
+                f"the plan in {self.place} is for other inputs, another model, backend or setting",
                 "Give the same ones, finish and join it, or begin anew: --shard plan --overwrite",
             )
         return plan
@@ -254,11 +256,11 @@ def _split(path: str) -> tuple[str, str]:
     return f"{scheme}://{bucket}", key
 
 
-def _count(tally: Tally, lines: Sequence[Line], made: float) -> None:
+def _count(tally: Tally, lines: Sequence[Line]) -> None:
     for line in lines:
         if line["status"] != "done":
             tally.fail(line["file"], line["error"])
-        elif line["time"] < made:
+        elif BEFORE in line:
             tally.skipped += 1
         else:
             tally.done += 1
