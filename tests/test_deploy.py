@@ -134,6 +134,7 @@ def test_the_jobs_command_cuts_and_joins(tmp_path: Path, scans_folder: Path) -> 
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_the_lines_of_installation_run(tmp_path: Path, digits_folder: Path) -> None:
     """In a fresh environment; what is installed has no torch, and is small enough."""
     text = (DEPLOY / "Containerfile").read_text()

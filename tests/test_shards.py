@@ -135,7 +135,15 @@ def test_a_plan_is_of_one_model(small: None, scans: Path, tmp_path: Path) -> Non
     assert dlkit(*arguments, "--shard", "plan").exit_code == 0
     other = dlkit(*arguments, "--shard", "0/1", "--backend", "openvino").exception
     assert isinstance(other, UsageError)
-    assert "is for another model, backend or setting" in str(other)
+    assert "is for other inputs, another model, backend or setting" in str(other)
+    (tmp_path / "scans2").mkdir()
+    shutil.copy(scans / "00.png", tmp_path / "scans2")
+    for shard in ("0/1", "join"):
+        elsewhere = dlkit("denoise", tmp_path / "scans2", *arguments[2:], "--shard", shard)
+        assert isinstance(elsewhere.exception, UsageError)
+    assert isinstance(
+        dlkit(*arguments, "--shard", "0/1", "--follow-symlinks").exception, UsageError
+    )
     for shard in ("3/3", "1", "-1/2", "x", "0/0"):
         assert isinstance(dlkit(*arguments, "--shard", shard).exception, DlkitError)
     for more in ("--overwrite", "--watch", "--dry-run", "--fail-fast"):

@@ -82,7 +82,7 @@ class Flags:
         """Refuse what object storage cannot give.
 
         Raises:
-            UsageError: a bucket that is to be watched.
+            UsageError: a bucket that is to be watched, or has links.
         """
         from dlkit.errors import UsageError
         from dlkit.storage import Address
@@ -92,6 +92,8 @@ class Flags:
                 "--watch is for folders: a bucket would be listed over and over",
                 "Run the command again when there is more; it does what is new",
             )
+        if self.follow and any(isinstance(one, Address) for one in inputs):
+            raise UsageError("--follow-symlinks is for folders; addresses and shards have no links")
 
     @property
     def options(self) -> Options:

@@ -11,15 +11,15 @@ from __future__ import annotations
 import json
 import secrets
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from dlkit.errors import InputError, MachineError, UsageError
+from dlkit.errors import InputError, UsageError
 from dlkit.runtime.folders.job import Job, Options, Watch
 from dlkit.runtime.folders.pipeline import Seconds
+from dlkit.runtime.folders.shard_journal import ShardJournal, as_text
 from dlkit.runtime.folders.sources import LeftOut, Source
 from dlkit.runtime.folders.stored_journal import StoredJournal, state_of
 from dlkit.runtime.folders.tally import Tally
@@ -27,6 +27,7 @@ from dlkit.runtime.folders.todo import Line
 from dlkit.storage import Address, Entry, ExistsError, MissingError, Store, Stored, open_store
 
 KEYS = 2000  # inputs of a shard
+BEFORE = "before"  # of a line: an earlier run has it in the manifest already
 _NAMED = 8  # shards that a message names
 
 
@@ -39,7 +40,7 @@ class Plan:
         key: of what computes the answers, as ``Job`` has it.
         count: shards.
         inputs: all of them.
-        made: when, in seconds since 1970.
+        places: that were listed.
         overwrite: what others put is replaced.
         left_out: what the listing passed over, for people.
         joined: done, done before, and failed inputs, once it is joined.
@@ -49,7 +50,7 @@ class Plan:
     key: str
     count: int
     inputs: int
-    made: float
+    places: list[str]
     overwrite: bool = False
     left_out: dict[str, int] = field(default_factory=dict)
     joined: list[int] = field(default_factory=list)
@@ -69,6 +70,7 @@ class Shards:
         self.manifest: Address = job.manifest
         self.place = state_of(self.manifest, "shards")
         self.store: Store = open_store(self.manifest)
+        self.places = [str(one) for one in getattr(job.sources, "paths", ())]
 
     def find(self) -> Plan | None:
         """The plan that is there."""
@@ -109,7 +111,7 @@ class Shards:
                 done = self._record(plan, number)
             if done is None:
                 raise InputError(f"{self._key(plan, number)} is gone", "Run the command again")
-            _count(whole, done, plan.made)
+            _count(whole, done)
             watch(whole, self.job.work.seconds)
         return whole
 
@@ -122,6 +124,8 @@ class Shards:
         plan = self.find()
         if plan is None:
             raise UsageError(f"there is no plan in {self.place}", "Make it: --shard plan")
+        if plan.places != self.places:
+            raise UsageError(f"the plan in {self.place} is for {', '.join(plan.places)}")
         tally = Tally()
         if plan.joined:  # killed after it was done
             tally.done, tally.skipped, tally.failed = plan.joined
@@ -150,28 +154,27 @@ class Shards:
                     file.write(self.store.get(self.manifest.key)[0])
                 for number in range(plan.count):
                     lines = self._record(plan, number) or []
-                    new = [line for line in lines if line["time"] >= plan.made]
-                    file.write(_text(new))
+                    file.write(as_text([line for line in lines if BEFORE not in line]))
                     if table is not None:
                         table.add_lines(lines)
-                    _count(tally, lines, plan.made)
+                    _count(tally, lines)
             self.store.put(self.manifest.key, path)
 
     def _make(self, forget: bool) -> Plan:
         """List the inputs; what was done before comes with its line of the manifest."""
-        plan = Plan(secrets.token_hex(8), self.job.key, 0, 0, time.time(), forget)
+        plan = Plan(secrets.token_hex(8), self.job.key, 0, 0, self.places, forget)
         journal = StoredJournal(self.manifest, self.job.key, forget, read_only=True)
         left_out, lines, count, inputs = LeftOut(), [], 0, 0
         try:
             for source in self.job.sources(left_out):
                 lines.append(self._planned(source, journal))
                 if len(lines) == KEYS:
-                    self.store.put(self._key(plan, count), _text(lines))
+                    self.store.put(self._key(plan, count), as_text(lines))
                     count, inputs, lines = count + 1, inputs + len(lines), []
         finally:
             journal.close()
         if lines:
-            self.store.put(self._key(plan, count), _text(lines))
+            self.store.put(self._key(plan, count), as_text(lines))
             count, inputs = count + 1, inputs + len(lines)
         plan = replace(plan, count=count, inputs=inputs, left_out=dict(left_out.counts))
         try:
@@ -188,7 +191,7 @@ class Shards:
             raise UsageError(f"{source.path} is a file; shards need addresses")
         found = journal.answer(source.path, source.name, source.stored)
         if found is not None and self.job.there(source, found[1]):
-            return found[1]
+            return {**found[1], BEFORE: True}
         size, etag = source.stored.size, source.stored.etag
         line: Line = {"file": source.name, "path": source.path, "bytes": size, "etag": etag}
         return {**line, "own": True} if journal.wrote(source.name) else line
@@ -199,7 +202,7 @@ class Shards:
         sources = [_source(line) for line in lines if "status" not in line]
 
         def opens(place: Address, key: str, forget: bool, read_only: bool) -> StoredJournal:
-            return _ShardJournal(place, key, lines)
+            return ShardJournal(place, key, lines)
 
         job = replace(
             self.job,
@@ -220,9 +223,9 @@ class Shards:
         return [json.loads(line) for line in data.splitlines()]
 
     def _fitting(self, plan: Plan) -> Plan:
-        if plan.key != self.job.key:
+        if plan.key != self.job.key or plan.places != self.places:
             raise UsageError(
-                f"the plan in {self.place} is for another model, backend or setting",
+                f"the plan in {self.place} is for other inputs, another model, backend or setting",
                 "Give the same ones, finish and join it, or begin anew: --shard plan --overwrite",
             )
         return plan
@@ -240,37 +243,6 @@ class Shards:
             self.store.delete([self.place.below("plan.json").key])
 
 
-class _ShardJournal(StoredJournal):
-    """The journal of a shard; what it puts in the end is the shard's record.
-
-    Args:
-        lines: of the plan.
-    """
-
-    def __init__(self, place: Address, model: str, lines: list[Line]) -> None:
-        self._plan = lines
-        self._ours = {line["file"] for line in lines if "own" in line}
-        super().__init__(place, model)
-
-    def wrote(self, name: str) -> bool:
-        """Whether an earlier run put the output of a file."""
-        return name in self._ours or super().wrote(name)
-
-    def finish(self) -> None:
-        """Put a line for every input, in their order, unless somebody else did."""
-        if self.broken is not None:
-            raise MachineError(self.broken, "Make room for temporary files, and run it again")
-        latest = {}
-        for text in self.path.read_bytes().splitlines():
-            line = json.loads(text)
-            if "file" in line:
-                latest[line["file"]] = line
-        record = [line if "status" in line else latest[line["file"]] for line in self._plan]
-        with suppress(ExistsError):
-            self._store.put(self.place.key, _text(record), create=True)
-        self._forget_parts()
-
-
 def _source(line: Line) -> Source:
     root, key = _split(line["path"])
     stored = Stored(open_store(Address(root, "")), Entry(key, line["bytes"], line["etag"]))
@@ -284,15 +256,11 @@ def _split(path: str) -> tuple[str, str]:
     return f"{scheme}://{bucket}", key
 
 
-def _text(lines: Sequence[Line]) -> bytes:
-    return "".join(json.dumps(line) + "\n" for line in lines).encode()
-
-
-def _count(tally: Tally, lines: Sequence[Line], made: float) -> None:
+def _count(tally: Tally, lines: Sequence[Line]) -> None:
     for line in lines:
         if line["status"] != "done":
             tally.fail(line["file"], line["error"])
-        elif line["time"] < made:
+        elif BEFORE in line:
             tally.skipped += 1
         else:
             tally.done += 1

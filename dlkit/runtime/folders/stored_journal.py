@@ -60,8 +60,10 @@ class StoredJournal(Journal):
             raise
 
     def finish(self) -> None:
-        """Put the manifest; the parts are in it."""
+        """Put the manifest; the parts are in it, if nothing was too much for the disk here."""
         self.flush()
+        if self.broken is not None:
+            return
         self._store.put(self.place.key, self.path)
         self._forget_parts()
 
