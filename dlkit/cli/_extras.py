@@ -45,7 +45,7 @@ def training_installed(what: str) -> Iterator[None]:
         ) from error
 
 
-# What `pip install dlkit[serve]` brings.
+# What `pip install dlkit-vision[serve]` brings.
 _SERVE = frozenset(
     {"google", "grpc", "grpc_health", "httptools", "prometheus_client", "starlette", "uvicorn"}
 )
@@ -66,5 +66,5 @@ def serving_installed() -> Iterator[None]:
         if (error.name or "").partition(".")[0] not in _SERVE:
             raise
         raise UsageError(
-            f"to serve you need {error.name}", "Install it: pip install 'dlkit[serve]'"
+            f"to serve you need {error.name}", "Install it: pip install 'dlkit-vision[serve]'"
         ) from error
