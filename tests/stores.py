@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -92,7 +93,8 @@ def contents(store: S3Store, below: str) -> dict[str, bytes]:
     found = {}
     for part in store.list(below):
         for one in part:
-            found[one["path"].removeprefix(f"{below}/")] = bytes(store.get(one["path"]).bytes())
+            with contextlib.suppress(FileNotFoundError):  # a run deleted it since it was listed
+                found[one["path"].removeprefix(f"{below}/")] = bytes(store.get(one["path"]).bytes())
     return found
 
 

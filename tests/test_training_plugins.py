@@ -175,7 +175,7 @@ def test_what_a_plug_in_lacks_is_not_dlkits_extra(tmp_path: Path) -> None:
     ):
         RECIPES.load(str(file))
     with (
-        pytest.raises(UsageError, match=r"need torchvision.*dlkit\[train\]"),
+        pytest.raises(UsageError, match=r"need torchvision.*dlkit-vision\[train\]"),
         training_installed("train"),
     ):
         raise ModuleNotFoundError("no", name="torchvision.datasets")

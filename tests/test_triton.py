@@ -219,4 +219,5 @@ def test_a_true_report(tmp_path: Path) -> None:
     ]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True)
     assert dlkit("export", "digits", "--triton", tmp_path / "r", "--report", report).exit_code == 0
-    assert "preferred_batch_size" in (tmp_path / "r" / "digits" / "config.pbtxt").read_text()
+    # which batch is best is the machine's to say; one sample prefers nothing
+    assert "max_batch_size: 512" in (tmp_path / "r" / "digits" / "config.pbtxt").read_text()

@@ -97,7 +97,8 @@ class ClassifyRecipe(Recipe):
         batch_size: images a step.
         init: ``default`` is torch's; ``xavier`` draws weights from Xavier's uniform distribution,
             which networks with sigmoids need.
-        channels_last: memory order that convolutions prefer on most hardware.
+        channels_last: memory order that convolutions prefer on most hardware; not taken in float32
+            on a CPU, where torch 2.15 has a fault with it.
         resize: how images of files become the size that the network takes, one of
             ``dlkit.spec.RESIZES``; the deployed model does the same.
         outliers: share of each batch that is no digit, trained towards equal probabilities; see

@@ -60,7 +60,7 @@ class ClassifyTrainer(Trainer):
         self._check_last_batch(trained)
         if recipe.init == "xavier":
             trained.apply(_xavier)
-        memory = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        memory = compute.memory_format(recipe.channels_last)
         self.trained: nn.Module = trained.to(compute.device, memory_format=memory)  # type: ignore[call-overload]
         self.average = moving_average(self.trained, recipe.ema_decay) if recipe.ema_decay else None
         self.network = self.average.module if self.average else self.trained

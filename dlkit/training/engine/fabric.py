@@ -72,6 +72,13 @@ class Compute:
         """Of this process."""
         return self.fabric.device
 
+    def memory_format(self, channels_last: bool = True) -> torch.memory_format:
+        """``channels_last`` where it is wished, but in float32 on the CPU: there torch 2.15 writes
+        beyond its memory in the gradient of 1 x 1 convolutions with stride 2 and few channels, and
+        the process dies."""
+        safe = self.device.type != "cpu" or self.precision != "fp32"
+        return torch.channels_last if channels_last and safe else torch.contiguous_format
+
     @property
     def world(self) -> int:
         """Processes in all."""

@@ -69,7 +69,7 @@ class PairedTrainer(Trainer):
             self.mixed_in = self._simulated()
         # channels_last halves the time of a step in bfloat16 on processors
         network = network or recipe.network.build()
-        self.trained = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.trained = network.to(device, memory_format=compute.memory_format())  # type: ignore[call-overload]
         self.average = moving_average(self.trained, recipe.ema_decay, start=False)
         self.network = self.average.module
         self.model = PixelDenoiser(self.network, recipe.network.config.channels)
@@ -160,7 +160,7 @@ class PairedTrainer(Trainer):
         """Repeat the last row and column, as ``images.pad`` does to what is deployed."""
         bottom, right = (-size % self.multiple_of for size in batch.shape[-2:])
         padded = F.pad(batch, (0, right, 0, bottom), mode="replicate")
-        return padded.to(memory_format=torch.channels_last)
+        return padded.to(memory_format=self.compute.memory_format())
 
     def _batch(self) -> tuple[Tensor, Tensor, Tensor]:
         """Noisy and clean float32 (N, C, h, w), 0 to 1, and weight (N, 1, h, w); torch's random
