@@ -5,7 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-long fuzz kills gpu-check clean
+.PHONY: demo test test-long soak fuzz kills gpu-check clean
 .DEFAULT_GOAL := test
 
 .venv/.installed: pyproject.toml
@@ -30,6 +30,10 @@ test: .venv/.installed
 
 test-long: .venv/.installed
 	$(THREADS) $(BIN)/python -m pytest -n auto -m 'long and not gpu'
+
+# Mixed load with faults on the server; DLKIT_SOAK=1800 is half an hour.
+soak: .venv/.installed
+	$(BIN)/python -m pytest -m soak
 
 # Damaged files by the thousand; some minutes.
 fuzz: .venv/.installed
