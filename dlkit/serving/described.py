@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dlkit import __version__
 from dlkit.serving.datatypes import BYTES, datatype_of
 from dlkit.serving.served import VERSION, Served
 from dlkit.spec import TensorSpec
+from dlkit.versions import installed
 
 EXTENSIONS = (
     "binary_tensor_data",
@@ -23,7 +23,7 @@ def server() -> dict[str, Any]:
     """The server's own metadata."""
     return {
         "name": "dlkit",
-        "version": __version__,
+        "version": installed(("dlkit-vision",))["dlkit-vision"],
         "extensions": list(EXTENSIONS),
     }
 
