@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from dlkit.storage import Place
     from dlkit.tasks import Model
 
-_LOOKED_AT = 4  # files, to see what range their values have
 _SHOW = 0.1  # seconds between two updates of the live line
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -42,7 +41,7 @@ class Bucket:
         self.root = root
         self._local = root == "file://"
         self._conditional: bool | None = True if self._local else None
-        self._probing = threading.Lock()
+        self._learning = threading.Lock()
         with _told(root):
             self._store = _opened(Address(root, ""))
 
@@ -73,14 +72,14 @@ class Bucket:
             return MARK in obstore.get(self._store, key, options={"head": True}).attributes
 
     def put(self, key: str, data: bytes | Path, create: bool = False) -> str:
-        if create and not self._creates(key):
-            try:
-                self.head(key)
-            except MissingError:
-                pass
-            else:
-                raise ExistsError(f"{self.root}/{key} is there already")
-        return self._put(key, data, create)
+        if not create:
+            return self._put(key, data, create=False)
+        with self._learning:
+            if self._conditional is None:
+                return self._put_first(key, data)
+        if not self._conditional:
+            self._must_be_free(key)
+        return self._put(key, data, create=True)
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -105,20 +104,23 @@ class Bucket:
             )  # fmt: skip
         return _plain(done["e_tag"])
 
-    def _creates(self, key: str) -> bool:
-        """Whether the store knows If-None-Match: some take such a put as any other."""
-        with self._probing:
-            if self._conditional is None:
-                probe = f"{key.rpartition('/')[0]}/.dlkit-{secrets.token_hex(8)}".lstrip("/")
-                self._put(probe, b"", create=True)
-                try:
-                    self._put(probe, b"", create=True)
-                    self._conditional = False
-                except ExistsError:
-                    self._conditional = True
-                finally:
-                    self.delete([probe])
-            return self._conditional
+    def _put_first(self, key: str, data: bytes | Path) -> str:
+        """Put the same twice: who takes the second, too, does not know If-None-Match."""
+        self._must_be_free(key)
+        tag = self._put(key, data, create=True)
+        try:
+            tag = self._put(key, data, create=True)
+            self._conditional = False
+        except ExistsError:
+            self._conditional = True
+        return tag
+
+    def _must_be_free(self, key: str) -> None:
+        try:
+            self.head(key)
+        except MissingError:
+            return
+        raise ExistsError(f"{self.root}/{key} is there already")
 
     @contextmanager
     def _said(self, key: str) -> Iterator[None]:

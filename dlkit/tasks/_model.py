@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from numpy.typing import NDArray
 
 from dlkit.bundle import Bundle
 from dlkit.errors import DlkitError, InputError, UsageError
 from dlkit.tasks._data import Feeds
+from dlkit.tasks._door import Door, Reply
 
 Sample = TypeVar("Sample")  # an input in memory: an image, or arrays by name
 Note = TypeVar("Note")  # what finishing must know of a sample
@@ -100,30 +100,6 @@ class Answers(Protocol):
     ) -> Folder:  # fmt: skip
         """Run files into a folder; see ``dlkit.runtime.folders``."""
         ...
-
-
-class Reply(NamedTuple):
-    """The answer of a door: a file's type, as HTTP names it, and its bytes."""
-
-    media_type: str
-    content: bytes
-
-
-@dataclass(frozen=True)
-class Door:
-    """How a model answers a single file for people, e.g. over HTTP: ``Model.reply``.
-
-    Attributes:
-        about: what it does, in a line.
-        takes: ``image``, or empty where it takes no file.
-        gives: type of the answer, as HTTP names it.
-        options: meaning of each option, by its name.
-    """
-
-    about: str
-    takes: str
-    gives: str
-    options: Mapping[str, str] = field(default_factory=dict)
 
 
 class Model(ABC, Generic[Sample, Note, Answer]):

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from dlkit import images
 from dlkit.bundle import Bundle
 from dlkit.errors import InputError, UsageError
-from dlkit.tasks._model import Answers, Door, Model, Reply, Session
+from dlkit.tasks._door import Door, Reply
+from dlkit.tasks._model import Answers, Model, Session
 from dlkit.tasks.denoise import strips
 
 # Part of the range below which all of an image's values lie when the range is most likely wrong:

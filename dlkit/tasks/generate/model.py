@@ -15,7 +15,8 @@ from dlkit.array_errors import DAMAGED, unreadable
 from dlkit.bundle import Bundle
 from dlkit.errors import InputError, UsageError
 from dlkit.plugins import unknown
-from dlkit.tasks._model import Answers, Door, Model, Reply
+from dlkit.tasks._door import Door, Reply
+from dlkit.tasks._model import Answers, Model
 from dlkit.tasks.generate.grid import grid
 from dlkit.tasks.generate.noise import Codes, between, codes
 

@@ -16,7 +16,8 @@ from dlkit.bundle import Bundle
 from dlkit.errors import DlkitError, InputError, UsageError
 from dlkit.reading import reading
 from dlkit.reading.page import Page
-from dlkit.tasks._model import Answers, Door, Model, Reply
+from dlkit.tasks._door import Door, Reply
+from dlkit.tasks._model import Answers, Model
 
 
 class Prediction(NamedTuple):
