@@ -56,7 +56,7 @@ def test_killed_at_ten_random_moments(tmp_path: Path) -> None:
     dice = random.Random(0)
     with served("rclone", tmp_path / "rclone") as port:
         for command, out in (
-            (["recognize", f"{url}/digits", "--out", f"{url}/out/digits.csv"], "digits.csv."),
+            (["recognize", f"{url}/digits", "--out", f"{url}/out/digits.csv"], "digits.csv"),
             (["denoise", f"{url}/scans", "--out", f"{url}/out/scans"], "scans/"),
         ):
             place = out.rpartition("/")[0]
