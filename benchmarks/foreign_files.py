@@ -1,7 +1,7 @@
 """ONNX files that others wrote: networks of torchvision by both exporters, files out of wheels.
 
 Each becomes a folder of the cache: ``model.onnx`` (with what lies beside it), ``inputs.npz`` for
-two calls, and ``about.json``.
+some calls, and ``about.json``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import foreign_inputs
 import foreign_torchvision
 
 CALLS = 2  # of each graph, with inputs of their own
+MANY = 24  # of those that give a few numbers: rounding is luck in so few
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,13 @@ class File:
         name: of its folder in the cache, and in the tables.
         path: inside the wheel, or inside the installed package; torchvision has none.
         inputs: by name, the kind of ``foreign_inputs`` and the shape of one call.
+        calls: that are compared.
     """
 
     name: str
     path: str
     inputs: dict[str, tuple[str, tuple[int, ...]]]
+    calls: int = CALLS
 
 
 @dataclass(frozen=True)
@@ -82,14 +85,14 @@ PACKAGES = (
              {"input1": ("grey_line", (1, 1, 64, 160))}),
     ]),
     Package("silero-vad", "6.2.3", "MIT", [
-        File("silero_vad", "silero_vad/data/silero_vad.onnx", _SILERO),
-        File("silero_16k", "silero_vad/data/silero_vad_16k_op15.onnx", _SILERO),
+        File("silero_vad", "silero_vad/data/silero_vad.onnx", _SILERO, MANY),
+        File("silero_16k", "silero_vad/data/silero_vad_16k_op15.onnx", _SILERO, MANY),
         File("silero_sequence", "silero_vad/data/silero_vad_16k_sequence.onnx",
              {"input": ("sound", (8, 576)), "h": ("zeros", (1, 1, 128)),
-              "c": ("zeros", (1, 1, 128))}),
-        File("silero_half", "silero_vad/data/silero_vad_half.onnx", _SILERO_16K),
-        File("silero_ifless", "silero_vad/data/silero_vad_op18_ifless.onnx", _SILERO),
-        File("silero_openvino", "silero_vad/data/silero_vad_openvino_16k.onnx", _SILERO_16K),
+              "c": ("zeros", (1, 1, 128))}, MANY),
+        File("silero_half", "silero_vad/data/silero_vad_half.onnx", _SILERO_16K, MANY),
+        File("silero_ifless", "silero_vad/data/silero_vad_op18_ifless.onnx", _SILERO, MANY),
+        File("silero_openvino", "silero_vad/data/silero_vad_openvino_16k.onnx", _SILERO_16K, MANY),
     ]),
     Package("speechmos", "0.0.1.1", "MIT", [
         File("dnsmos", "speechmos/dnsmos_models/sig_bak_ovr.onnx",
@@ -103,7 +106,7 @@ PACKAGES = (
              {**_AEC, "h0": ("zeros", (4, 1, 96))}),
         File("plcmos", "speechmos/plcmos_models/plcmos_v2.onnx",
              {"degraded_audio": ("spectrogram", (1, 1, 150, 257)),
-              "rater_embed": ("normal", (1, 64))}),
+              "rater_embed": ("normal", (1, 64))}, MANY),
     ]),
     Package("basic-pitch", "0.4.0", "Apache-2.0", [
         File("basic_pitch", "basic_pitch/saved_models/icassp_2022/nmp.onnx",
@@ -161,7 +164,8 @@ def collect(cache: Path, name: str) -> Path:
             "from": f"torchvision {version('torchvision')}, torch {version('torch')}",
             "licence": "BSD-3-Clause", "path": name, "inputs": inputs, "random_weights": True,
         }  # fmt: skip
-    foreign_inputs.write(folder / "inputs.npz", about["inputs"], CALLS)
+    calls = found[0][1].calls if found else CALLS
+    foreign_inputs.write(folder / "inputs.npz", about["inputs"], calls)
     (folder / "about.json").write_text(json.dumps(about, indent=1) + "\n")
     return folder
 
