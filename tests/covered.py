@@ -3,6 +3,8 @@
 Tracing is what takes time, so no recipe is here that adds neither.
 """
 
+import pytest
+
 ARCHITECTURES_ONCE = [
     "alexnet_small", "best", "cgan", "cyclegan_small", "dcgan", "denoiser", "gan",
     "googlenet_small", "lenet", "mlp_plus", "pix2pix_small", "resnet_small", "vgg_small",
@@ -17,6 +19,6 @@ BFLOAT16 = ["cgan", "denoiser", "lenet", "vgg_small", "wgan_small"]
 INT8 = ["cgan", "lenet", "resnet_small", "wgan_small"]
 LOWERED = [
     *((name, "fp16") for name in HALF),
-    *((name, "bf16") for name in BFLOAT16),
-    *((name, "int8") for name in INT8),
+    *(pytest.param(name, "bf16", marks=pytest.mark.long) for name in BFLOAT16),
+    *(pytest.param(name, "int8", marks=pytest.mark.long) for name in INT8),
 ]

@@ -21,6 +21,7 @@ def test_help_teaches_with_an_example(command: str) -> None:
     assert f"dlkit {command}" in done.output.partition("Example")[2]
 
 
+@pytest.mark.long
 def test_from_train_to_denoise(
     tmp_path: Path, scans_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -242,6 +242,7 @@ def test_values_need_a_range_that_holds_them(tmp_path: Path) -> None:
             trainer_of(twelve, f"range={wrong}", "held_out=1", recipe="denoiser")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("recipe", ["denoiser", "wgan_small"])
 def test_pairs_in_colour_train_a_network_in_colour(recipe: str, tmp_path: Path) -> None:
     image = np.stack([RAMP, RAMP[::-1], RAMP[:, ::-1]], axis=2)

@@ -23,13 +23,7 @@ from dlkit.training.recipe import RECIPES
 
 from .covered import ARCHITECTURES_ONCE, HALF, LOWERED
 
-CASES = [
-    *((name, "fp32") for name in ARCHITECTURES_ONCE),
-    *(
-        pytest.param(name, precision, marks=[] if precision == "fp16" else [pytest.mark.long])
-        for name, precision in LOWERED
-    ),
-]
+CASES = [*((name, "fp32") for name in ARCHITECTURES_ONCE), *LOWERED]
 
 
 def test_every_architecture_is_covered() -> None:

@@ -315,19 +315,16 @@ def test_a_recorded_shape_has_its_kernels_compiled_first(machine: Machine) -> No
         assert names == ["LAZY", "EAGER"]
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
+def test_an_engine_that_does_not_load(machine: Machine) -> None:
+    for content, message in (
         (plan({"pixels": PROFILE}, [PIXELS[0], ("output", "OUTPUT", "FLOAT")]), r"FLOAT.*model\.j"),
         (plan({"pixels": PROFILE}, [PIXELS[0], ("other", "OUTPUT", "UINT8")]), r"other.*model\.j"),
         (b"not an engine", "cannot load the engine: what TensorRT said"),
-    ],
-)
-def test_an_engine_that_does_not_load(machine: Machine, content: bytes, message: str) -> None:
-    machine.add(plan=content)
-    with pytest.raises(BackendError, match=message):
-        open_session(machine.bundle, "tensorrt", "cuda")
-    machine.restart()
+    ):
+        machine.add(plan=content)
+        with pytest.raises(BackendError, match=message):
+            open_session(machine.bundle, "tensorrt", "cuda")
+        machine.restart()
 
 
 def test_damaged_engines_are_never_loaded(machine: Machine) -> None:
