@@ -148,8 +148,8 @@ TABLES = {
     "cyclegan_small": (CYCLEGAN, ["network.width=0.03", "network.blocks=1"]),
     "cgan": (GENERATE, ["network.width=0.1"]),
 }
-# What some fields need to matter. Pairs and sizes are of simulated scans alone, but without a critic
-# they are mixed in; layouts do not change in float32 on a CPU.
+# What some fields need to matter. Pairs and sizes are of simulated scans alone, but without a
+# critic they are mixed in; layouts do not change in float32 on a CPU.
 NEEDS = {
     (name, key): "data=simulated"
     for name in ("wgan_small", "pix2pix_small", "cyclegan_small")
