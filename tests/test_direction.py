@@ -52,7 +52,10 @@ INFERENCE = {
     "_onnx_session": "onnxruntime",
     "_openvino_core": "openvino",
 }
-LATE = {"tasks": {"torch", "skimage", "platformdirs", "torchvision"}}
+LATE = {
+    "tasks": {"torch", "skimage", "platformdirs", "torchvision"},
+    "runtime": {"pyarrow"},
+}
 
 
 def modules() -> list[Path]:

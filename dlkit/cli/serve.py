@@ -81,6 +81,7 @@ def command(
 
     from dlkit.cli._console import notes
     from dlkit.cli._extras import serving_installed
+    from dlkit.cli._sizes import parse_bytes
     from dlkit.limits import allow_pixels
 
     allow_pixels(max_pixels)  # OpenCV is not loaded yet
@@ -122,7 +123,7 @@ def command(
         key,
         grace,
         access_log,
-        Bounds(_bytes(max_body), timeout),
+        Bounds(parse_bytes(max_body, "--max-body"), timeout),
     )
     Server(settings, lambda server: _started(server, console)).run()
 
@@ -145,18 +146,6 @@ def _names(bundles: list[str]) -> dict[str, str]:
             )
         found[name] = bundle
     return found
-
-
-def _bytes(text: str) -> int:
-    """``64MB`` as a number: units are powers of 1024, as of other servers."""
-    from dlkit.errors import UsageError
-
-    units = {"": 1, "B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
-    digits = text.rstrip("BKMGbkmg ")
-    unit = text[len(digits) :].strip().upper()
-    if not digits.isdecimal() or int(digits) < 1 or unit not in units:
-        raise UsageError(f"--max-body is '{text}', expected a size such as 64MB")
-    return int(digits) * units[unit]
 
 
 def _started(server: Server, console: Console) -> None:

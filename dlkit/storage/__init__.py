@@ -1,8 +1,10 @@
 """Object storage: buckets as places of inputs and outputs, behind one small protocol."""
 
 from dlkit.storage.address import Address, Place, place
+from dlkit.storage.object_file import ObjectFile
 from dlkit.storage.opening import open_store
 from dlkit.storage.store import (
+    Content,
     Entry,
     ExistsError,
     MissingError,
@@ -13,9 +15,11 @@ from dlkit.storage.store import (
 
 __all__ = [
     "Address",
+    "Content",
     "Entry",
     "ExistsError",
     "MissingError",
+    "ObjectFile",
     "Place",
     "Store",
     "Stored",

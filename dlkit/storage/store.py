@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import IO, NamedTuple, Protocol, TypeVar
 
 from dlkit.errors import InputError, MachineError
 
@@ -23,6 +23,10 @@ class MissingError(InputError):
 
 class ExistsError(MachineError):
     """There is such an object already."""
+
+
+class WholeError(MachineError):
+    """The store gives objects whole, and no ranges of them."""
 
 
 class Entry(NamedTuple):
@@ -58,6 +62,15 @@ class Store(Protocol):
         """Content and ETag of one moment; ``MissingError`` where there is none."""
         ...
 
+    def get_range(self, key: str, start: int, stop: int) -> tuple[bytes, str]:
+        """Bytes from ``start`` to ``stop``, within the object, and the ETag of that moment;
+        ``WholeError`` where the store cannot do that."""
+        ...
+
+    def get_into(self, key: str, file: IO[bytes]) -> str:
+        """Write the content into a file, as it comes; gives its ETag."""
+        ...
+
     def marked(self, key: str) -> bool:
         """Whether an object was put by dlkit, as far as the store keeps such a mark."""
         ...
@@ -75,14 +88,42 @@ class Store(Protocol):
         ...
 
 
+class Content(Protocol):
+    """What an input holds that is no file of its own: an object, or a part of another file."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        ...
+
+    @property
+    def etag(self) -> str:
+        """Changes with the content."""
+        ...
+
+    @property
+    def archive(self) -> str:
+        """Path of the file that it is a part of; empty where it is none."""
+        ...
+
+    def read(self) -> tuple[bytes, str]:
+        """The content, and its ETag.
+
+        Raises:
+            InputError, MachineError: it cannot be read.
+        """
+        ...
+
+
 class Stored:
-    """An object that is an input.
+    """An object that is an input; see ``Content``.
 
     Attributes:
         size, etag: as the listing has them.
     """
 
     __slots__ = ("_reading", "etag", "key", "size", "store")
+    archive = ""
 
     def __init__(self, store: Store, entry: Entry) -> None:
         self.store, (self.key, self.size, self.etag) = store, entry
@@ -104,7 +145,7 @@ class Stored:
 
 class _Holds(Protocol):
     @property
-    def stored(self) -> Stored | None: ...
+    def stored(self) -> Content | None: ...
 
 
 Source = TypeVar("Source", bound=_Holds)
@@ -117,12 +158,12 @@ def read_ahead(sources: Iterable[Source]) -> Iterator[Source]:
     pool = ThreadPoolExecutor(CALLERS, "read-ahead")
     try:
         for source in sources:
-            if source.stored is not None:
+            if isinstance(source.stored, Stored):
                 source.stored.begin(pool)
-                held += source.stored.size
             elif not waiting:
                 yield source
                 continue
+            held += source.stored.size if source.stored is not None else 0
             waiting.append(source)
             while waiting and (len(waiting) > _AHEAD or held > _AHEAD_BYTES):
                 first = waiting.popleft()
