@@ -39,6 +39,7 @@ ALLOWED = {
         NUMPY | TORCH | ONNX | {"onnxruntime", "filelock", "platformdirs", "safetensors"},
     ),
     "bench": (RUNTIME | {"graph", "bench"}, NUMPY | {"psutil", "jinja2"}),
+    "hub": (TASK | {"hub"}, {"huggingface_hub"}),
     "doctor": (RUNTIME | {"doctor"}, NUMPY),
     "serving": (
         RUNTIME | {"serving"},

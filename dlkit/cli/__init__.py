@@ -6,6 +6,7 @@ import typer
 
 from dlkit.cli import (
     bench,
+    card,
     denoise,
     doctor,
     evaluate,
@@ -14,6 +15,8 @@ from dlkit.cli import (
     inspect,
     models,
     pack,
+    pull,
+    push,
     recognize,
     run,
     serve,
@@ -49,6 +52,9 @@ for module in (
     run,
     pack,
     serve,
+    card,
+    push,
+    pull,
     bench,
     doctor,
 ):

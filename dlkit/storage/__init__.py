@@ -4,7 +4,6 @@ from dlkit.storage.address import Address, Place, place
 from dlkit.storage.object_file import ObjectFile
 from dlkit.storage.opening import open_store
 from dlkit.storage.store import (
-    Content,
     Entry,
     ExistsError,
     MissingError,
@@ -15,7 +14,6 @@ from dlkit.storage.store import (
 
 __all__ = [
     "Address",
-    "Content",
     "Entry",
     "ExistsError",
     "MissingError",

@@ -88,38 +88,12 @@ class Store(Protocol):
         ...
 
 
-class Content(Protocol):
-    """What an input holds that is no file of its own: an object, or a part of another file."""
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        ...
-
-    @property
-    def etag(self) -> str:
-        """Changes with the content."""
-        ...
-
-    @property
-    def archive(self) -> str:
-        """Path of the file that it is a part of; empty where it is none."""
-        ...
-
-    def read(self) -> tuple[bytes, str]:
-        """The content, and its ETag.
-
-        Raises:
-            InputError, MachineError: it cannot be read.
-        """
-        ...
-
-
 class Stored:
-    """An object that is an input; see ``Content``.
+    """An object that is an input.
 
     Attributes:
         size, etag: as the listing has them.
+        archive: nothing: it is no part of another one.
     """
 
     __slots__ = ("_reading", "etag", "key", "size", "store")
@@ -143,9 +117,14 @@ class Stored:
         return self.store.get(self.key) if reading is None else reading.result()
 
 
+class _Sized(Protocol):
+    @property
+    def size(self) -> int: ...
+
+
 class _Holds(Protocol):
     @property
-    def stored(self) -> Content | None: ...
+    def stored(self) -> _Sized | None: ...
 
 
 Source = TypeVar("Source", bound=_Holds)

@@ -28,8 +28,9 @@ from numpy.typing import NDArray
 
 from dlkit.atomic import check_file, lock
 from dlkit.errors import DlkitError, InputError, MachineError, UsageError
+from dlkit.runtime.folders.member import Member
 from dlkit.runtime.folders.result import Result
-from dlkit.storage import Content
+from dlkit.storage import Stored
 
 # Of a line that no journal wrote: json's, and those of values of another kind.
 _STRANGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
@@ -95,15 +96,15 @@ class Journal:
         return len(self._keys)
 
     def answer(
-        self, path: str, name: str, status: os.stat_result | Content
+        self, path: str, name: str, status: os.stat_result | Stored | Member
     ) -> tuple[int, dict[str, Any]] | None:
         """An earlier answer for this very file and model: where its line is, and the line."""
-        if isinstance(status, os.stat_result):
+        if isinstance(status, Stored | Member):
+            key = np.uint64(_key(path, status.size, status.etag, self._model))
+        else:
             path = path if path.startswith(os.sep) else self._here + path
             state = _state(status.st_mtime_ns, status.st_ctime_ns)
             key = np.uint64(_key(path, status.st_size, state, self._model))
-        else:
-            key = np.uint64(_key(path, status.size, status.etag, self._model))
         # the last one of equal keys: it was written last
         at = int(np.searchsorted(self._keys, key, side="right")) - 1
         if at < 0 or self._keys[at] != key:

@@ -8,7 +8,7 @@ from dlkit.errors import DlkitError
 
 
 class Member(NamedTuple):
-    """An input inside an archive; see ``dlkit.storage.Content``.
+    """An input inside an archive, which is asked as ``dlkit.storage.Stored`` is.
 
     Attributes:
         archive: path of the archive.

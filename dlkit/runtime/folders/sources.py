@@ -12,7 +12,8 @@ from typing import NamedTuple
 from dlkit import images
 from dlkit.errors import UsageError
 from dlkit.runtime.folders.archives import is_archive, members
-from dlkit.storage import Address, Content, MissingError, Place, Stored, open_store
+from dlkit.runtime.folders.member import Member
+from dlkit.storage import Address, MissingError, Place, Stored, open_store
 
 # Endings of images and of what holds images, that dlkit does not read: passing them over in
 # silence would look like a loss.
@@ -37,7 +38,7 @@ class Source(NamedTuple):
 
     path: str
     name: str
-    stored: Content | None = None
+    stored: Stored | Member | None = None
 
     def read(self) -> bytes:
         """Its bytes.

@@ -11,12 +11,13 @@ from typing import Any
 
 from dlkit.errors import DlkitError
 from dlkit.runtime.folders.journal import Journal
+from dlkit.runtime.folders.member import Member
 from dlkit.runtime.folders.pace import Pace
 from dlkit.runtime.folders.pipeline import FileWork, run
 from dlkit.runtime.folders.result import Result
 from dlkit.runtime.folders.sources import Source
 from dlkit.runtime.folders.tally import Tally
-from dlkit.storage import Content, read_ahead
+from dlkit.storage import Stored, read_ahead
 
 _SETTLED = 1.0  # seconds for which a file must not have changed, when a folder is watched
 
@@ -47,7 +48,7 @@ class Todo:
             yield from sources
             return
         for source in sources:
-            status: os.stat_result | Content
+            status: os.stat_result | Stored | Member
             try:
                 # a million times
                 status = source.stored or os.stat(source.path)  # noqa: PTH116
