@@ -20,6 +20,7 @@ from dlkit.errors import UsageError
 from .stores import BUCKET, client, contents, environment, served
 from .test_storage_kills import inputs, rows
 
+SLOW = {"RAY_raylet_start_wait_time_s": "300"}  # of a machine that is busy
 # A process of its own: Ray leaves threads and warnings behind.
 CLUSTER = """
 import json, os, pathlib, subprocess, sys, time
@@ -69,7 +70,7 @@ def on_cluster(
         [sys.executable, "-c", CLUSTER, out, kill, str(keys), *map(str, arguments)],
         capture_output=True,
         text=True,
-        env={**os.environ, **({} if port is None else environment(port))},
+        env={**os.environ, **SLOW, **({} if port is None else environment(port))},
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
