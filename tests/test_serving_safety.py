@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import resource
 import socket
 import threading
 import time
@@ -150,8 +151,6 @@ def test_heads_have_a_limit(server: Server) -> None:
 
 
 def test_many_slow_connections_do_not_keep_others_out(server: Server, http: httpx.Client) -> None:
-    import resource
-
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4096), hard))  # both ends are here
     slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(1000)]

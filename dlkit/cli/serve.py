@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from dlkit.serving.server import Server
 
+_OPEN_FILES = 1 << 16
 EXAMPLE = (
     "Examples:  dlkit serve  |  dlkit serve digits scans=runs/mine/bundle-fp32 --batch 8  |  "
     "dlkit serve digits --host 0.0.0.0 --key-file key.txt --require-certificate"
@@ -85,6 +86,7 @@ def command(
     from dlkit.limits import allow_pixels
 
     allow_pixels(max_pixels)  # OpenCV is not loaded yet
+    _allow_connections()
     with serving_installed():
         from dlkit.serving.bounds import Bounds
         from dlkit.serving.loading import Wanted
@@ -126,6 +128,19 @@ def command(
         Bounds(parse_bytes(max_body, "--max-body"), timeout),
     )
     Server(settings, lambda server: _started(server, console)).run()
+
+
+def _allow_connections() -> None:
+    """As many open files as the system allows this process: each connection is one, and the usual
+    1,024 are soon gone where many are slow."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _names(bundles: list[str]) -> dict[str, str]:

@@ -132,14 +132,14 @@ def pull(repository: Repository, out: Path, sha256: str | None = None) -> tuple[
 def _library() -> tuple[Any, Any]:
     try:
         import huggingface_hub as hub
-        from huggingface_hub.utils import disable_progress_bars
+        from huggingface_hub import utils
     except ModuleNotFoundError as error:
         if error.name != "huggingface_hub":
             raise
         raise UsageError(
             "for hf:// you need huggingface_hub", "Install it: pip install 'dlkit-vision[hub]'"
         ) from error
-    disable_progress_bars()
+    utils.disable_progress_bars()  # type: ignore[attr-defined]
     return hub, hub.HfApi(os.environ.get("HF_ENDPOINT"), library_name="dlkit")
 
 
@@ -148,6 +148,7 @@ def _told(repository: Repository) -> Iterator[None]:
     """What huggingface_hub raises as dlkit's errors."""
     from huggingface_hub import errors
 
+    lower = errors.HTTPError  # type: ignore[attr-defined]  # of its HTTP library
     try:
         yield
     except errors.HfHubHTTPError as error:
@@ -161,7 +162,7 @@ def _told(repository: Repository) -> Iterator[None]:
         if status == 404:
             raise InputError(f"{repository} is not there ({said})", "Check its name") from None
         raise MachineError(f"{repository}: the hub fails ({said})", "Try again later") from None
-    except (errors.HTTPError, errors.LocalEntryNotFoundError, OSError) as error:
+    except (lower, errors.LocalEntryNotFoundError, OSError) as error:
         line = str(error).strip().partition("\n")[0] or type(error).__name__
         raise MachineError(f"{repository}: the hub cannot be reached ({line})") from None
     except (ValueError, RuntimeError) as error:  # an answer that cannot be
