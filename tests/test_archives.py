@@ -433,6 +433,21 @@ def test_shards_are_archives_as_they_are(
     assert len(below(again, "cut.tar")) == 25
 
 
+def test_what_is_left_out_is_said_of_shards_too(digits_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / ".hidden.png").write_bytes(b"")
+    with tarfile.open(tmp_path / "in" / "a.tar", "w") as archive:
+        put(archive, "._a.png", b"")
+        put(archive, "a.png", image(digits_folder))
+    arguments = ("recognize", tmp_path / "in", "--out", tmp_path / "p.csv", "--shard")
+    assert dlkit(*arguments, "plan").exit_code == 0
+    part = dlkit(*arguments, "0/1")
+    assert "left out 1 hidden files: a.tar/._a.png" in part.output
+    joined = dlkit(*arguments, "join")
+    assert joined.exit_code == 0, joined.exception
+    assert "left out 1 hidden files\n" in joined.output
+
+
 def test_outputs_of_shards_that_are_archives(scans_folder: Path, tmp_path: Path) -> None:
     assert dlkit("pack", scans_folder, tmp_path / "in", "--files", 1).exit_code == 0
     arguments = ("denoise", tmp_path / "in", "--out", tmp_path / "out")

@@ -27,8 +27,17 @@ import json, os, pathlib, subprocess, sys, time
 from ray.cluster_utils import Cluster
 
 out, kill, keys, arguments = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:]
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-nodes = [cluster.add_node(num_cpus=1) for _ in range(3)]
+
+def started(start):
+    for attempt in range(4):  # Ray gives up soon on a machine that is busy
+        try:
+            return start()
+        except Exception:
+            if attempt == 3:
+                raise
+
+cluster = started(lambda: Cluster(initialize_head=True, head_node_args={"num_cpus": 0}))
+nodes = [started(lambda: cluster.add_node(num_cpus=1)) for _ in range(3)]
 cluster.wait_for_nodes()
 code = (
     f"from dlkit.runtime.folders import shards; shards.KEYS = {keys}; "

@@ -109,7 +109,8 @@ class Shards:
         for number in numbers:
             done = self._record(plan, number)
             if done is None:
-                self._run(plan, number, _added(whole, watch))
+                ran = self._run(plan, number, _added(whole, watch))
+                whole.left_out.merge(ran.left_out)  # inside archives
                 done = self._record(plan, number)
             if done is None:
                 raise InputError(f"{self._key(plan, number)} is gone", "Run the command again")
@@ -220,7 +221,7 @@ class Shards:
         ]
         return [*done, line]
 
-    def _run(self, plan: Plan, number: int, watch: Watch) -> None:
+    def _run(self, plan: Plan, number: int, watch: Watch) -> Tally:
         data, _ = self.store.get(self._key(plan, number))
         lines = [json.loads(line) for line in data.splitlines()]
         sources = Planned(**vars(self.job.sources), lines=lines)
@@ -236,7 +237,7 @@ class Shards:
             more=lambda *_: iter(()),
             opens=opens,
         )
-        job.run(Options(overwrite=plan.overwrite), watch)
+        return job.run(Options(overwrite=plan.overwrite), watch)
 
     def _record(self, plan: Plan, number: int) -> list[Line] | None:
         """A shard's lines, in the order of the plan; None where it is not done."""

@@ -63,13 +63,21 @@ class LeftOut:
         if len(known) < _NAMED:
             known.append(name)
 
+    def merge(self, other: LeftOut) -> None:
+        """What another listing passed over, too."""
+        self.counts += other.counts
+        for reason, names in other.examples.items():
+            known = self.examples.setdefault(reason, [])
+            known += names[: _NAMED - len(known)]
+
     def lines(self) -> list[str]:
         """For people: a line for each reason."""
         found = []
         for reason, count in sorted(self.counts.items()):
-            named = ", ".join(self.examples[reason])
-            more = ", ..." if count > len(self.examples[reason]) else ""
-            found.append(f"left out {count} {reason}: {named}{more}")
+            names = list(self.examples.get(reason, ()))
+            if names and count > len(names):
+                names.append("...")
+            found.append(f"left out {count} {reason}" + (": " if names else "") + ", ".join(names))
         return found
 
 
