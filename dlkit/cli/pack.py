@@ -29,10 +29,10 @@ def command(
 ) -> None:
     """Pack the files of a folder into tar files, as WebDataset reads them.
 
-    Requests for many small files take longer than their content. recognize, denoise
-    and run take tar files as folders, and each is one shard of a cluster's run.
-    Files that differ in their ending alone stay together. The same files give the
-    same bytes.
+    Requests for many small files take longer than their content. recognize,
+    denoise and run take tar files as folders, and each is one shard of a
+    cluster's run. Files that differ in their ending alone stay together. The
+    same files give the same bytes.
     """
     from pathlib import Path
 

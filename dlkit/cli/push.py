@@ -27,8 +27,8 @@ def command(
 ) -> None:
     """Put a bundle on Hugging Face's hub, with its model card, as one commit.
 
-    Engines stay here. A new repository is private unless you say otherwise. The token is
-    HF_TOKEN, or that of who is logged in.
+    Engines stay here. A new repository is private unless you say otherwise. The
+    token is HF_TOKEN, or that of who is logged in.
     """
     from dlkit.bundle import Bundle
     from dlkit.cli._console import notes, plain

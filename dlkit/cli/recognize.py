@@ -77,8 +77,9 @@ def command(
     ends in .jsonl, an object an image.
 
     Arrays of many images are taken too: .npy and .npz (N, 28, 28) and MNIST's
-    IDX files, at memory speed. A second run goes on where the first stopped,
-    and redoes what changed: OUT.manifest.jsonl says what was done.
+    IDX files, at memory speed; tar and Parquet files are taken as folders. A
+    second run goes on where the first stopped, and redoes what changed:
+    OUT.manifest.jsonl says what was done.
     """
     from dlkit.cli._console import notes
     from dlkit.cli._folder import Flags, end, execute, load_model
