@@ -37,7 +37,8 @@ soak: .venv/.installed
 
 # Damaged files by the thousand; some minutes.
 fuzz: .venv/.installed
-	DLKIT_MUTANTS=5000 $(BIN)/python -m pytest -n auto tests/test_mutants.py
+	DLKIT_MUTANTS=5000 $(BIN)/python -m pytest -n auto tests/test_mutants.py \
+	  tests/test_archives.py::test_mutants_of_archives
 
 # Each command is killed fifty times at random moments, and goes on; up to an hour.
 kills: .venv/.installed

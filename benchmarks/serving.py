@@ -4,7 +4,7 @@
 
 Each peer needs an environment of its own with itself and onnxruntime; one that has none is left
 out, and the table says so. All run the same ONNX file on ONNX Runtime with as many threads; the
-load comes from a process of its own (serving_load.py). docs/serving.md has the figures.
+load comes from a process of its own (dlkit/bench/load.py). docs/serving.md has the figures.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def load(
     file = scratch / "body"
     file.write_bytes(body)
     arguments = [str(way.port), way.path, str(file), str(clients), str(seconds), *headers]
-    command = [sys.executable, str(HERE / "serving_load.py"), *arguments]
+    command = [sys.executable, "-m", "dlkit.bench.load", *arguments]
     before = cpu_seconds(pid)
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     spent = cpu_seconds(pid) - before

@@ -39,6 +39,7 @@ ALLOWED = {
         NUMPY | TORCH | ONNX | {"onnxruntime", "filelock", "platformdirs", "safetensors"},
     ),
     "bench": (RUNTIME | {"graph", "bench"}, NUMPY | {"psutil", "jinja2"}),
+    "hub": (TASK | {"hub"}, {"huggingface_hub"}),
     "doctor": (RUNTIME | {"doctor"}, NUMPY),
     "serving": (
         RUNTIME | {"serving"},
@@ -52,7 +53,10 @@ INFERENCE = {
     "_onnx_session": "onnxruntime",
     "_openvino_core": "openvino",
 }
-LATE = {"tasks": {"torch", "skimage", "platformdirs", "torchvision"}}
+LATE = {
+    "tasks": {"torch", "skimage", "platformdirs", "torchvision"},
+    "runtime": {"pyarrow"},
+}
 
 
 def modules() -> list[Path]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -190,6 +192,25 @@ def test_start_says_what_runs_where(tmp_path: Path) -> None:
     finally:
         run.kill()
         run.communicate()
+
+
+def test_a_thousand_slow_connections_where_few_files_may_be_open() -> None:
+    """The server raises the limit that it was started with."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))  # children have it
+    with process("digits") as (_, address):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+        port = int(address.rpartition(":")[2])
+        slow = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(1000)]
+        try:
+            for one in slow:
+                one.sendall(b"POST /v2 HTTP/1.1\r\n")
+            request = {"inputs": [tensor("pixels", PIXELS, "UINT8")]}
+            answer = httpx.post(f"{address}/v2/models/digits/infer", json=request, timeout=30)
+            assert answer.status_code == 200
+        finally:
+            for one in slow:
+                one.close()
 
 
 def test_a_full_disk_costs_lines_of_the_log_and_no_request() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import resource
 import socket
 import threading
 import time
@@ -150,7 +151,9 @@ def test_heads_have_a_limit(server: Server) -> None:
 
 
 def test_many_slow_connections_do_not_keep_others_out(server: Server, http: httpx.Client) -> None:
-    slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(400)]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4096), hard))  # both ends are here
+    slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(1000)]
     try:
         for one in slow:
             one.sendall(b"POST /v2 HTTP/1.1\r\n")

@@ -12,4 +12,7 @@ result.py        the result: plain JSON values, typed
 groups.py       what is compared in one table and one chart
 words.py        figures in words
 report.py       the result as one HTML file
+budget.py       the way to serve a model that gives most within a latency
+trial.py        one such way, measured on a server
+load.py         its clients, in a process of their own
 """

@@ -6,6 +6,7 @@ import typer
 
 from dlkit.cli import (
     bench,
+    card,
     denoise,
     doctor,
     evaluate,
@@ -13,6 +14,9 @@ from dlkit.cli import (
     generate,
     inspect,
     models,
+    pack,
+    pull,
+    push,
     recognize,
     run,
     serve,
@@ -46,7 +50,11 @@ for module in (
     denoise,
     generate,
     run,
+    pack,
     serve,
+    card,
+    push,
+    pull,
     bench,
     doctor,
 ):

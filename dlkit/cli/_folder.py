@@ -210,7 +210,9 @@ def _live(job: Job, console: Console, counted: bool) -> Iterator[Callable[[Tally
 
     def count() -> None:
         found = 0
-        for _ in job.sources():
+        for source in job.sources.listed():
+            if job.sources.is_archive(source):
+                return  # nobody knows how many it holds
             found += 1
             if stop.is_set():
                 return

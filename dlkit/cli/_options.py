@@ -9,7 +9,8 @@ import typer
 Inputs = Annotated[
     list[str],
     typer.Argument(
-        help="Folders (searched with subfolders), image files, or s3://BUCKET/FOLDER.",
+        help="Folders (searched with subfolders), files, tar and Parquet files (taken as "
+        "folders), or s3://BUCKET/FOLDER.",
         show_default=False,
     ),
 ]

@@ -64,7 +64,8 @@ def to_folder(
     def feed(device: str) -> Feeding:
         return Feeding.of(serves, device, batch, workers)
 
-    files = Inputs(inputs, lambda name: ends_in(name, suffixes), target, flags.follow)
+    files = Inputs(inputs, lambda name: ends_in(name, suffixes), target, flags.follow,
+                   archives=not flags.watch)  # fmt: skip
     if not flags.watch and next(files(), None) is None:
         raise no_inputs(inputs, suffixes)
     model, feeding = load_model(
@@ -73,7 +74,8 @@ def to_folder(
     )  # fmt: skip
     with model:
         _set_range(model, value_range, files, console)
-        job = folder_job(model, inputs, target, feeding, flags.follow, flags.frames)
+        job = folder_job(model, inputs, target, feeding, flags.follow, flags.frames,
+                         archives=not flags.watch)  # fmt: skip
         if not flags.dry_run and isinstance(target, Path):
             check_writable(target)
         code = execute(job, flags, console)

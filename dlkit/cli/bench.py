@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from dlkit.bench.plan import Settings
+
 EXAMPLE = (
     "Examples:  dlkit bench  |  dlkit bench digits --batches 1,256 --html digits.html  |  "
-    "dlkit bench mmwave runs/mine/bundle-fp16 --folder scans/ --json speed.json"
+    "dlkit bench mmwave runs/mine/bundle-fp16 --folder scans/ --json speed.json  |  "
+    "dlkit bench digits --budget p99=20ms"
 )
 
 
@@ -53,6 +57,13 @@ def command(
             min=1, help="CPU threads of inference alone.", show_default="all that may be used"
         ),
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="p99=20ms: find how to serve the model that gives most images a second within it.",
+            show_default=False,
+        ),
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write all figures to this file.")
     ] = None,
@@ -61,17 +72,37 @@ def command(
         typer.Option("--html", help="Write a report with charts: one file, no network."),
     ] = None,
 ) -> None:
-    """Measure speed, latency and memory here, beside the task metric and the machine's ceiling."""
+    """Measure speed, latency and memory here, beside the task metric and the machine's ceiling.
+
+    With --budget the bundles are forms of one model. Each is served on this machine in several
+    ways, under load, and the dlkit serve line of the best is printed.
+    """
     import json
 
     from rich.console import Console
 
     from dlkit.atomic import write_bytes
+    from dlkit.bench.plan import Settings
     from dlkit.bench.run import bench
     from dlkit.cli import _bench
+    from dlkit.errors import UsageError
 
     _can_be_written(json_file, "--json")
     _can_be_written(html_file, "--html")
+    if budget is not None:
+        if folder or html_file or threads:
+            raise UsageError("--folder, --html and --threads do not go with --budget")
+        settings = Settings(
+            bundles=tuple(bundles or ()),
+            batches=_numbers(batches),
+            backends=tuple(backend or ()),
+            device=device,
+            size=_size(size),
+            axes=_axes(axis or []),
+            seconds=seconds,
+            rounds=rounds,
+        )
+        raise typer.Exit(_within(budget, settings, json_file))
     with _bench.progress(Console(stderr=True)) as show:
         result = bench(
             bundles or (),
@@ -96,6 +127,53 @@ def command(
         write_bytes(html_file, html(result).encode())
         typer.echo(html_file)
     raise typer.Exit(1 if result["failed"] else 0)
+
+
+def _within(text: str, settings: Settings, json_file: Path | None) -> int:
+    """Search, show, and print the line that serves the best; gives the exit code."""
+    import json
+    import tempfile
+
+    from rich.console import Console
+
+    from dlkit.atomic import write_bytes
+    from dlkit.bench import budget as search
+    from dlkit.bench import plan
+    from dlkit.bench.trial import Bench
+    from dlkit.cli import _bench, _budget
+    from dlkit.errors import UsageError
+
+    budget = search.Budget.parse(text)
+    if not settings.bundles:
+        raise UsageError("--budget needs a bundle, or several forms of one", "E.g. digits")
+    opened = plan.open_bundles(settings.bundles)
+    plan.check_axes(opened, settings.axes)
+    begin, left_out = search.starts(opened, settings)
+    with (
+        tempfile.TemporaryDirectory(prefix="dlkit-bench-") as scratch,
+        _bench.progress(Console(stderr=True)) as show,
+    ):
+        bench = Bench(budget, settings.seconds, settings.size, settings.axes, Path(scratch))
+        done = 0
+
+        def measure(setting: search.Setting) -> search.Trial:
+            nonlocal done
+            show(done, 0, setting.label())
+            done += 1
+            return bench.measure(setting)
+
+        found, trials = search.search(begin, budget, measure, settings.rounds, settings.batches)
+    _budget.show(budget, found, trials, left_out, Console())
+    if json_file is not None:
+        result = search.to_json(budget, found, trials, left_out)
+        write_bytes(json_file, (json.dumps(result, indent=2) + "\n").encode())
+        typer.echo(json_file)
+    if found is None:
+        Console(stderr=True).print(f"nothing answers {budget}", style="red", highlight=False)
+        return 1
+    given = dict(zip(opened, settings.bundles, strict=True))[found.setting.name]
+    typer.echo(_budget.serve_line(found.setting, given))
+    return 0
 
 
 def _can_be_written(target: Path | None, option: str) -> None:

@@ -39,7 +39,8 @@ def command(
         "digits"
     ),
     out: Annotated[
-        str, typer.Option(help="Table of results; .jsonl gives JSON lines, else CSV.")
+        str,
+        typer.Option(help="Table of results; .jsonl gives JSON lines, .parquet Parquet, else CSV."),
     ] = "predictions.csv",
     mode: Annotated[
         str,
@@ -76,8 +77,9 @@ def command(
     ends in .jsonl, an object an image.
 
     Arrays of many images are taken too: .npy and .npz (N, 28, 28) and MNIST's
-    IDX files, at memory speed. A second run goes on where the first stopped,
-    and redoes what changed: OUT.manifest.jsonl says what was done.
+    IDX files, at memory speed; tar and Parquet files are taken as folders. A
+    second run goes on where the first stopped, and redoes what changed:
+    OUT.manifest.jsonl says what was done.
     """
     from dlkit.cli._console import notes
     from dlkit.cli._folder import Flags, end, execute, load_model
@@ -103,12 +105,13 @@ def command(
     from dlkit.reading.annotate import picture, whole
     from dlkit.reading.page import Page
     from dlkit.reading.reading import MODES
-    from dlkit.runtime.folders import arrays, table
+    from dlkit.runtime.folders import arrays, table_files
     from dlkit.runtime.folders.array_files import is_array
     from dlkit.runtime.folders.feeding import Feeding
     from dlkit.runtime.folders.job import Job, answer_key
     from dlkit.runtime.folders.pipeline import FileWork
     from dlkit.runtime.folders.sources import Inputs, check, ends_in
+    from dlkit.runtime.folders.table import Form
     from dlkit.runtime.folders.to_folder import no_inputs, outputs_in, refuse_same
     from dlkit.runtime.model import task_of
     from dlkit.runtime.runner import Runner
@@ -129,7 +132,7 @@ def command(
         if isinstance(seen, Path) and seen.exists() and not seen.is_dir():
             raise UsageError(f"--annotate {seen} is a file, expected a folder")
     manifest = target.with_name(target.name + ".manifest.jsonl")
-    table.check_table(target, manifest, places, overwrite or dry_run)
+    table_files.check_table(target, manifest, places, overwrite or dry_run)
 
     def is_file(name: str) -> bool:
         return ends_in(name, images.SUFFIXES)
@@ -137,7 +140,7 @@ def command(
     def is_named_file(source: Source) -> bool:
         return not is_array(source.name)
 
-    files = Inputs(places, is_file, seen, follow_symlinks, is_named_file)
+    files = Inputs(places, is_file, seen, follow_symlinks, is_named_file, not watch)
     array_files = Inputs(places, is_array, seen, follow_symlinks, lambda one: is_array(one.name))
     with_arrays = next(array_files(), None) is not None
     if with_arrays and flags.cut:
@@ -189,7 +192,7 @@ def command(
         images.write_frames(path, pictures)
 
     pages = mode != "single" and recognizer.bundle.spec.pages
-    form = table.Form(pages=pages, reject=reject)
+    form = Form(pages=pages, reject=reject)
     outputs = outputs_in(seen, drawn, draw) if seen is not None else None
     job = Job(
         work=FileWork(runner, outputs, True, recognizer.whole(mode), frames),
@@ -201,7 +204,7 @@ def command(
         outputs=outputs,
         outputs_in=seen if isinstance(seen, Path) else None,
         line=_line,
-        table=lambda: table.open_table(target, form),
+        table=lambda: table_files.open_table(target, form),
         more=more,
     )
     with recognizer:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from dlkit.serving.server import Server
 
+_OPEN_FILES = 1 << 16
 EXAMPLE = (
     "Examples:  dlkit serve  |  dlkit serve digits scans=runs/mine/bundle-fp32 --batch 8  |  "
     "dlkit serve digits --host 0.0.0.0 --key-file key.txt --require-certificate"
@@ -81,9 +82,11 @@ def command(
 
     from dlkit.cli._console import notes
     from dlkit.cli._extras import serving_installed
+    from dlkit.cli._sizes import parse_bytes
     from dlkit.limits import allow_pixels
 
     allow_pixels(max_pixels)  # OpenCV is not loaded yet
+    _allow_connections()
     with serving_installed():
         from dlkit.serving.bounds import Bounds
         from dlkit.serving.loading import Wanted
@@ -122,9 +125,22 @@ def command(
         key,
         grace,
         access_log,
-        Bounds(_bytes(max_body), timeout),
+        Bounds(parse_bytes(max_body, "--max-body"), timeout),
     )
     Server(settings, lambda server: _started(server, console)).run()
+
+
+def _allow_connections() -> None:
+    """As many open files as the system allows this process: each connection is one, and the usual
+    1,024 are soon gone where many are slow."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _names(bundles: list[str]) -> dict[str, str]:
@@ -145,18 +161,6 @@ def _names(bundles: list[str]) -> dict[str, str]:
             )
         found[name] = bundle
     return found
-
-
-def _bytes(text: str) -> int:
-    """``64MB`` as a number: units are powers of 1024, as of other servers."""
-    from dlkit.errors import UsageError
-
-    units = {"": 1, "B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
-    digits = text.rstrip("BKMGbkmg ")
-    unit = text[len(digits) :].strip().upper()
-    if not digits.isdecimal() or int(digits) < 1 or unit not in units:
-        raise UsageError(f"--max-body is '{text}', expected a size such as 64MB")
-    return int(digits) * units[unit]
 
 
 def _started(server: Server, console: Console) -> None:

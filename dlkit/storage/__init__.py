@@ -1,6 +1,7 @@
 """Object storage: buckets as places of inputs and outputs, behind one small protocol."""
 
 from dlkit.storage.address import Address, Place, place
+from dlkit.storage.object_file import ObjectFile
 from dlkit.storage.opening import open_store
 from dlkit.storage.store import (
     Entry,
@@ -16,6 +17,7 @@ __all__ = [
     "Entry",
     "ExistsError",
     "MissingError",
+    "ObjectFile",
     "Place",
     "Store",
     "Stored",

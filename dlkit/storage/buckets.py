@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import obstore
 from obstore import exceptions
@@ -17,7 +17,7 @@ from obstore.store import AzureStore, GCSStore, LocalStore, S3Store
 
 from dlkit.errors import DlkitError, MachineError, UsageError
 from dlkit.storage.address import Address
-from dlkit.storage.store import CALLERS, Entry, ExistsError, MissingError
+from dlkit.storage.store import CALLERS, Entry, ExistsError, MissingError, WholeError
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
@@ -66,6 +66,33 @@ class Bucket:
                 "Run it again",
             )
         return data, _plain(found.meta["e_tag"])
+
+    def get_range(self, key: str, start: int, stop: int) -> tuple[bytes, str]:
+        with self._said(key):
+            try:
+                found = obstore.get(self._store, key, options={"range": (start, stop)})
+            except exceptions.GenericError as error:
+                if "non-partial response" in str(error):  # rclone's server answers so
+                    raise WholeError(f"{self.root}: gives objects whole alone") from None
+                raise
+            data = found.bytes().to_bytes()
+        if len(data) != stop - start:
+            raise MachineError(
+                f"{self.root}/{key}: gave {len(data)} of {stop - start} bytes", "Run it again"
+            )
+        return data, _plain(found.meta["e_tag"])
+
+    def get_into(self, key: str, file: IO[bytes]) -> str:
+        size = 0
+        with self._said(key):
+            found = obstore.get(self._store, key)
+            for part in found.stream():
+                size += file.write(part)
+        if size != found.meta["size"]:
+            raise MachineError(
+                f"{self.root}/{key}: gave {size} of {found.meta['size']} bytes", "Run it again"
+            )
+        return _plain(found.meta["e_tag"])
 
     def marked(self, key: str) -> bool:
         with self._said(key):

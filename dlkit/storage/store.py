@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import IO, NamedTuple, Protocol, TypeVar
 
 from dlkit.errors import InputError, MachineError
 
@@ -23,6 +23,10 @@ class MissingError(InputError):
 
 class ExistsError(MachineError):
     """There is such an object already."""
+
+
+class WholeError(MachineError):
+    """The store gives objects whole, and no ranges of them."""
 
 
 class Entry(NamedTuple):
@@ -58,6 +62,15 @@ class Store(Protocol):
         """Content and ETag of one moment; ``MissingError`` where there is none."""
         ...
 
+    def get_range(self, key: str, start: int, stop: int) -> tuple[bytes, str]:
+        """Bytes from ``start`` to ``stop``, within the object, and the ETag of that moment;
+        ``WholeError`` where the store cannot do that."""
+        ...
+
+    def get_into(self, key: str, file: IO[bytes]) -> str:
+        """Write the content into a file, as it comes; gives its ETag."""
+        ...
+
     def marked(self, key: str) -> bool:
         """Whether an object was put by dlkit, as far as the store keeps such a mark."""
         ...
@@ -80,9 +93,11 @@ class Stored:
 
     Attributes:
         size, etag: as the listing has them.
+        archive: nothing: it is no part of another one.
     """
 
     __slots__ = ("_reading", "etag", "key", "size", "store")
+    archive = ""
 
     def __init__(self, store: Store, entry: Entry) -> None:
         self.store, (self.key, self.size, self.etag) = store, entry
@@ -102,9 +117,14 @@ class Stored:
         return self.store.get(self.key) if reading is None else reading.result()
 
 
+class _Sized(Protocol):
+    @property
+    def size(self) -> int: ...
+
+
 class _Holds(Protocol):
     @property
-    def stored(self) -> Stored | None: ...
+    def stored(self) -> _Sized | None: ...
 
 
 Source = TypeVar("Source", bound=_Holds)
@@ -117,12 +137,12 @@ def read_ahead(sources: Iterable[Source]) -> Iterator[Source]:
     pool = ThreadPoolExecutor(CALLERS, "read-ahead")
     try:
         for source in sources:
-            if source.stored is not None:
+            if isinstance(source.stored, Stored):
                 source.stored.begin(pool)
-                held += source.stored.size
             elif not waiting:
                 yield source
                 continue
+            held += source.stored.size if source.stored is not None else 0
             waiting.append(source)
             while waiting and (len(waiting) > _AHEAD or held > _AHEAD_BYTES):
                 first = waiting.popleft()

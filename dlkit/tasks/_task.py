@@ -46,6 +46,7 @@ class Task(ABC):
             ``TASKS`` loads it (its entry point, or ``package.module:NAME``).
         about: one line for people.
         command: of the command line that runs it over a folder.
+        pipeline: what Hugging Face's hub calls it; empty where it has no word for it.
         folder: ending of the folder of outputs, by default the bundle's name.
         default_bundle: the shipped bundle that serves it; None where none does.
         model: what ``dlkit.load`` gives.
@@ -70,6 +71,7 @@ class Task(ABC):
     name: ClassVar[str]
     about: ClassVar[str]
     command: ClassVar[str] = "run"
+    pipeline: ClassVar[str] = ""
     folder: ClassVar[str] = ""
     default_bundle: ClassVar[str | None] = None
     model: ClassVar[type[Model[Any, Any, Any]]]

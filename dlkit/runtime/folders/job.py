@@ -22,7 +22,7 @@ from dlkit.runtime.folders.ordered import Ordered
 from dlkit.runtime.folders.outputs import Outputs
 from dlkit.runtime.folders.pipeline import FileWork, Seconds
 from dlkit.runtime.folders.result import Result
-from dlkit.runtime.folders.sources import Source
+from dlkit.runtime.folders.sources import Inputs, Source
 from dlkit.runtime.folders.stored_journal import StoredJournal
 from dlkit.runtime.folders.stored_outputs import StoredOutputs
 from dlkit.runtime.folders.table import Table
@@ -75,7 +75,7 @@ class Job:
 
     work: FileWork
     feeding: Feeding
-    sources: Callable[..., Iterator[Source]]
+    sources: Inputs
     manifest: Place
     key: str
     outputs: Outputs | StoredOutputs | None = None

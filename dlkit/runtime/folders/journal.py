@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from dlkit.atomic import check_file, lock
 from dlkit.errors import DlkitError, InputError, MachineError, UsageError
+from dlkit.runtime.folders.member import Member
 from dlkit.runtime.folders.result import Result
 from dlkit.storage import Stored
 
@@ -63,6 +64,8 @@ class Journal:
         self._keys: NDArray[np.uint64] = np.empty(0, np.uint64)
         self._offsets: NDArray[np.uint64] = np.empty(0, np.uint64)
         self._own: NDArray[np.uint64] = np.empty(0, np.uint64)
+        self._archives: NDArray[np.uint64] = np.empty(0, np.uint64)
+        self._inside: NDArray[np.uint64] = np.empty(0, np.uint64)
         self._writing = threading.Lock()
         self.known = path.exists()
         if not read_only:
@@ -93,10 +96,10 @@ class Journal:
         return len(self._keys)
 
     def answer(
-        self, path: str, name: str, status: os.stat_result | Stored
+        self, path: str, name: str, status: os.stat_result | Stored | Member
     ) -> tuple[int, dict[str, Any]] | None:
         """An earlier answer for this very file and model: where its line is, and the line."""
-        if isinstance(status, Stored):
+        if isinstance(status, Stored | Member):
             key = np.uint64(_key(path, status.size, status.etag, self._model))
         else:
             path = path if path.startswith(os.sep) else self._here + path
@@ -115,6 +118,20 @@ class Journal:
         self._lines.seek(place)
         line: dict[str, Any] = json.loads(self._lines.readline())
         return line
+
+    def inside(self, archive: str, etag: str) -> tuple[list[dict[str, Any]], list[str]]:
+        """What earlier runs did of an archive: lines that count as it is now, and the names of all
+        whose outputs are dlkit's."""
+        key = np.uint64(_hash(archive))
+        first = int(np.searchsorted(self._archives, key))
+        last = int(np.searchsorted(self._archives, key, side="right"))
+        latest = {line["file"]: line for line in map(self.line, self._inside[first:last].tolist())}
+        counts = [
+            line
+            for line in latest.values()
+            if (line["archive"], line["etag"], line["model"]) == (archive, etag, self._model)
+        ]
+        return counts, list(latest)
 
     def wrote(self, name: str) -> bool:
         """Whether an earlier run wrote, or began to write, the output of a file."""
@@ -153,6 +170,8 @@ class Journal:
                 state = f'"modified_ns": {result.modified}, "changed_ns": {result.changed}'
             else:
                 state = f'"etag": {_json(result.etag)}'
+                if archive := result.source.stored.archive:
+                    state += f', "archive": {_json(archive)}'
             lines.append(
                 f'{{"file": {_json(result.source.name)}, "status": "{status}{middle}'
                 f'{result.size}, {state}, "path": {_json(path)}{more}}}\n'
@@ -182,6 +201,7 @@ class Journal:
     def _read(self, forget: bool) -> int:
         """Index what is done; gives the length of the whole lines."""
         keys, offsets, own, whole = array("Q"), array("Q"), array("Q"), 0
+        archives, inside = array("Q"), array("Q")
         try:
             file = self.path.open("rb")
         except FileNotFoundError:
@@ -196,6 +216,9 @@ class Journal:
                         own.extend(_hash(name) for name in data["claim"])
                     elif data["status"] == "done":
                         own.append(_hash(data["file"]))
+                        if "archive" in data:
+                            archives.append(_hash(data["archive"]))
+                            inside.append(whole)
                         if data["model"] == self._model:
                             state = (
                                 data["etag"]
@@ -216,6 +239,9 @@ class Journal:
         self._keys = np.frombuffer(keys, np.uint64)[order]
         self._offsets = np.frombuffer(offsets, np.uint64)[order]
         self._own = np.unique(np.frombuffer(own, np.uint64))
+        order = np.argsort(np.frombuffer(archives, np.uint64), kind="stable")
+        self._archives = np.frombuffer(archives, np.uint64)[order]
+        self._inside = np.frombuffer(inside, np.uint64)[order]
         return whole
 
 

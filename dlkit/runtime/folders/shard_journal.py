@@ -17,11 +17,15 @@ class ShardJournal(StoredJournal):
 
     Args:
         lines: of the plan.
+        names: of all inputs in their order, those in archives too, once the run is through.
     """
 
-    def __init__(self, place: Address, model: str, lines: list[Line]) -> None:
-        self._plan = lines
-        self._ours = {line["file"] for line in lines if "own" in line}
+    def __init__(
+        self, place: Address, model: str, lines: Sequence[Line], names: Sequence[str]
+    ) -> None:
+        self._before = {line["file"]: line for line in lines if "status" in line}
+        self._names = names
+        self._ours = {name for line in lines for name in line.get("own", ())}
         super().__init__(place, model)
 
     def wrote(self, name: str) -> bool:
@@ -37,7 +41,7 @@ class ShardJournal(StoredJournal):
             line = json.loads(text)
             if "file" in line:
                 latest[line["file"]] = line
-        record = [line if "status" in line else latest[line["file"]] for line in self._plan]
+        record = [self._before.get(name) or latest[name] for name in self._names]
         with suppress(ExistsError):
             self._store.put(self.place.key, as_text(record), create=True)
         self._forget_parts()

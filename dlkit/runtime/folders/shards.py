@@ -1,6 +1,7 @@
 """A run that is cut into shards: a plan, shards that anybody runs, and the join of their parts.
 
-The plan lists every input with its size and ETag, so all who work on it mean the same. A shard is
+The plan lists every input with its size and ETag, so all who work on it mean the same; an archive
+is a shard by itself, and only whoever runs that opens it. A shard is
 done when its record is there: one object with a line for each of its inputs, put on the condition
 that there is none. A shard that was killed goes on from the parts that it left. The join makes the
 table and the manifest that one run would have made, and removes the rest.
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 import secrets
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,12 +20,13 @@ from pathlib import Path
 from dlkit.errors import InputError, UsageError
 from dlkit.runtime.folders.job import Job, Options, Watch
 from dlkit.runtime.folders.pipeline import Seconds
+from dlkit.runtime.folders.planned import Planned
 from dlkit.runtime.folders.shard_journal import ShardJournal, as_text
 from dlkit.runtime.folders.sources import LeftOut, Source
 from dlkit.runtime.folders.stored_journal import StoredJournal, state_of
 from dlkit.runtime.folders.tally import Tally
 from dlkit.runtime.folders.todo import Line
-from dlkit.storage import Address, Entry, ExistsError, MissingError, Store, Stored, open_store
+from dlkit.storage import Address, ExistsError, MissingError, Store, open_store
 
 KEYS = 2000  # inputs of a shard
 BEFORE = "before"  # of a line: an earlier run has it in the manifest already
@@ -70,7 +72,7 @@ class Shards:
         self.manifest: Address = job.manifest
         self.place = state_of(self.manifest, "shards")
         self.store: Store = open_store(self.manifest)
-        self.places = [str(one) for one in getattr(job.sources, "paths", ())]
+        self.places = [str(one) for one in job.sources.paths]
 
     def find(self) -> Plan | None:
         """The plan that is there."""
@@ -107,7 +109,8 @@ class Shards:
         for number in numbers:
             done = self._record(plan, number)
             if done is None:
-                self._run(plan, number, _added(whole, watch))
+                ran = self._run(plan, number, _added(whole, watch))
+                whole.left_out.merge(ran.left_out)  # inside archives
                 done = self._record(plan, number)
             if done is None:
                 raise InputError(f"{self._key(plan, number)} is gone", "Run the command again")
@@ -164,18 +167,14 @@ class Shards:
         """List the inputs; what was done before comes with its line of the manifest."""
         plan = Plan(secrets.token_hex(8), self.job.key, 0, 0, self.places, forget)
         journal = StoredJournal(self.manifest, self.job.key, forget, read_only=True)
-        left_out, lines, count, inputs = LeftOut(), [], 0, 0
+        left_out, count, inputs = LeftOut(), 0, 0
         try:
-            for source in self.job.sources(left_out):
-                lines.append(self._planned(source, journal))
-                if len(lines) == KEYS:
-                    self.store.put(self._key(plan, count), as_text(lines))
-                    count, inputs, lines = count + 1, inputs + len(lines), []
+            for lines in self._cut(journal, left_out):
+                self.store.put(self._key(plan, count), as_text(lines))
+                # of an archive's shard the lines of its members are no inputs of the listing
+                count, inputs = count + 1, inputs + sum("archive" not in line for line in lines)
         finally:
             journal.close()
-        if lines:
-            self.store.put(self._key(plan, count), as_text(lines))
-            count, inputs = count + 1, inputs + len(lines)
         plan = replace(plan, count=count, inputs=inputs, left_out=dict(left_out.counts))
         try:
             self._put_plan(plan, create=True)
@@ -186,6 +185,21 @@ class Shards:
             raise
         return plan
 
+    def _cut(self, journal: StoredJournal, left_out: LeftOut) -> Iterator[list[Line]]:
+        """The lines of each shard."""
+        lines: list[Line] = []
+        for source in self.job.sources.listed(left_out):
+            archive = self.job.sources.is_archive(source)
+            if lines and (archive or len(lines) == KEYS):
+                yield lines
+                lines = []
+            if archive:
+                yield self._known(source, journal)
+            else:
+                lines.append(self._planned(source, journal))
+        if lines:
+            yield lines
+
     def _planned(self, source: Source, journal: StoredJournal) -> Line:
         if source.stored is None:
             raise UsageError(f"{source.path} is a file; shards need addresses")
@@ -194,25 +208,36 @@ class Shards:
             return {**found[1], BEFORE: True}
         size, etag = source.stored.size, source.stored.etag
         line: Line = {"file": source.name, "path": source.path, "bytes": size, "etag": etag}
-        return {**line, "own": True} if journal.wrote(source.name) else line
+        return {**line, "own": [source.name]} if journal.wrote(source.name) else line
 
-    def _run(self, plan: Plan, number: int, watch: Watch) -> None:
+    def _known(self, source: Source, journal: StoredJournal) -> list[Line]:
+        """Of an archive: what was done before, and the line of itself."""
+        line = self._planned(source, journal)
+        before, line["own"] = journal.inside(source.path, line["etag"])
+        done = [
+            {**one, BEFORE: True}
+            for one in before
+            if self.job.there(Source(one["path"], one["file"]), one)
+        ]
+        return [*done, line]
+
+    def _run(self, plan: Plan, number: int, watch: Watch) -> Tally:
         data, _ = self.store.get(self._key(plan, number))
         lines = [json.loads(line) for line in data.splitlines()]
-        sources = [_source(line) for line in lines if "status" not in line]
+        sources = Planned(**vars(self.job.sources), lines=lines)
 
         def opens(place: Address, key: str, forget: bool, read_only: bool) -> StoredJournal:
-            return ShardJournal(place, key, lines)
+            return ShardJournal(place, key, lines, sources.names)
 
         job = replace(
             self.job,
             manifest=Address(self.place.root, self._key(plan, number, "done")),
-            sources=lambda left_out=None: iter(sources),
+            sources=sources,
             table=nullcontext,
             more=lambda *_: iter(()),
             opens=opens,
         )
-        job.run(Options(overwrite=plan.overwrite), watch)
+        return job.run(Options(overwrite=plan.overwrite), watch)
 
     def _record(self, plan: Plan, number: int) -> list[Line] | None:
         """A shard's lines, in the order of the plan; None where it is not done."""
@@ -241,19 +266,6 @@ class Shards:
         self.store.delete([entry.key for entry in self.store.list(self.place.below(plan.id).key)])
         if whole:
             self.store.delete([self.place.below("plan.json").key])
-
-
-def _source(line: Line) -> Source:
-    root, key = _split(line["path"])
-    stored = Stored(open_store(Address(root, "")), Entry(key, line["bytes"], line["etag"]))
-    return Source(line["path"], line["file"], stored)
-
-
-def _split(path: str) -> tuple[str, str]:
-    """An object's root and key, whatever its key holds."""
-    scheme, _, rest = path.partition("://")
-    bucket, _, key = rest.partition("/")
-    return f"{scheme}://{bucket}", key
 
 
 def _count(tally: Tally, lines: Sequence[Line]) -> None:

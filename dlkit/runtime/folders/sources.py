@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from dlkit import images
 from dlkit.errors import UsageError
+from dlkit.runtime.folders.archives import is_archive, members
+from dlkit.runtime.folders.member import Member
 from dlkit.storage import Address, MissingError, Place, Stored, open_store
 
 # Endings of images and of what holds images, that dlkit does not read: passing them over in
@@ -31,12 +33,12 @@ class Source(NamedTuple):
     Attributes:
         path: where it is.
         name: its path below the output folder, subfolders mirrored, with forward slashes.
-        stored: the object that it is; None for a file.
+        stored: the object or the part of an archive that it is; None for a file.
     """
 
     path: str
     name: str
-    stored: Stored | None = None
+    stored: Stored | Member | None = None
 
     def read(self) -> bytes:
         """Its bytes.
@@ -61,13 +63,21 @@ class LeftOut:
         if len(known) < _NAMED:
             known.append(name)
 
+    def merge(self, other: LeftOut) -> None:
+        """What another listing passed over, too."""
+        self.counts += other.counts
+        for reason, names in other.examples.items():
+            known = self.examples.setdefault(reason, [])
+            known += names[: _NAMED - len(known)]
+
     def lines(self) -> list[str]:
         """For people: a line for each reason."""
         found = []
         for reason, count in sorted(self.counts.items()):
-            named = ", ".join(self.examples[reason])
-            more = ", ..." if count > len(self.examples[reason]) else ""
-            found.append(f"left out {count} {reason}: {named}{more}")
+            names = list(self.examples.get(reason, ()))
+            if names and count > len(names):
+                names.append("...")
+            found.append(f"left out {count} {reason}" + (": " if names else "") + ", ".join(names))
         return found
 
 
@@ -106,6 +116,8 @@ class Inputs:
         follow: go into folders that are links, each once.
         named: which are taken of files that were named themselves, and of folders that cannot be
             listed, which are failures; all of them.
+        archives: whether tar and Parquet files are taken as folders; what is ``wanted`` is then
+            looked for in them, too.
     """
 
     paths: Sequence[Place]
@@ -113,9 +125,47 @@ class Inputs:
     ignore: Place | None = None
     follow: bool = False
     named: Callable[[Source], bool] = lambda source: True
+    archives: bool = False
 
     def __call__(self, left_out: LeftOut | None = None) -> Iterator[Source]:
-        """Files, in the order in which the folders list them, one at a time.
+        """Files, and those in archives, in the order in which the folders list them, one at a time;
+        see ``listed`` and ``inside``."""
+        left_out = LeftOut() if left_out is None else left_out
+        for source in self.listed(left_out):
+            yield from self.inside(source, left_out)
+
+    def inside(self, source: Source, left_out: LeftOut | None = None) -> Iterator[Source]:
+        """What is in an archive, by its names below the archive's; other files as they are.
+
+        An archive that cannot be read to its end is an input of its own name, which fails.
+        """
+        if not self.is_archive(source):
+            yield source
+            return
+        left_out = LeftOut() if left_out is None else left_out
+        stored = source.stored if isinstance(source.stored, Stored) else None
+        path = source.path if stored is not None else os.path.abspath(source.path)  # noqa: PTH100
+        for name, member in members(
+            path,
+            stored,
+            self.wanted,
+            lambda name: left_out.add("hidden files", f"{source.name}/{name}"),
+        ):
+            below = f"/{name}" if name else ""
+            yield Source(path + below, source.name + below, member)
+
+    def is_archive(self, source: Source) -> bool:
+        """Whether a file is taken as a folder."""
+        return self.archives and is_archive(source.name)
+
+    def _taken(self, name: str) -> bool:
+        return self.wanted(name) or (self.archives and is_archive(name))
+
+    def _unread(self, name: str) -> bool:
+        return ends_in(name, _UNREAD) or is_archive(name)
+
+    def listed(self, left_out: LeftOut | None = None) -> Iterator[Source]:
+        """Files, archives not opened, in the order in which the folders list them.
 
         A single folder's content keeps its path below the folder; with several inputs each
         folder's name comes first. A file that was named itself is always tried.
@@ -154,11 +204,11 @@ class Inputs:
                 continue
             source = Source(f"{address.root}/{entry.key}", below + short, Stored(store, entry))
             if f"/{short}".find("/.") >= 0:
-                if self.wanted(short):
+                if self._taken(short):
                     left_out.add("hidden files", source.name)
-            elif self.wanted(short):
+            elif self._taken(short):
                 yield source
-            elif ends_in(short, _UNREAD):
+            elif self._unread(short):
                 left_out.add("files of kinds that are not read", source.name)
         if not found:
             try:
@@ -182,13 +232,13 @@ class Inputs:
                     for entry in listing:
                         name = entry.name
                         if name.startswith("."):
-                            if self.wanted(name) and not name.startswith(".dlkit-"):
+                            if self._taken(name) and not name.startswith(".dlkit-"):
                                 left_out.add("hidden files", below + name)
                             continue
                         if not _is_dir(entry):
-                            if self.wanted(name):
+                            if self._taken(name):
                                 yield Source(entry.path, below + name)
-                            elif ends_in(name, _UNREAD):
+                            elif self._unread(name):
                                 left_out.add("files of kinds that are not read", below + name)
                             continue
                         if entry.is_symlink() and not self.follow:

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
-
-from dlkit.atomic import atomic_path, check_file, same_place
-from dlkit.errors import MachineError, UsageError
-from dlkit.runtime.folders.stored_journal import state_of
-from dlkit.storage import MissingError, Place, open_store
 
 COLUMNS = ("file", "digit", "probability", "error")
 BOX = ("x", "y", "width", "height")
@@ -77,7 +69,7 @@ class Table:
 
     def add_lines(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Write rows for each line of the manifest."""
-        lines = _frames(lines)
+        lines = each_frame(lines)
         if self._json_lines:
             for line in lines:
                 self._file.write(json.dumps(self._object(line), ensure_ascii=False) + "\n")
@@ -105,7 +97,7 @@ class Table:
         self, line: Mapping[str, Any], digit: Mapping[str, Any], at: tuple[int, ...], text: str
     ) -> list[Any]:
         row = [
-            _safe(line["file"]),
+            self._name(line["file"]),
             *(digit.get(name, "") for name in COLUMNS[1:3]),
             line.get("error", ""),
         ]
@@ -114,6 +106,9 @@ class Table:
         if self._form.reject is not None:
             row.append("yes" if self._unsure(digit) else "")
         return row
+
+    def _name(self, name: str) -> str:
+        return _safe(name)
 
     def _object(self, line: Mapping[str, Any]) -> dict[str, Any]:
         names = (*COLUMNS, *BOX) if self._form.pages else COLUMNS
@@ -142,7 +137,7 @@ class Table:
         return unsure
 
 
-def _frames(lines: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+def each_frame(lines: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """A line for each frame or page of a file, named ``FILE#1`` and so on."""
     for line in lines:
         if "frames" not in line:
@@ -155,82 +150,3 @@ def _frames(lines: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
 def _safe(name: str) -> str:
     """A file's name that no spreadsheet takes for a formula (OWASP, CSV injection)."""
     return f"'{name}" if name.startswith(_FORMULA) else name
-
-
-def check_table(table: Place, manifest: Place, inputs: Sequence[Place], replace: bool) -> None:
-    """Refuse a table that would replace an input, or what no dlkit wrote.
-
-    Args:
-        replace: what others wrote may be replaced.
-
-    Raises:
-        UsageError: why not.
-    """
-    if isinstance(table, Path):
-        check_file(table)
-    if any(
-        same_place(table, one)
-        if isinstance(table, Path) and isinstance(one, Path)
-        else table == one
-        for one in inputs
-    ):
-        raise UsageError(
-            f"--out {table} is an input: it would be overwritten", "Choose another --out"
-        )
-    if not replace and _there(table) and not _there(manifest) and not _parts(manifest):
-        raise UsageError(
-            f"--out {table} is there already, and no dlkit wrote it",
-            "Choose another, or replace it with --overwrite",
-        )
-
-
-def _there(place: Place) -> bool:
-    if isinstance(place, Path):
-        return place.exists()
-    try:
-        open_store(place).head(place.key)
-    except MissingError:
-        return False
-    return True
-
-
-def _parts(manifest: Place) -> bool:
-    """Whether a run that was killed, or shards, left something of its manifest."""
-    if isinstance(manifest, Path):
-        return False
-    store = open_store(manifest)
-    return any(any(store.list(state_of(manifest, kind).key)) for kind in ("parts", "shards"))
-
-
-@contextmanager
-def open_table(place: Place, form: Form | None = None) -> Iterator[Table]:
-    """``open_file_table``, or one that is put when the block ends well."""
-    if isinstance(place, Path):
-        with open_file_table(place, form) as table:
-            yield table
-        return
-    with tempfile.TemporaryDirectory(prefix="dlkit-") as folder:
-        path = Path(folder, f"table{place.suffix}")
-        with open_file_table(path, form) as table:
-            yield table
-        open_store(place).put(place.key, path)
-
-
-@contextmanager
-def open_file_table(path: Path, form: Form | None = None) -> Iterator[Table]:
-    """A table that appears whole when the block ends well; JSON lines when it ends in .jsonl.
-
-    Args:
-        form: which columns; its counts are those of this table.
-
-    Raises:
-        MachineError: it cannot be written, e.g. no space is left.
-    """
-    try:
-        with (
-            atomic_path(path) as part,
-            part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-        ):
-            yield Table(file, path.suffix.lower() in (".jsonl", ".json"), form or Form())
-    except OSError as error:
-        raise MachineError(f"{path} cannot be written ({error.strerror})") from error

@@ -30,12 +30,14 @@ def folder_job(
     feeding: Feeding,
     follow: bool = False,
     frames: str = "all",
+    archives: bool = True,
 ) -> Job:
     """A file for every file, named as the model says.
 
     Args:
         frames: of a file that are taken.
         follow: go into folders that are links.
+        archives: take tar and Parquet files as folders.
 
     Raises:
         UsageError: inputs that are missing or would be overwritten.
@@ -54,7 +56,9 @@ def folder_job(
     return Job(
         work=FileWork(runner, outputs, frames=frames),
         feeding=feeding,
-        sources=Inputs(inputs, lambda name: ends_in(name, model.suffixes), out, follow),
+        sources=Inputs(
+            inputs, lambda name: ends_in(name, model.suffixes), out, follow, archives=archives
+        ),
         manifest=out.below(MANIFEST) if isinstance(out, Address) else out / MANIFEST,
         key=answer_key(model, frames),
         outputs=outputs,
@@ -140,4 +144,5 @@ def no_inputs(inputs: Sequence[Place], suffixes: Iterable[str]) -> InputError:
     return InputError(
         f"nothing to do in {', '.join(map(str, inputs))}, expected files that end in "
         + ", ".join(sorted(suffixes))
+        + "; or .tar and .parquet files of these"
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from dlkit.errors import DlkitError
 from dlkit.runtime.folders.journal import Journal
+from dlkit.runtime.folders.member import Member
 from dlkit.runtime.folders.pace import Pace
 from dlkit.runtime.folders.pipeline import FileWork, run
 from dlkit.runtime.folders.result import Result
@@ -47,7 +48,7 @@ class Todo:
             yield from sources
             return
         for source in sources:
-            status: os.stat_result | Stored
+            status: os.stat_result | Stored | Member
             try:
                 # a million times
                 status = source.stored or os.stat(source.path)  # noqa: PTH116

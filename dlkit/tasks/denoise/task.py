@@ -51,6 +51,7 @@ class Denoise(Task):
     command = "denoise"
     folder = "denoised"
     default_bundle = "mmwave"
+    pipeline = "image-to-image"
     model = Denoiser
     batch: ClassVar[Mapping[str, int]] = {"cpu": 1, "cuda": 8}  # one scan already fills a processor
     engine_batch = (1, 4, 16)

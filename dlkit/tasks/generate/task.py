@@ -40,6 +40,7 @@ class Generate(Task):
     about = "noise in, images out, of the class that is asked for"
     command = "generate"
     default_bundle = "digit_maker"
+    pipeline = "unconditional-image-generation"
     model = Generator
     batch: ClassVar[Mapping[str, int]] = {"cpu": 64, "cuda": 1024}
     engine_batch = (1, 64, 512)

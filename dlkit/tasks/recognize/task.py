@@ -42,6 +42,7 @@ class Recognize(Task):
     about = "which of some classes an image shows; digits also in photographs and on pages"
     command = "recognize"
     default_bundle = "digits"
+    pipeline = "image-classification"
     model = Recognizer
     # on a CPU more leaves the cache: 256 takes half as long again
     batch: ClassVar[Mapping[str, int]] = {"cpu": 64, "cuda": 1024}

@@ -1,9 +1,9 @@
 """Load for a server over HTTP, in a process of its own: some clients, each one request at a time.
 
-    python benchmarks/serving_load.py PORT PATH BODY-FILE CLIENTS SECONDS [HEADER: VALUE ...]
+    python -m dlkit.bench.load PORT PATH BODY-FILE CLIENTS SECONDS [HEADER: VALUE ...]
 
-Prints JSON: answers a second, all answers, seconds of an answer at 50 and 99 %, and answers that
-have another status than 200. The client is bare sockets, so that what is measured is the server.
+Prints JSON: answers a second, all answers, seconds of an answer at 50, 90 and 99 %, and how many
+had another status than 200. The client is bare sockets, so that what is measured is the server.
 """
 
 from __future__ import annotations
@@ -96,11 +96,12 @@ async def run(port: int, request: bytes, clients: int, seconds: float) -> dict[s
     for _ in range(clients):
         await loop.create_connection(lambda: Client(request, load), "127.0.0.1", port)
     await asyncio.wait_for(load.done.wait(), seconds * 2 + 10)
-    p50, p99 = np.percentile(load.spent or [float("nan")], [50, 99])
+    p50, p90, p99 = np.percentile(load.spent or [float("nan")], [50, 90, 99])
     return {
         "per_s": len(load.spent) / load.seconds,
         "answered": load.all,
         "p50": float(p50),
+        "p90": float(p90),
         "p99": float(p99),
         "failed": load.failed,
     }
@@ -119,7 +120,9 @@ def main() -> None:
     else:
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
-        print(json.dumps(runner.run(run(int(port), request, int(clients), float(seconds)))))
+        sys.stdout.write(
+            json.dumps(runner.run(run(int(port), request, int(clients), float(seconds))))
+        )
 
 
 if __name__ == "__main__":
