@@ -13,8 +13,11 @@ from dlkit.training.networks.finder import STRIDE
 
 Float = NDArray[np.float32]
 
-SMALLEST, LARGEST = 8.0, 84.0  # pixels: what is smaller or larger is another scale's to find
-_TALL = (9.0, 70.0)  # heights of digits in crops
+# Pixels of a digit: what is smaller or larger is another scale's to find, and none here; between
+# both numbers of a pair it may be found or not.
+_SMALLEST, _LARGEST = (6.0, 8.0), (80.0, 110.0)
+# Heights of digits in crops, and how often they are so.
+_TALL = (((9.0, 72.0), 0.8), ((72.0, 300.0), 0.13), ((4.0, 9.0), 0.07))
 _VISIBLE = 0.55  # of a sign: what shows less of itself is neither right nor wrong
 _SIXTEEN = 16.0
 _NOTHING = 0.03  # of the crops: noise and gradients, in which there is nothing to find
@@ -65,20 +68,21 @@ def crops(
             touching = float(random.choice([0.0, 0.08]))
             page = simulate(random, digits, size=shape, tall=tall, touching=touching)
         if random.random() < _NOTHING:
-            pixels, truth = _nothing(random, side), np.zeros((0, 5), np.float32)
+            pixels, truth, line = _nothing(random, side), np.zeros((0, 5), np.float32), 0.0
         else:
-            pixels, truth = _cut(random, page, tall, side)
+            pixels, truth, line = _cut(random, page, tall, side)
         found.pixels[place] = pixels
         found.truth.append(truth)
-        _mark(found, place, truth, side)
+        _mark(found, place, truth, line, side)
     return found
 
 
 def _cut(
     random: np.random.Generator, page: Page, tall: float, side: int
-) -> tuple[NDArray[np.uint8], Float]:
-    """A square of a page at some scale, and the signs in it."""
-    scale = float(np.exp(random.uniform(*np.log(_TALL)))) / tall
+) -> tuple[NDArray[np.uint8], Float, float]:
+    """A square of a page at some scale, the signs in it, and the height of its digits."""
+    span = _TALL[int(random.choice(len(_TALL), p=[share for _, share in _TALL]))][0]
+    scale = float(np.exp(random.uniform(*np.log(span)))) / tall
     image = page.image
     if random.random() < 0.85:
         grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
@@ -91,6 +95,7 @@ def _cut(
     signs = np.array(
         [(*sign.box, sign.is_digit) for sign in page.signs], np.float32
     ).reshape(-1, 5)
+    line = tall * scale
     height, width = grey.shape
     if len(signs) and random.random() < 0.9:
         x, y = signs[int(random.integers(len(signs))), :2] + random.uniform(-0.5, 0.5, 2) * side / scale
@@ -111,7 +116,7 @@ def _cut(
     truth[:, :2] = signs[:, :2] * scale + matrix[:, 2]
     truth[:, 2:4] = signs[:, 2:4] * scale
     there = (truth[:, :2] < side).all(1) & (truth[:, :2] + truth[:, 2:4] > 0).all(1)
-    return np.asarray(pixels, np.uint8), truth[there]
+    return np.asarray(pixels, np.uint8), truth[there], line
 
 
 def _nothing(random: np.random.Generator, side: int) -> NDArray[np.uint8]:
@@ -124,7 +129,7 @@ def _nothing(random: np.random.Generator, side: int) -> NDArray[np.uint8]:
     return np.asarray(field.clip(0, 255), np.uint8)
 
 
-def _mark(found: Crops, place: int, truth: Float, side: int) -> None:
+def _mark(found: Crops, place: int, truth: Float, line: float, side: int) -> None:
     """Write what the finder is to say of one crop."""
     cells = side // STRIDE
     rows = (np.arange(cells, dtype=np.float32) + 0.5) * STRIDE
@@ -134,7 +139,10 @@ def _mark(found: Crops, place: int, truth: Float, side: int) -> None:
         kind = 0 if digit else 1
         size = max(width, height)
         seen = wide * high / max(width * height, 1e-3)
-        if seen < _VISIBLE or size > LARGEST or (digit and size < SMALLEST):
+        large, small = (size, size) if digit else (max(size, line), line)
+        if large >= _LARGEST[1] or small <= _SMALLEST[0]:
+            continue
+        if seen < _VISIBLE or large > _LARGEST[0] or small < _SMALLEST[1]:
             ends = [int(v) // STRIDE for v in (low_x, low_x + wide, low_y, low_y + high)]
             found.weight[place, :, ends[2] : ends[3] + 1, ends[0] : ends[1] + 1] = 0
             continue
