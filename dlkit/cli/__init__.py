@@ -36,7 +36,6 @@ app = typer.Typer(
 )
 for module in (
     models,
-    simulate,
     train,
     export,
     inspect,
@@ -51,6 +50,7 @@ for module in (
     doctor,
 ):
     app.command(epilog=module.EXAMPLE)(module.command)
+app.add_typer(simulate.group)
 
 
 @app.callback(invoke_without_command=True)

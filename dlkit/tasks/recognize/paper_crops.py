@@ -93,3 +93,16 @@ def _none(
             break
     size = np.exp(random.normal(0, 0.2, 2)) * [max(width, 0.4 * height), height]
     return crop(grey, (x - size[0] / 2, y - size[1] / 2, size[0], size[1]))
+
+
+def labelled_crops(
+    train: Digits, test: Digits, count: int, seed: int
+) -> dict[str, NDArray[np.generic]]:
+    """``count`` crops to train on, a tenth as many to test, and the classes, as ``load_labelled``
+    takes them from a file."""
+    images, labels = paper_crops(train, count, 2 * seed)
+    test_images, test_labels = paper_crops(test, max(1, count // 10), 2 * seed + 1)
+    return {
+        "x_train": images, "y_train": labels, "x_test": test_images, "y_test": test_labels,
+        "classes": np.array(LABELS),
+    }  # fmt: skip
