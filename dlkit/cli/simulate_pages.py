@@ -22,7 +22,10 @@ def pages(
         Path, typer.Option(help="Folder that gets the pages and pages.json.", show_default=False)
     ],
     kind: Annotated[
-        str, typer.Option(help="plain, ruled, margin, squared, boxes, form, desk, shadow, marks; any mixes them.")
+        str,
+        typer.Option(
+            help="plain, ruled, margin, squared, boxes, form, desk, shadow, marks; any mixes them."
+        ),
     ] = "any",
     count: Annotated[int, typer.Option(min=1, help="Pages.")] = 20,
     seed: _Seed = 0,
@@ -45,7 +48,9 @@ def pages(
     from dlkit.paper.folder import check_names, write_pages
 
     check_names(kind, pen)
-    written = write_pages(out, _digits(digits, part), range(seed, seed + count), kind, pen, touching)
+    written = write_pages(
+        out, _digits(digits, part), range(seed, seed + count), kind, pen, touching
+    )
     notes().print(f"{count} pages, {written} digits, seeds {seed} to {seed + count - 1}",
                   highlight=False)  # fmt: skip
     typer.echo(out)
@@ -53,9 +58,9 @@ def pages(
 
 def crops(
     out: Annotated[Path, typer.Option(help="File, .npz.", show_default=False)],
-    count: Annotated[int, typer.Option(min=6, help="Crops to train on; a tenth as many to test.")] = (
-        100_000
-    ),
+    count: Annotated[
+        int, typer.Option(min=6, help="Crops to train on; a tenth as many to test.")
+    ] = (100_000),
     seed: _Seed = 0,
     digits: _Digits = "mnist-mini",
 ) -> None:
@@ -63,7 +68,9 @@ def crops(
     from dlkit.paper.folder import write_arrays
     from dlkit.tasks.recognize.paper_crops import labelled_crops
 
-    write_arrays(out, labelled_crops(_digits(digits, "train"), _digits(digits, "test"), count, seed))
+    write_arrays(
+        out, labelled_crops(_digits(digits, "train"), _digits(digits, "test"), count, seed)
+    )
     typer.echo(out)
 
 

@@ -20,9 +20,7 @@ def turned(
     return np.vstack([matrix, [0, 0, 1]]), (height, width)
 
 
-def lying(
-    random: Random, shape: tuple[int, int]
-) -> tuple[NDArray[np.float64], tuple[int, int]]:
+def lying(random: Random, shape: tuple[int, int]) -> tuple[NDArray[np.float64], tuple[int, int]]:
     """A sheet on a desk, seen from above, more or less; and the size of the picture."""
     height, width = shape
     room = random.uniform(0.03, 0.2, 2) * [width, height]
@@ -50,8 +48,10 @@ def desk(random: Random, size: tuple[int, int]) -> UInt8:
         rows = (rows - rows.mean()) / max(rows.std(), 1e-6)
         field = rows[:, None] * random.uniform(3, 18) + random.normal(0, 3, small)
         if random.random() < 0.5:
-            field = field[:, : small[1]] if small[0] == small[1] else cv2.resize(
-                np.ascontiguousarray(field.T), small[::-1]
+            field = (
+                field[:, : small[1]]
+                if small[0] == small[1]
+                else cv2.resize(np.ascontiguousarray(field.T), small[::-1])
             )
     else:
         field = cv2.GaussianBlur(random.normal(0, 1, small), (0, 0), random.uniform(0.6, 6))
@@ -72,7 +72,9 @@ def things(random: Random, canvas: UInt8) -> None:
             end = (int(x + far * np.cos(angle)), int(y + far * np.sin(angle)))
             cv2.line(canvas, (x, y), end, grey, int(random.integers(4, 22)), cv2.LINE_AA)
         else:
-            cv2.circle(canvas, (x, y), int(random.uniform(0.04, 0.2) * width), grey, -1, cv2.LINE_AA)
+            cv2.circle(
+                canvas, (x, y), int(random.uniform(0.04, 0.2) * width), grey, -1, cv2.LINE_AA
+            )
 
 
 def light(random: Random, shape: tuple[int, int], shadow: float, folds: float) -> Float:

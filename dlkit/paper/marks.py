@@ -41,8 +41,10 @@ class Mark(NamedTuple):
 def mark(random: Random, text: str, tall: float, width: float) -> Mark:
     """Draw a sign beside digits of ``tall`` pixels with a pen of ``width`` pixels."""
     if text == OTHER:
-        return _scribble(random, tall, width) if random.random() < 0.3 else letter(
-            random, str(random.choice(list(_LETTERS))), tall, width
+        return (
+            _scribble(random, tall, width)
+            if random.random() < 0.3
+            else letter(random, str(random.choice(list(_LETTERS))), tall, width)
         )
     if text in ".:":
         return _dots(random, text, tall, width)
@@ -97,7 +99,7 @@ def _dots(random: Random, text: str, tall: float, width: float) -> Mark:
     at = tall * random.uniform(0.88, 1.03) - gap
     side = int(2 * radius + 5)
     canvas = np.zeros((int(side + gap) * 4, side * 4), np.uint8)
-    for y in ([0.0, gap] if gap else [0.0]):
+    for y in [0.0, gap] if gap else [0.0]:
         centre = (round(side * 32), round((side / 2 + y) * 64))
         cv2.ellipse(
             canvas, (centre[0] >> 4, centre[1] >> 4),

@@ -104,9 +104,7 @@ def _thick(random: Random, most: float) -> float:
     return float(random.uniform(0.7, most))
 
 
-def _rule(
-    cover: UInt8, start: tuple[float, float], end: tuple[float, float], thick: float
-) -> None:
+def _rule(cover: UInt8, start: tuple[float, float], end: tuple[float, float], thick: float) -> None:
     """A line as wide as is wanted: what is thinner than a pixel is fainter."""
     ends = [(round(x * 16), round(y * 16)) for x, y in (start, end)]
     grey = 255 if thick >= 1 else int(255 * thick)

@@ -90,9 +90,7 @@ def simulate(
     return Page(image, lines, kind, pen_name, sum(row.touching for row in rows))
 
 
-def _write(
-    writer: Writer, layers: list[rules.Printed], printed: str, degrees: float
-) -> list[Row]:
+def _write(writer: Writer, layers: list[rules.Printed], printed: str, degrees: float) -> list[Row]:
     """Print the rules of that kind, and write between them."""
     random, tall = writer.random, writer.tall
     height, width = writer.ink.shape
@@ -152,7 +150,9 @@ def _fill(
     while top + max(high, 1.2 * tall) < bottom and len(rows) < 14:
         x = left
         if form and random.random() < 0.8:
-            x = rules.words(layers[1], random, left, top + 0.7 * high, tall * random.uniform(0.4, 0.7))
+            x = rules.words(
+                layers[1], random, left, top + 0.7 * high, tall * random.uniform(0.4, 0.7)
+            )
             x += 0.6 * tall
         if not boxed:
             rules.under(layers[0], x, right, top + 1.05 * tall, thick)

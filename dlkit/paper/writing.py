@@ -72,9 +72,7 @@ class Writer:
                 step = space if text and not place else gap * random.uniform(0.7, 1.3)
                 if letter in ".," or (place and number[place - 1] in ".,"):
                     step *= 0.6
-                met = (
-                    before is not None and letter.isdigit() and random.random() < self.touching
-                )
+                met = before is not None and letter.isdigit() and random.random() < self.touching
                 y = top + down + tall * random.uniform(-0.05, 0.05)
                 if met and before is not None:
                     start = self._meeting(ink, int(y), *before)

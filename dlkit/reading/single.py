@@ -20,6 +20,8 @@ _FEW = 24  # pixels of the longer side: smaller images are enlarged first
 _TINY = 40  # pixels of the longer side: edges are all there is, and say nothing of the ground
 _SPECK = 0.04  # of the ink: what is smaller is dirt
 _PART = 0.12  # of the ink: what is larger belongs to the digit, or is another one
+_CROP = 256  # pixels of the longer side: what is larger is rather a photograph than a crop
+_ALONG, _MOST_ALONG = 0.02, 0.6  # of the border: as much ink may lie along it, in crops more
 _BAR = 0.38  # of its box: a digit that fills more is a stretched stroke
 _ALONE = 0.93  # of its rows: and crosses one stroke in so many
 _NARROW = 0.35  # of its width: how a stretched stroke is read
@@ -69,6 +71,9 @@ def plain(grey: images.UInt8, whatever: bool = False) -> Found | None:
     border = np.concatenate([dark[0], dark[-1], dark[1:-1, 0], dark[1:-1, -1]])
     # ink is the smaller part, and rarer along the border
     is_dark = share + float(border.mean()) < 1.0
+    along = float(border.mean()) if is_dark else 1.0 - float(border.mean())
+    if not whatever and along > (_ALONG if max(height, width) > _CROP else _MOST_ALONG):
+        return None  # a shadow, or the ground around a sheet
     ink = _ink(small, dark if is_dark else ~dark, is_dark, rough)
     found = None if ink is None else _ends(ink, rough)
     if ink is None or found is None:

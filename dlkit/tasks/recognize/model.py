@@ -254,9 +254,7 @@ class Recognizer(Model[images.Image, None, Prediction]):
         write_new(path, (json.dumps(rows) + "\n").encode())
         return None
 
-    def _told(
-        self, prepared: Sequence[tuple[images.UInt8, None]], batch: int
-    ) -> list[Prediction]:
+    def _told(self, prepared: Sequence[tuple[images.UInt8, None]], batch: int) -> list[Prediction]:
         """Predictions for what the graph takes; an error of one is raised."""
         found = self.opened.answer(self, prepared, batch)
         for answer in found:

@@ -43,9 +43,7 @@ class Crops(NamedTuple):
     truth: list[Float]
 
 
-def crops(
-    random: np.random.Generator, digits: Digits, count: int, side: int, each: int
-) -> Crops:
+def crops(random: np.random.Generator, digits: Digits, count: int, side: int, each: int) -> Crops:
     """Draw a batch.
 
     Args:
@@ -92,13 +90,14 @@ def _cut(
     if random.random() < 0.3:
         grey = cv2.convertScaleAbs(grey, alpha=random.uniform(0.3, 1.0),
                                    beta=random.uniform(0, 60))  # fmt: skip
-    signs = np.array(
-        [(*sign.box, sign.is_digit) for sign in page.signs], np.float32
-    ).reshape(-1, 5)
+    signs = np.array([(*sign.box, sign.is_digit) for sign in page.signs], np.float32).reshape(-1, 5)
     line = tall * scale
     height, width = grey.shape
     if len(signs) and random.random() < 0.9:
-        x, y = signs[int(random.integers(len(signs))), :2] + random.uniform(-0.5, 0.5, 2) * side / scale
+        x, y = (
+            signs[int(random.integers(len(signs))), :2]
+            + random.uniform(-0.5, 0.5, 2) * side / scale
+        )
     else:
         x, y = random.uniform(0, 1, 2) * [width, height]
     if random.random() < 0.8:  # inside of the page where it is large enough
