@@ -104,8 +104,9 @@ def main() -> None:
                 f"{score.seconds / score.images:.2f} |", flush=True
             )  # fmt: skip
     if total.digits:
-        print(f"\nAll: {total.share:.2f} % of {total.digits}. Probability 0.9 or more: {total.sure}, "
-              f"wrong {total.sure_wrong}; less: {total.unsure}, wrong {total.unsure_wrong}.\n")  # fmt: skip
+        print(f"\nAll: {total.share:.2f} % of {total.digits}. Probability 0.9 or more: "
+              f"{total.sure}, wrong {total.sure_wrong}; less: {total.unsure}, wrong "
+              f"{total.unsure_wrong}.\n")  # fmt: skip
     if options.singles:
         print("| photographs of one digit | right | taken for pages |\n|---|---|---|")
     for kind in options.kinds if options.singles else ():

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from dlkit.paper import Digits
 
 _Digits = Annotated[
     str,
@@ -74,7 +77,7 @@ def crops(
     typer.echo(out)
 
 
-def _digits(name: str, part: str) -> object:
+def _digits(name: str, part: str) -> Digits:
     from dlkit.errors import UsageError
     from dlkit.paper import Digits
     from dlkit.tasks.recognize.datasets import load_labelled

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ def turned(
     """A rotation by up to ``most`` degrees about the middle; and the same size."""
     height, width = shape
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), random.uniform(-most, most), 1.0)
-    return np.vstack([matrix, [0, 0, 1]]), (height, width)
+    return np.vstack([np.asarray(matrix, np.float64), [0, 0, 1]]), (height, width)
 
 
 def lying(random: Random, shape: tuple[int, int]) -> tuple[NDArray[np.float64], tuple[int, int]]:
@@ -32,7 +34,7 @@ def lying(random: Random, shape: tuple[int, int]) -> tuple[NDArray[np.float64], 
     there = (corners - middle) @ turn + middle
     there = there + random.uniform(-0.06, 0.06, (4, 2)) * [width, height] + room
     matrix = cv2.getPerspectiveTransform(corners, there.astype(np.float32))
-    return matrix, size
+    return np.asarray(matrix, np.float64), size
 
 
 def desk(random: Random, size: tuple[int, int]) -> UInt8:
@@ -41,6 +43,7 @@ def desk(random: Random, size: tuple[int, int]) -> UInt8:
     base = random.uniform(15, 235) + random.normal(0, 22, 3)
     kind = random.random()
     small = (max(2, height // 6), max(2, width // 6))
+    field: NDArray[Any]
     if kind < 0.35:
         field = random.normal(0, 2, small)
     elif kind < 0.7:  # wood
@@ -48,13 +51,10 @@ def desk(random: Random, size: tuple[int, int]) -> UInt8:
         rows = (rows - rows.mean()) / max(rows.std(), 1e-6)
         field = rows[:, None] * random.uniform(3, 18) + random.normal(0, 3, small)
         if random.random() < 0.5:
-            field = (
-                field[:, : small[1]]
-                if small[0] == small[1]
-                else cv2.resize(np.ascontiguousarray(field.T), small[::-1])
-            )
+            field = np.asarray(cv2.resize(np.ascontiguousarray(field.T), small[::-1]))
     else:
-        field = cv2.GaussianBlur(random.normal(0, 1, small), (0, 0), random.uniform(0.6, 6))
+        spots = random.normal(0, 1, small)
+        field = np.asarray(cv2.GaussianBlur(spots, (0, 0), random.uniform(0.6, 6)))
         field = field / max(float(field.std()), 1e-6) * random.uniform(3, 25)
     smooth = cv2.resize(field.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     return np.asarray((base + smooth[:, :, None]).clip(0, 255), np.uint8)
@@ -124,7 +124,7 @@ def photograph(random: Random, pixels: UInt8, lit: Float, rough: float = 1.0) ->
     if random.random() < 0.8:
         quality = int(random.integers(45, 97))
         coded = cv2.imencode(".jpg", done, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        done = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+        return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
     return np.asarray(done, np.uint8)
 
 

@@ -69,7 +69,7 @@ def drawn(points: Float, edges: NDArray[np.int64], width: float) -> UInt8:
     canvas = np.zeros((size[1], size[0]), np.uint8)
     ends = ((points - low) * 32).round().astype(np.int32)[edges]
     thick = max(1, round(2 * width))
-    cv2.polylines(canvas, list(ends), False, 255, thick, cv2.LINE_8, 4)  # type: ignore[call-overload]
+    cv2.polylines(canvas, list(ends), False, 255, thick, cv2.LINE_8, 4)
     small = cv2.resize(canvas, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     return trimmed(np.asarray(small, np.uint8))
 
@@ -85,7 +85,7 @@ def trimmed(ink: UInt8) -> UInt8:
 def _own(image: UInt8, tall: float, tool: Pen, wide: float) -> UInt8:
     """MNIST's strokes, with edges as sharp as a pen's."""
     x, y, width, height = cv2.boundingRect((image > _FAINT).astype(np.uint8))
-    image = cv2.copyMakeBorder(image, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    image = np.pad(image, 1)
     cut = image[y : y + height + 2, x : x + width + 2]
     scale = tall / _INK_HEIGHT
     size = (max(3, round(cut.shape[1] * scale * wide)), max(3, round(cut.shape[0] * scale)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from dlkit.paper import camera, rules
 from dlkit.paper.page import Digits, Float, Line, Page, Random, Sign, UInt8
@@ -110,7 +111,7 @@ def _write(writer: Writer, layers: list[rules.Printed], printed: str, degrees: f
         return _fill(writer, layers, (left, right, top, bottom), printed == "form")
     if writer.sparse:
         return _sparse(writer, (left, right, top, bottom))
-    rows = []
+    rows: list[Row] = []
     while top + 1.25 * tall < bottom and len(rows) < 14:
         rows.append(writer.line(left, right, top))
         top += pitch
@@ -199,7 +200,7 @@ def _composed(paper: Float, layers: list[rules.Printed]) -> UInt8:
     return np.asarray(cv2.convertScaleAbs(cv2.merge(planes)), np.uint8)
 
 
-def _signs(hulls: list[Hull], matrix: np.ndarray) -> tuple[Sign, ...]:
+def _signs(hulls: list[Hull], matrix: NDArray[np.float64]) -> tuple[Sign, ...]:
     found = []
     for hull in hulls:
         points = cv2.perspectiveTransform(hull.points[None], matrix)[0]

@@ -82,13 +82,13 @@ def _strokes(data: bytes, shape: tuple[int, ...]) -> Strokes:
 
 def thin(mask: UInt8) -> UInt8:
     """A mask of 0 and 1 worn down to lines one pixel wide."""
-    mask = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    mask = np.pad(mask, 1)
     count = -1
     while count != (count := int(np.count_nonzero(mask))):
         for table in _TABLES:
             codes = cv2.filter2D(mask, -1, _KERNEL, borderType=cv2.BORDER_CONSTANT)
-            mask = mask & cv2.LUT(codes, table)
-    return np.asarray(mask[1:-1, 1:-1], np.uint8)
+            mask = mask & np.asarray(cv2.LUT(codes, table), np.uint8)
+    return mask[1:-1, 1:-1]
 
 
 def _edges(index: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -63,8 +63,9 @@ class Writer:
         random, tall = self.random, self.tall * self.random.uniform(0.85, 1.15)
         gap = tall * random.choice([random.uniform(0.06, 0.35), random.uniform(0.3, 0.9)])
         space = 2 * gap + tall * random.uniform(0.7, 1.4)
-        x, text, hulls, pairs = left, "", [], 0
-        for word in range(int(random.integers(1, 6))):
+        x, text, pairs = left, "", 0
+        hulls: list[Hull] = []
+        for _ in range(int(random.integers(1, 6))):
             number = self._number()
             before: tuple[int, float] | None = None
             for place, letter in enumerate(number):
@@ -103,11 +104,12 @@ class Writer:
         spot = self.ink[top : top + ink.shape[0], left : left + ink.shape[1]]
         ink = ink[: spot.shape[0], : spot.shape[1]]
         np.maximum(spot, ink, out=spot)
-        points = cv2.findNonZero((ink > EDGE).astype(np.uint8))
-        if points is None:
-            points = np.zeros((1, 1, 2), np.int32)
-        hull = cv2.convexHull(points)[:, 0].astype(np.float32) + [left, top]
-        return Hull(letter, hull.astype(np.float32))
+        ys, xs = np.nonzero(ink > EDGE)
+        points = (
+            np.stack([xs, ys], 1).astype(np.float32) if len(ys) else np.zeros((1, 2), np.float32)
+        )
+        hull = np.asarray(cv2.convexHull(points), np.float32)[:, 0]
+        return Hull(letter, hull + np.array([left, top], np.float32))
 
     def digit(self) -> str:
         """Any digit."""
@@ -163,4 +165,4 @@ class Writer:
             for row, mine in zip(there, ink > EDGE, strict=False)
             if row.any() and mine.any()
         ]
-        return right - (min(gaps) if gaps else 0) - max(1.0, 0.04 * ink.shape[0])
+        return float(right - (min(gaps) if gaps else 0) - max(1.0, 0.04 * ink.shape[0]))

@@ -39,10 +39,10 @@ def crop(
     if not part.size:
         return np.zeros((SIDE, SIDE), np.uint8)
     if part.shape != (ends[3] - ends[1], ends[2] - ends[0]):
-        part = cv2.copyMakeBorder(
+        part = np.asarray(cv2.copyMakeBorder(
             part, y0 - ends[1], ends[3] - y1, x0 - ends[0], ends[2] - x1, cv2.BORDER_CONSTANT,
             value=float(np.median(part)),
-        )  # fmt: skip
+        ), np.uint8)  # fmt: skip
     how = cv2.INTER_AREA if part.shape[0] > SIDE else cv2.INTER_LINEAR
     return stretched(np.asarray(cv2.resize(part, (SIDE, SIDE), interpolation=how), np.uint8))
 

@@ -60,7 +60,9 @@ def _at(grey: images.UInt8, network: Network, scale: float) -> Float:
     """What is found at one scale, in the image's pixels."""
     size = tuple(max(1, round(side * scale)) for side in grey.shape[::-1])
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    small = cv2.resize(grey, size, interpolation=how) if scale != 1 else grey
+    small = grey
+    if scale != 1:
+        small = np.asarray(cv2.resize(grey, size, interpolation=how), np.uint8)
     ends = [_EDGE + -(side + 2 * _EDGE) % _MULTIPLE for side in size]
     padded = cv2.copyMakeBorder(
         small, _EDGE, ends[1], _EDGE, ends[0], cv2.BORDER_CONSTANT, value=_paper(small)

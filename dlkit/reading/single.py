@@ -1,4 +1,4 @@
-"""One digit on plain ground, by its levels alone: crops, icons, drawings. No network looks for it."""
+"""One digit on plain ground, by its levels alone: crops, icons, drawings."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _ink(
 
 def _ends(ink: NDArray[np.float32], whatever: bool) -> tuple[int, int, int, int] | None:
     """Left, top, right and bottom of the one digit; None where there are several."""
-    count, _, stats, _ = cv2.connectedComponentsWithStats((ink > 0.4).astype(np.uint8), None, 8)
+    count, _, stats, _ = cv2.connectedComponentsWithStats((ink > 0.4).astype(np.uint8))
     if count < 2:
         return None
     areas = stats[1:, cv2.CC_STAT_AREA]
@@ -143,13 +143,10 @@ def _cut(
         part = grey[top:bottom, left:right]
         scale = min(1.0, _CUT / max(part.shape))
         part = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        dark = float(small[ink < 0.1].mean()) > float(small[ink > 0.6].mean())
         base, full = float(np.median(small[ink < 0.2])), float(np.median(small[ink > 0.6]))
-        if dark == (base > full):
-            ink = ((part.astype(np.float32) - base) / (full - base or 1.0)).clip(0, 1)
-            return cv2.copyMakeBorder(ink, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0.0)
-    ink = ink[max(0, y0 - 1) : y1 + 1, max(0, x0 - 1) : x1 + 1]
-    return np.asarray(cv2.copyMakeBorder(ink, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0.0))
+        fine = ((part.astype(np.float32) - base) / (full - base or 1.0)).clip(0, 1)
+        return np.pad(np.asarray(fine, np.float32), 1)
+    return np.pad(ink[max(0, y0 - 1) : y1 + 1, max(0, x0 - 1) : x1 + 1], 1)
 
 
 def _squares(ink: NDArray[np.float32]) -> list[images.UInt8]:
@@ -164,6 +161,5 @@ def _squares(ink: NDArray[np.float32]) -> list[images.UInt8]:
     if part.mean() > _BAR and float((runs <= 1).mean()) > _ALONE:
         width = max(1, round(_NARROW * part.shape[1]))
         slim = cv2.resize(part, (width, part.shape[0]), interpolation=cv2.INTER_AREA)
-        slim = cv2.copyMakeBorder(slim, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0.0)
-        found.append(mnist(np.asarray(slim, np.float32)))
+        found.append(mnist(np.pad(np.asarray(slim, np.float32), 1)))
     return found

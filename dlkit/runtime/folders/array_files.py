@@ -151,8 +151,8 @@ def _along_last(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> boo
         return False
     if shape[2] in _CHANNELS or math.prod(shape) > _WHOLE:
         raise InputError(
-            f"{path}: holds {dtype} {shape}: its images may be along the last axis, or it is one in "
-            "colours; expected uint8 images (N, height, width)",
+            f"{path}: holds {dtype} {shape}: its images may be along the last axis, or it is one "
+            "in colours; expected uint8 images (N, height, width)",
             "Move it to the front: np.moveaxis(x, -1, 0)",
         )
     return True

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from dlkit.paper import Digits, Page, simulate
-from dlkit.reading.crops import LABELS, NONE, OTHER, SIDE, crop, line_heights
+from dlkit.reading.crops import LABELS, NONE, OTHER, crop, line_heights
 
 _TIGHT = 0.12  # of the signs: the image ends near them
 _BETWEEN = 0.1  # of the signs: beside each of so many a crop that shows none
@@ -27,7 +26,9 @@ def paper_crops(
     Returns:
         uint8 (count, 32, 32), and int64 (count,), an index into ``LABELS``.
     """
-    pixels, labels, page = [], [], 0
+    pixels: list[NDArray[np.uint8]] = []
+    labels: list[int] = []
+    page = 0
     while len(labels) < count:
         random = np.random.default_rng([seed, page])
         page += 1
@@ -44,7 +45,7 @@ def paper_crops(
 
 
 def _cut(random: np.random.Generator, page: Page) -> list[tuple[NDArray[np.uint8], int]]:
-    grey = cv2.cvtColor(page.image, cv2.COLOR_BGR2GRAY)
+    grey = np.asarray(cv2.cvtColor(page.image, cv2.COLOR_BGR2GRAY), np.uint8)
     signs = page.signs
     if not signs:
         return []

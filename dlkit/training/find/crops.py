@@ -14,8 +14,9 @@ from dlkit.training.networks.finder import STRIDE
 Float = NDArray[np.float32]
 
 # Pixels of a digit: what is smaller or larger is another scale's to find, and none here; between
-# both numbers of a pair it may be found or not.
-_SMALLEST, _LARGEST = (6.0, 8.0), (80.0, 110.0)
+# these and those it may be found or not.
+SMALLEST, LARGEST = 8.0, 80.0
+_TOO_SMALL, _TOO_LARGE = 6.0, 110.0
 # Heights of digits in crops, and how often they are so.
 _TALL = (((9.0, 72.0), 0.8), ((72.0, 300.0), 0.13), ((4.0, 9.0), 0.07))
 _VISIBLE = 0.55  # of a sign: what shows less of itself is neither right nor wrong
@@ -139,9 +140,9 @@ def _mark(found: Crops, place: int, truth: Float, line: float, side: int) -> Non
         size = max(width, height)
         seen = wide * high / max(width * height, 1e-3)
         large, small = (size, size) if digit else (max(size, line), line)
-        if large >= _LARGEST[1] or small <= _SMALLEST[0]:
+        if large >= _TOO_LARGE or small <= _TOO_SMALL:
             continue
-        if seen < _VISIBLE or large > _LARGEST[0] or small < _SMALLEST[1]:
+        if seen < _VISIBLE or large > LARGEST or small < SMALLEST:
             ends = [int(v) // STRIDE for v in (low_x, low_x + wide, low_y, low_y + high)]
             found.weight[place, :, ends[2] : ends[3] + 1, ends[0] : ends[1] + 1] = 0
             continue

@@ -13,16 +13,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from dlkit.paper import Digits
-from dlkit.reading.finder import decode, overlap
+from dlkit.reading.finder import STRIDE, decode, overlap
 from dlkit.tasks.recognize.datasets import NAMES, load_labelled
 from dlkit.training.engine.average import moving_average
 from dlkit.training.engine.fabric import Compute
 from dlkit.training.engine.trainer import Trainer
-from dlkit.training.find.crops import Crops, crops
+from dlkit.training.find.crops import LARGEST, SMALLEST, Crops, crops
 from dlkit.training.find.recipe import FinderRecipe, meaning
 
 _HELD_OUT_SEED = 0xF1D
@@ -133,14 +134,16 @@ class FinderTrainer(Trainer):
         random = np.random.default_rng([seed, number])
         return crops(random, digits, count, self.recipe.crop, self.recipe.crops)
 
-    def _asked(self, weight: np.ndarray, box: np.ndarray) -> bool:
+    def _asked(self, weight: NDArray[np.float32], box: NDArray[np.float32]) -> bool:
         """Whether the finder is to find that box."""
-        x, y = (box[:2] + box[2:4] / 2) / 4
+        if not SMALLEST < box[2:4].max() < LARGEST:
+            return False
+        x, y = (box[:2] + box[2:4] / 2) / STRIDE
         rows, columns = weight.shape[1:]
         return bool(0 <= x < columns and 0 <= y < rows and weight[0, int(y), int(x)] > 0)
 
     def _losses(self, forward: Any, batch: Crops, part: slice) -> tuple[Tensor, Tensor]:
-        def tensor(array: np.ndarray) -> Tensor:
+        def tensor(array: NDArray[Any]) -> Tensor:
             return torch.from_numpy(array[part]).to(self.device)
 
         answer = forward(tensor(batch.pixels)).float()

@@ -68,10 +68,10 @@ class Finder(nn.Module):
         self.up_quarter = _unit(three, two, kernel=1)
         self.at_quarter = _unit(two, two)
         self.head = nn.Conv2d(two, CHANNELS, 1)
+        assert self.head.bias is not None
         with torch.no_grad():
             self.head.weight.mul_(0.1)
-            self.head.bias.zero_()
-            self.head.bias[:2] = _RARE
+            self.head.bias.copy_(torch.tensor([_RARE] * 2 + [0.0] * (CHANNELS - 2)))
 
     def logits(self, pixels: Tensor) -> Tensor:
         """uint8 (N, H, W) to float32 (N, 6, H / 4, W / 4), the first two before the sigmoid."""

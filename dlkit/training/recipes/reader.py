@@ -1,4 +1,4 @@
-"""The shipped reader of digits and signs cut from paper: ``dlkit simulate crops`` makes its data."""
+"""The shipped reader of digits and signs on paper: ``dlkit simulate crops`` makes its data."""
 
 from __future__ import annotations
 
