@@ -113,7 +113,8 @@ class Writer:
 
     def digit(self) -> str:
         """Any digit."""
-        return str(int(self.random.integers(10)))
+        labels = self.digits.labels
+        return str(int(labels[int(self.random.integers(len(labels)))]))
 
     def _drawn(self, letter: str, tall: float) -> tuple[UInt8, float]:
         """A sign's ink, and how far its top is below that of the line's digits."""

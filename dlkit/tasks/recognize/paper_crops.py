@@ -7,8 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit.paper import Digits, Page, simulate
+from dlkit.reading import finder
 from dlkit.reading.crops import LABELS, NONE, OTHER, crop, line_heights
 
+_SAME, _NOT_SAME = 0.45, 0.2  # intersection over union: a found box is a sign's, or none's
+_OFTEN = ("any", "form", "any", "squared", "any", "desk", "any", "marks")  # kinds of pages in turn
 _TIGHT = 0.12  # of the signs: the image ends near them
 _BETWEEN = 0.1  # of the signs: beside each of so many a crop that shows none
 
@@ -107,3 +110,38 @@ def labelled_crops(
         "x_train": images, "y_train": labels, "x_test": test_images, "y_test": test_labels,
         "classes": np.array(LABELS),
     }  # fmt: skip
+
+
+def found_crops(
+    digits: Digits, count: int, seed: int, find: finder.Network
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Crops of simulated pages as a finder cuts them, with what it takes for signs and are none.
+
+    Args:
+        find: the finder's network, as ``reading.finder.find`` calls it.
+
+    Returns:
+        as ``paper_crops`` does.
+    """
+    pixels: list[NDArray[np.uint8]] = []
+    labels: list[int] = []
+    page = 0
+    while len(labels) < count:
+        random = np.random.default_rng([seed, page])
+        kind = _OFTEN[page % len(_OFTEN)]
+        page += 1
+        made = simulate(random, digits, kind, touching=float(random.choice([0, 0.08])))
+        grey = np.asarray(cv2.cvtColor(made.image, cv2.COLOR_BGR2GRAY), np.uint8)
+        found = finder.find(grey, find)
+        truth = np.array([sign.box for sign in made.signs], np.float32).reshape(-1, 4)
+        same = finder.overlap(found[:, :4], truth)
+        lines = line_heights(found[:, :4], found[:, 4] > found[:, 5])
+        for row, box, line in zip(same, found[:, :4].tolist(), lines.tolist(), strict=True):
+            best = int(row.argmax()) if len(row) else -1
+            share = float(row[best]) if len(row) else 0.0
+            if _NOT_SAME < share < _SAME:
+                continue  # nobody can say
+            text = made.signs[best].text if share >= _SAME else NONE
+            labels.append(LABELS.index(text if text in LABELS else OTHER))
+            pixels.append(crop(grey, tuple(box), line))
+    return np.stack(pixels[:count]), np.array(labels[:count], np.int64)

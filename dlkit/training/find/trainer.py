@@ -85,7 +85,7 @@ class FinderTrainer(Trainer):
 
     @torch.inference_mode()
     def evaluate(self) -> Mapping[str, float]:
-        """Losses on held-out crops; of their digits the share that is found (``recall``), and of
+        """Loss on held-out crops; of their digits the share that is found (``recall``), and of
         what is found the share that is one (``precision``)."""
         self.network.eval()
         right = given = there = 0
@@ -103,7 +103,12 @@ class FinderTrainer(Trainer):
             right += int(same.any(axis=0).sum()) if len(found) else 0
             there += len(wanted)
             given += len(found)
-        return {"recall": right / max(there, 1), "precision": right / max(given, 1)}
+        loss = self._losses(self.network, self.held_out, slice(None))
+        return {
+            "val_loss": float(loss[0] + self.recipe.box_weight * loss[1]),
+            "recall": right / max(there, 1),
+            "precision": right / max(given, 1),
+        }
 
     def meaning(self) -> dict[str, Any]:
         """Inputs and outputs."""
