@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,8 +23,8 @@ _SPECK = 0.04  # of the ink: what is smaller is dirt
 _PART = 0.12  # of the ink: what is larger belongs to the digit, or is another one
 _CROP = 256  # pixels of the longer side: what is larger is rather a photograph than a crop
 _ALONG, _MOST_ALONG = 0.02, 0.6  # of the border: as much ink may lie along it, in crops more
-_BAR = 0.38  # of its box: a digit that fills more is a stretched stroke
-_ALONE = 0.93  # of its rows: and crosses one stroke in so many
+_BAR, _FULL = 0.3, 0.55  # of its box: what fills more may be a stretched stroke,
+_GAPS, _BENT, _UNEVEN = 0.05, 0.07, 0.4  # with gaps, bends and changes of width up to these
 _NARROW = 0.35  # of its width: how a stretched stroke is read
 
 
@@ -32,13 +33,13 @@ class Found:
     """One digit on plain ground.
 
     Attributes:
-        squares: uint8 (28, 28), bright on black: the ways in which it may be read.
+        square: uint8 (28, 28), bright on black.
         box: around it in the image's pixels.
         share: of the image's height or width that it takes, whichever is more.
         broad: how many times as wide as high it is.
     """
 
-    squares: tuple[images.UInt8, ...]
+    square: images.UInt8
     box: Box
     share: float
     broad: float
@@ -62,48 +63,67 @@ def plain(grey: images.UInt8, whatever: bool = False) -> Found | None:
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
-    level, _ = cv2.threshold(small, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    dark = small <= level
-    share = float(np.count_nonzero(dark)) / dark.size
+    level, mask = cv2.threshold(small, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    counts = np.bincount(small.ravel(), minlength=256)
+    cut = int(level) + 1
+    share = float(counts[:cut].sum()) / small.size
     if share in (0.0, 1.0):
         return None
     rough = whatever or max(grey.shape) <= _TINY
-    border = np.concatenate([dark[0], dark[-1], dark[1:-1, 0], dark[1:-1, -1]])
+    bright = [cv2.countNonZero(line) for line in (mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1])]
+    rim = 2 * (small.shape[0] + small.shape[1]) - 4 if min(small.shape) > 1 else small.size
+    dark_rim = 1.0 - min(1.0, sum(bright) / max(rim, 1))
     # ink is the smaller part, and rarer along the border
-    is_dark = share + float(border.mean()) < 1.0
-    along = float(border.mean()) if is_dark else 1.0 - float(border.mean())
+    is_dark = share + dark_rim < 1.0
+    along = dark_rim if is_dark else 1.0 - dark_rim
     if not whatever and along > (_ALONG if max(height, width) > _CROP else _MOST_ALONG):
         return None  # a shadow, or the ground around a sheet
-    ink = _ink(small, dark if is_dark else ~dark, is_dark, rough)
+    ink = _ink(small, counts, cut, is_dark, rough)
     found = None if ink is None else _ends(ink, rough)
     if ink is None or found is None:
         return None
-    squares = _squares(_cut(grey, small, ink, found))
+    fills = (
+        max(found[:2]) <= 1 and found[2] >= small.shape[1] - 1 and found[3] >= small.shape[0] - 1
+    )
+    square = _square(_cut(grey, small, ink, found), fills)
     x0, y0, x1, y1 = found
     ratio_x, ratio_y = width / small.shape[1], height / small.shape[0]
     low = (int(x0 * ratio_x), int(y0 * ratio_y))
     high = (max(low[0] + 1, round(x1 * ratio_x)), max(low[1] + 1, round(y1 * ratio_y)))
     box = Box(*low, min(high[0], width) - low[0], min(high[1], height) - low[1])
-    return Found(
-        tuple(squares), box, max(box.width / width, box.height / height), box.width / box.height
-    )
+    return Found(square, box, max(box.width / width, box.height / height), box.width / box.height)
 
 
 def _ink(
-    small: images.UInt8, mask: NDArray[np.bool_], dark: bool, rough: bool
+    small: images.UInt8, counts: NDArray[np.int64], cut: int, dark: bool, rough: bool
 ) -> NDArray[np.float32] | None:
-    """Ink, 0 to 1, where the ground is plain."""
-    ground = small[~mask].astype(np.float32)
-    strokes = small[mask].astype(np.float32)
-    base = float(np.median(ground))
+    """Ink, 0 to 1, where the ground is plain.
+
+    Args:
+        counts: of each of the 256 levels.
+        cut: the first level that is not dark.
+    """
+    levels = np.arange(256)
+    strokes = np.where((levels < cut) == dark, counts, 0)
+    ground = counts - strokes
+    base = _percentile(ground, 0.5)
     # the middle of thin strokes: their edges are mixed with the ground
-    full = float(np.percentile(strokes, 25 if dark else 75))
+    full = _percentile(strokes, 0.25 if dark else 0.75)
     contrast = abs(full - base)
     if contrast < _CONTRAST and not rough:
         return None
-    if not rough and float(np.median(np.abs(ground - base))) > _ROUGH * contrast:
-        return None
-    return ((small.astype(np.float32) - base) / (full - base or 1.0)).clip(0, 1)
+    if not rough:
+        away = np.bincount(np.abs(levels - base), weights=ground, minlength=256)
+        if _percentile(away, 0.5) > _ROUGH * contrast:
+            return None
+    table = ((levels - base) / (full - base or 1)).clip(0, 1).astype(np.float32)
+    return table[small]
+
+
+def _percentile(counts: NDArray[Any], share: float) -> int:
+    """The level below which a share of what was counted lies."""
+    sums = counts.cumsum()
+    return int(np.searchsorted(sums, share * sums[-1]))
 
 
 def _ends(ink: NDArray[np.float32], whatever: bool) -> tuple[int, int, int, int] | None:
@@ -134,7 +154,7 @@ def _cut(
     ink: NDArray[np.float32],
     ends: tuple[int, int, int, int],
 ) -> NDArray[np.float32]:
-    """The digit's ink, black around it, finer than it was looked at where it was small."""
+    """The digit's ink, finer than it was looked at where it was small."""
     x0, y0, x1, y1 = ends
     if max(x1 - x0, y1 - y0) < 30 and grey.shape != small.shape:
         ratio = (grey.shape[1] / small.shape[1], grey.shape[0] / small.shape[0])
@@ -142,24 +162,40 @@ def _cut(
         right, bottom = int((x1 + 1) * ratio[0]), int((y1 + 1) * ratio[1])
         part = grey[top:bottom, left:right]
         scale = min(1.0, _CUT / max(part.shape))
-        part = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        part = np.asarray(cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
         base, full = float(np.median(small[ink < 0.2])), float(np.median(small[ink > 0.6]))
         fine = ((part.astype(np.float32) - base) / (full - base or 1.0)).clip(0, 1)
-        return np.pad(np.asarray(fine, np.float32), 1)
-    return np.pad(ink[max(0, y0 - 1) : y1 + 1, max(0, x0 - 1) : x1 + 1], 1)
+        return np.asarray(fine, np.float32)
+    return ink[max(0, y0 - 1) : y1 + 1, max(0, x0 - 1) : x1 + 1]
 
 
-def _squares(ink: NDArray[np.float32]) -> list[images.UInt8]:
-    """As it is; and narrower, where it may be a stroke that a crop was stretched to."""
-    found = [mnist(ink)]
-    ys, xs = (np.flatnonzero(np.any(ink > EDGE, axis=axis)) for axis in (1, 0))
-    if not len(ys):
-        return found
-    part = ink[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
-    mask = np.pad(part > EDGE, ((0, 0), (1, 0)))
-    runs = (mask[:, 1:] & ~mask[:, :-1]).sum(axis=1)  # strokes that each row crosses
-    if part.mean() > _BAR and float((runs <= 1).mean()) > _ALONE:
-        width = max(1, round(_NARROW * part.shape[1]))
-        slim = cv2.resize(part, (width, part.shape[0]), interpolation=cv2.INTER_AREA)
-        found.append(mnist(np.pad(np.asarray(slim, np.float32), 1)))
-    return found
+def _square(ink: NDArray[np.float32], fills: bool) -> images.UInt8:
+    """In MNIST's form; a bar that fills the image is a stretched stroke, and is made narrow."""
+    mask = cv2.compare(ink, EDGE, cv2.CMP_GT)
+    x, y, across, down = cv2.boundingRect(mask)
+    part = ink[y : y + down, x : x + across]
+    if not fills or not part.size or not _is_bar(part > EDGE, cv2.mean(part)[0]):
+        return mnist(ink)
+    width = max(1, round(_NARROW * part.shape[1]))
+    slim = cv2.resize(part, (width, part.shape[0]), interpolation=cv2.INTER_AREA)
+    return mnist(np.asarray(slim, np.float32))
+
+
+def _is_bar(mask: NDArray[np.bool_], share: float) -> bool:
+    """Whether each row crosses one stroke, and these fill most of the box, or are about as wide
+    and along a straight line."""
+    if share < _BAR:
+        return False
+    columns = np.arange(mask.shape[1])
+    widths = mask.sum(axis=1)
+    rows = np.flatnonzero(widths)
+    first = mask.argmax(axis=1)
+    last = mask.shape[1] - mask[:, ::-1].argmax(axis=1)
+    if (last - first - widths)[rows].sum() > _GAPS * widths.sum():
+        return False
+    if share > _FULL:
+        return True
+    middles = (mask @ columns)[rows] / widths[rows]
+    line = np.polyval(np.polyfit(rows, middles, 1), rows) if len(rows) > 2 else middles
+    bent = float(np.abs(middles - line).mean()) / mask.shape[1]
+    return bent < _BENT and float(widths[rows].std() / widths[rows].mean()) < _UNEVEN
