@@ -16,6 +16,7 @@ Network = Callable[[images.UInt8], NDArray[np.float32]]
 STRIDE = 4  # pixels of a cell of the network's answer
 _MULTIPLE = 16  # of its input's sides
 _SIXTEEN = 16.0
+_MARKS = 1.6  # points and commas are rare in training: their chance is that much higher
 _LEAST = 0.25  # chance: what is less is no sign
 _SAME = 0.4  # intersection over union: two boxes of one sign
 _WITHIN = 0.6  # of its area: a digit that lies so far in another one is a part of it
@@ -114,6 +115,8 @@ def decode(answer: Float, least: float = _LEAST) -> Float:
         float32 (N, 6): left, top, width and height in pixels, and the chances of a digit and of
         another sign; the most likely first.
     """
+    answer = answer.copy()
+    answer[1] *= _MARKS
     heat = answer[:2].max(axis=0)
     peak = heat >= cv2.dilate(heat, np.ones((3, 3), np.uint8))
     rows, columns = np.nonzero(peak & (heat > least))

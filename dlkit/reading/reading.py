@@ -25,6 +25,9 @@ _BROAD = 1.15  # heights: what is wider may be several digits that touch
 _ICON = 64  # pixels: an image that is smaller, with nothing found, is still one digit
 _DARK = 128
 _SMALL = 0.58  # of the side: MNIST's digits fill 20 of 28 pixels, and none less than this
+_THERE, _THERE_MARK = 0.2, 0.1  # chance that it is one times its probability: digits, others
+_ALIKE = 1.7  # sizes that differ by less are alike
+_RARE = 0.05  # of the most that are alike: fewer are no digits of that page
 _SURE = 0.6  # probability from which a point, comma or minus is written as such
 _DIGITS = np.array([label.isdigit() for label in LABELS])
 _NOTHING = LABELS.index(NONE)
@@ -150,16 +153,29 @@ def _signs(grey: images.UInt8, networks: Networks) -> list[_Sign]:
         for box, line in zip(boxes.tolist(), heights, strict=True)
     ])  # fmt: skip
     read = networks.read(crops)
-    share = chances / chances.sum(axis=1, keepdims=True)
-    both = read * np.where(_DIGITS, share[:, :1], share[:, 1:])
-    both[:, _NOTHING] = read[:, _NOTHING] * (1 - chances.max(axis=1))
+    # where the finder sees another sign rather than a digit, the reader must be the surer of one
+    chance = chances.max(axis=1)
+    share = chances / chance[:, None]
+    both = read * np.where(_DIGITS, share[:, :1], np.sqrt(share[:, 1:]))
+    both[:, _NOTHING] = read[:, _NOTHING]
     both /= both.sum(axis=1, keepdims=True)
     best = both.argmax(axis=1)
+    sure = both[np.arange(len(both)), best]
+    there = (best != _NOTHING) & (chance * sure >= np.where(_DIGITS[best], _THERE, _THERE_MARK))
+    there &= _fits(boxes, chance * sure, there & _DIGITS[best])
     return [
-        _Sign(LABELS[one], float(both[place, one]), tuple(boxes[place].tolist()))
-        for place, one in enumerate(best.tolist())
-        if one != _NOTHING
+        _Sign(LABELS[best[place]], float(sure[place]), tuple(boxes[place].tolist()))
+        for place in np.flatnonzero(there).tolist()
     ]
+
+
+def _fits(boxes: _Float, weights: _Float, digit: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which signs are not much larger or smaller than the digits of the page; those that are may
+    still be digits where they are many of about the same size."""
+    sizes = np.maximum(boxes[:, 3], 0.6 * boxes[:, 2])
+    near = np.abs(np.log(sizes[:, None] / sizes[None])) < np.log(_ALIKE)
+    alike = (near * np.where(digit, weights, 0.0)[None]).sum(axis=1)
+    return np.asarray(alike >= _RARE * alike.max(initial=0.0) if digit.any() else digit)
 
 
 def _has_one(signs: list[_Sign], digits: list[_Sign], side: int) -> bool:

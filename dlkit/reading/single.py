@@ -19,6 +19,8 @@ _CONTRAST = 24.0  # of 255: less between ink and ground is none
 _ROUGH = 0.07  # of the contrast: how much the ground may vary
 _FEW = 24  # pixels of the longer side: smaller images are enlarged first
 _TINY = 40  # pixels of the longer side: edges are all there is, and say nothing of the ground
+_EMPTY = 0.1  # of the middle: less ink in it is none
+_NEAR = 0.07  # of the image: how near to its border a digit ends that fills it
 _SPECK = 0.04  # of the ink: what is smaller is dirt
 _PART = 0.12  # of the ink: what is larger belongs to the digit, or is another one
 _CROP = 256  # pixels of the longer side: what is larger is rather a photograph than a crop
@@ -73,8 +75,10 @@ def plain(grey: images.UInt8, whatever: bool = False) -> Found | None:
     bright = [cv2.countNonZero(line) for line in (mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1])]
     rim = 2 * (small.shape[0] + small.shape[1]) - 4 if min(small.shape) > 1 else small.size
     dark_rim = 1.0 - min(1.0, sum(bright) / max(rim, 1))
-    # ink is the smaller part, and rarer along the border
+    # ink is the smaller part, and rarer along the border; and it lies not in the corners alone
     is_dark = share + dark_rim < 1.0
+    if _in_corners((mask == 0) == is_dark):
+        is_dark = not is_dark
     along = dark_rim if is_dark else 1.0 - dark_rim
     if not whatever and along > (_ALONG if max(height, width) > _CROP else _MOST_ALONG):
         return None  # a shadow, or the ground around a sheet
@@ -82,9 +86,9 @@ def plain(grey: images.UInt8, whatever: bool = False) -> Found | None:
     found = None if ink is None else _ends(ink, rough)
     if ink is None or found is None:
         return None
-    fills = (
-        max(found[:2]) <= 1 and found[2] >= small.shape[1] - 1 and found[3] >= small.shape[0] - 1
-    )
+    room = _NEAR * np.array(small.shape)
+    fills = found[0] <= room[1] and found[1] <= room[0]
+    fills = fills and found[2] >= small.shape[1] - room[1] and found[3] >= small.shape[0] - room[0]
     square = _square(_cut(grey, small, ink, found), fills)
     x0, y0, x1, y1 = found
     ratio_x, ratio_y = width / small.shape[1], height / small.shape[0]
@@ -118,6 +122,16 @@ def _ink(
             return None
     table = ((levels - base) / (full - base or 1)).clip(0, 1).astype(np.float32)
     return table[small]
+
+
+def _in_corners(ink: NDArray[np.bool_]) -> bool:
+    """Whether ink is in the corners of an image and not in its middle."""
+    height, width = ink.shape
+    corners = int(ink[0, 0]) + int(ink[0, -1]) + int(ink[-1, 0]) + int(ink[-1, -1])
+    if corners < 2:
+        return False
+    middle = ink[height // 3 : -(height // 3) or None, width // 3 : -(width // 3) or None]
+    return cv2.countNonZero(middle.view(np.uint8)) < _EMPTY * middle.size
 
 
 def _percentile(counts: NDArray[Any], share: float) -> int:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dlkit.paper import Digits, Page, simulate
+from dlkit.paper import Digits, Page, camera, simulate
 from dlkit.training.networks.finder import STRIDE
 
 Float = NDArray[np.float32]
@@ -21,7 +21,8 @@ _TOO_SMALL, _TOO_LARGE = 6.0, 110.0
 _TALL = (((9.0, 72.0), 0.8), ((72.0, 300.0), 0.13), ((4.0, 9.0), 0.07))
 _VISIBLE = 0.55  # of a sign: what shows less of itself is neither right nor wrong
 _SIXTEEN = 16.0
-_NOTHING = 0.03  # of the crops: noise and gradients, in which there is nothing to find
+_NOTHING = 0.06  # of the crops: noise, gradients and desks, on which there is nothing to find
+_KINDS = ("any", "any", "any", "any", "form", "marks", "desk")  # of pages
 
 
 class Crops(NamedTuple):
@@ -65,7 +66,8 @@ def crops(random: np.random.Generator, digits: Digits, count: int, side: int, ea
             tall = float(random.uniform(18, 50))
             shape = (int(random.integers(420, 700)), int(random.integers(480, 900)))
             touching = float(random.choice([0.0, 0.08]))
-            page = simulate(random, digits, size=shape, tall=tall, touching=touching)
+            kind = str(random.choice(_KINDS))
+            page = simulate(random, digits, kind, size=shape, tall=tall, touching=touching)
         if random.random() < _NOTHING:
             pixels, truth, line = _nothing(random, side), np.zeros((0, 5), np.float32), 0.0
         else:
@@ -120,6 +122,12 @@ def _cut(
 
 
 def _nothing(random: np.random.Generator, side: int) -> NDArray[np.uint8]:
+    if random.random() < 0.5:
+        canvas = camera.desk(random, (2 * side, 2 * side))
+        camera.things(random, canvas)
+        canvas = canvas[: int(side * random.uniform(0.3, 2)), : int(side * random.uniform(0.3, 2))]
+        grey = cv2.cvtColor(canvas, cv2.COLOR_BGR2GRAY)
+        return np.asarray(cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
     noise = random.normal(0, 1, (side, side)).astype(np.float32)
     if random.random() < 0.5:
         noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), random.uniform(0.5, 8)))
