@@ -162,7 +162,8 @@ def _signs(grey: images.UInt8, networks: Networks) -> list[_Sign]:
     best = both.argmax(axis=1)
     sure = both[np.arange(len(both)), best]
     there = (best != _NOTHING) & (chance * sure >= np.where(_DIGITS[best], _THERE, _THERE_MARK))
-    there &= _fits(boxes, chance * sure, there & _DIGITS[best])
+    digit = there & _DIGITS[best]
+    there &= ~digit | _fits(boxes, chance * sure, digit)
     return [
         _Sign(LABELS[best[place]], float(sure[place]), tuple(boxes[place].tolist()))
         for place in np.flatnonzero(there).tolist()
@@ -170,12 +171,11 @@ def _signs(grey: images.UInt8, networks: Networks) -> list[_Sign]:
 
 
 def _fits(boxes: _Float, weights: _Float, digit: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which signs are not much larger or smaller than the digits of the page; those that are may
-    still be digits where they are many of about the same size."""
+    """Which signs are not much larger or smaller than the digits of the page, unless many are."""
     sizes = np.maximum(boxes[:, 3], 0.6 * boxes[:, 2])
     near = np.abs(np.log(sizes[:, None] / sizes[None])) < np.log(_ALIKE)
     alike = (near * np.where(digit, weights, 0.0)[None]).sum(axis=1)
-    return np.asarray(alike >= _RARE * alike.max(initial=0.0) if digit.any() else digit)
+    return np.asarray(alike >= _RARE * alike.max(initial=0.0))
 
 
 def _has_one(signs: list[_Sign], digits: list[_Sign], side: int) -> bool:

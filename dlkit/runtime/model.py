@@ -153,7 +153,7 @@ def load(
 
     Args:
         bundle: a bundle's folder, or the name of one that ships with dlkit
-            (``digits``, ``mmwave``, ``digit_maker``).
+            (``digits``, ``mmwave``, ``digit_maker``, ...).
         backend: ``onnxruntime``, ``openvino``, ... or ``auto``.
         device: ``cpu``, ``cuda`` or ``auto``.
         threads: CPU threads of the backend; all that the process may use by default.

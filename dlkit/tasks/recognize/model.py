@@ -92,6 +92,13 @@ class Recognizer(Model[images.Image, None, Prediction]):
         self.labels = spec.labels or tuple(map(str, range(classes)))
         self.paper = Paper(opened)
 
+    @property
+    def setting(self) -> str:
+        """The networks for paper, where the bundle reads digits."""
+        if not self.bundle.spec.pages:
+            return ""
+        return " ".join(Bundle.open(name).sha256[:16] for name in (FINDER, READER))
+
     def recognize(self, images: Iterable[images.Image], batch: int = 256) -> list[Prediction]:
         """Recognize images in memory.
 
