@@ -24,7 +24,8 @@ _NEAR = 0.07  # of the image: how near to its border a digit ends that fills it
 _SPECK = 0.04  # of the ink: what is smaller is dirt
 _PART = 0.12  # of the ink: what is larger belongs to the digit, or is another one
 _CROP = 256  # pixels of the longer side: what is larger is rather a photograph than a crop
-_ALONG, _MOST_ALONG = 0.02, 0.6  # of the border: as much ink may lie along it, in crops more
+_MOST_ALONG = 0.6  # of the border: more ink along it is none
+_THICK = 0.2  # of a digit's longer side: half of its strokes' width, at most
 _BAR, _FULL = 0.3, 0.55  # of its box: what fills more may be a stretched stroke,
 _GAPS, _BENT, _UNEVEN = 0.05, 0.07, 0.4  # with gaps, bends and changes of width up to these
 _NARROW = 0.35  # of its width: how a stretched stroke is read
@@ -80,12 +81,14 @@ def plain(grey: images.UInt8, whatever: bool = False) -> Found | None:
     if _in_corners((mask == 0) == is_dark):
         is_dark = not is_dark
     along = dark_rim if is_dark else 1.0 - dark_rim
-    if not whatever and along > (_ALONG if max(height, width) > _CROP else _MOST_ALONG):
-        return None  # a shadow, or the ground around a sheet
+    if not whatever and along > _MOST_ALONG:
+        return None
     ink = _ink(small, counts, cut, is_dark, rough)
     found = None if ink is None else _ends(ink, rough)
     if ink is None or found is None:
         return None
+    if not whatever and max(height, width) > _CROP and _is_thick(ink, found):
+        return None  # a shadow, or the ground around a sheet
     room = _NEAR * np.array(small.shape)
     fills = found[0] <= room[1] and found[1] <= room[0]
     fills = fills and found[2] >= small.shape[1] - room[1] and found[3] >= small.shape[0] - room[0]
@@ -122,6 +125,13 @@ def _ink(
             return None
     table = ((levels - base) / (full - base or 1)).clip(0, 1).astype(np.float32)
     return table[small]
+
+
+def _is_thick(ink: NDArray[np.float32], ends: tuple[int, int, int, int]) -> bool:
+    """Whether an area is no stroke."""
+    mask = cv2.compare(ink, 0.5, cv2.CMP_GT)
+    half = float(cv2.distanceTransform(mask, cv2.DIST_L2, 3).max())
+    return half > _THICK * max(ends[2] - ends[0], ends[3] - ends[1])
 
 
 def _in_corners(ink: NDArray[np.bool_]) -> bool:
