@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent / "dlkit"
 BASE = {"errors", "plugins", "spec", "bundle", "atomic", "versions", "processors", "limits"}
 BASE |= {"array_errors"}
 PIXELS = BASE | {"images", "idx"}
-TASK = PIXELS | {"mmwave", "reading", "tasks"}
+TASK = PIXELS | {"mmwave", "paper", "reading", "tasks"}
 RUNTIME = TASK | {"runtime", "storage"}
 TRAINING = TASK | {"training"}
 NUMPY = {"numpy", "cv2"}
@@ -27,6 +27,7 @@ ALLOWED = {
     "images": (PIXELS, NUMPY | {"simplejpeg", "PIL"}),
     "idx": (PIXELS, {"numpy"}),
     "mmwave": (PIXELS | {"mmwave"}, NUMPY),
+    "paper": (PIXELS | {"paper"}, NUMPY),
     "reading": (PIXELS | {"reading"}, NUMPY),
     "storage": (BASE | {"storage"}, {"obstore"}),
     "tasks": (TASK, NUMPY),

@@ -140,6 +140,21 @@ GENERATE = {
     "critic.dropout": ("0.5", "0"),
     "held_out": ("0.1", "0.2"),
 }
+FINDER = {
+    "data": ("square", "other square"),
+    "seed": ("0", "1"),
+    "bfloat16": ("false", "true"),
+    "steps": ("2", "3"),
+    "epochs": ("2", "1"),
+    "batch_size": ("2", "3"),
+    "crop": ("64", "96"),
+    "crops": ("1", "2"),
+    "learning_rate": ("0.01", "0.02"),
+    "weight_decay": ("0", "0.5"),
+    "box_weight": ("1", "0"),
+    "ema_decay": ("0.05", "0.1"),
+    "held_out": ("2", "3"),
+}
 TABLES = {
     "lenet_relu": (CLASSIFY, ["network.batch_norm=true", "network.image_size=28"]),
     "denoiser": (PAIRED, ["network.width=4", "network.deepest=8", "network.blocks=1"]),
@@ -147,6 +162,7 @@ TABLES = {
     "pix2pix_small": (PIX2PIX, ["network.width=0.03", "network.halvings=3"]),
     "cyclegan_small": (CYCLEGAN, ["network.width=0.03", "network.blocks=1"]),
     "cgan": (GENERATE, ["network.width=0.1"]),
+    "finder": (FINDER, ["network.width=0.2"]),
 }
 # What some fields need to matter. Pairs and sizes are of simulated scans alone, but without a
 # critic they are mixed in; layouts do not change in float32 on a CPU.

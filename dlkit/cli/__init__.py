@@ -40,7 +40,6 @@ app = typer.Typer(
 )
 for module in (
     models,
-    simulate,
     train,
     export,
     inspect,
@@ -59,6 +58,7 @@ for module in (
     doctor,
 ):
     app.command(epilog=module.EXAMPLE)(module.command)
+app.add_typer(simulate.group)
 
 
 @app.callback(invoke_without_command=True)

@@ -72,13 +72,13 @@ def command(
     """Recognize handwritten digits: MNIST's squares, photographs, pages.
 
     Images of 28 x 28 go to the network as they are. In others digits are found:
-    dark or bright, in any light, tilted by up to 10 degrees, touching. The table
-    has a row a digit, with its line, its place in it and its box; or, where OUT
-    ends in .jsonl, an object an image.
+    on ruled and squared paper, in boxes, on a desk, in any light, tilted by up
+    to 10 degrees. The table has a row a digit, with its line, its place in it
+    and its box; or, where OUT ends in .jsonl, an object an image.
 
-    Arrays of many images are taken too: .npy and .npz (N, 28, 28) and MNIST's
-    IDX files, at memory speed; tar and Parquet files are taken as folders. A
-    second run goes on where the first stopped, and redoes what changed:
+    Arrays of many images are taken too: .npy and .npz (N, 28, 28) or (N, 784) and
+    MNIST's IDX files, at memory speed; tar and Parquet files are taken as folders.
+    A second run goes on where the first stopped, and redoes what changed:
     OUT.manifest.jsonl says what was done.
     """
     from dlkit.cli._console import notes
@@ -214,6 +214,9 @@ def command(
             f"{form.unsure} of {form.digits} digits unsure: probability below {reject:g}",
             highlight=False,
         )
+    if form.empty and not dry_run:
+        what = "image" if form.empty == 1 else "images"
+        console.print(f"{form.empty} {what} without a digit", style="yellow", highlight=False)
     end(target, code)
 
 

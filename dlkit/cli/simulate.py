@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+
+from dlkit.cli import simulate_pages
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -14,6 +17,26 @@ if TYPE_CHECKING:
 EXAMPLE = (
     "Examples:  dlkit simulate pairs/ --count 100 --seed 1 --masks  |  "
     "dlkit simulate apart/ --count 200 --unpaired"
+)
+
+
+class _Group(TyperGroup):
+    """Scans are simulated where nothing else is named."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+            args = ["scans", *args]
+        return super().parse_args(ctx, args)
+
+
+group = typer.Typer(
+    name="simulate",
+    cls=_Group,
+    no_args_is_help=True,
+    help="Simulate scans with clean pictures (also without the word `scans`), pages of digits, or "
+    "crops of them.",
+    epilog="Examples:  dlkit simulate scans pairs/ --count 100  |  "
+    "dlkit simulate pages --out pages/ --kind desk --count 20",
 )
 
 
@@ -73,4 +96,6 @@ def _show(progress: Progress, bar: TaskID, done: int) -> None:
     progress.update(bar, completed=done)
 
 
-command.__name__ = "simulate"
+group.command("scans", epilog=EXAMPLE)(command)
+group.command("pages")(simulate_pages.pages)
+group.command("crops")(simulate_pages.crops)

@@ -1,13 +1,12 @@
-"""Digits on photographs and scanned pages: found, put in order, made to look like MNIST's.
+"""Digits on photographs and scanned pages: found, read, put in order.
 
 colour.py       an image of any kind in one channel in which the ink shows
-ink.py          how strongly each pixel is ink: light, paper and polarity removed
-components.py   connected strokes; specks dropped, broken strokes joined
-deskew.py       the angle of the lines
-lines.py        reading order
-seams.py        where digits that touch may be cut
+single.py       one digit on plain ground, by its levels alone
 square.py       a digit as MNIST has it: 28 x 28, bright on black
-reading.py      all of it for one image, and the answer from the network's
+finder.py       where digits and other signs are: a network's answer, as boxes
+crops.py        a sign with what is around it, as the network takes it that reads them
+lines.py        reading order
+reading.py      all of it for one image
 page.py         the answer
 annotate.py     a picture of it
 """

@@ -1,4 +1,4 @@
-"""Reading order: which pieces stand in one line."""
+"""Reading order: which signs stand in one line, and where a wide gap is."""
 
 from __future__ import annotations
 
@@ -6,45 +6,94 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dlkit.reading.components import Piece
+Float = NDArray[np.float32]
 
-_SHARED = 0.45  # of the smaller height: what stands in one line overlaps by more
+_SHARED = 0.4  # of the smaller height: what stands in one line overlaps by more
 _FOLLOW = 0.4  # by how much a line follows its last digit: lines may bend
 _SPACE = 0.75  # of the height of a line: a wider gap separates numbers
 _WIDE = 1.8  # of the usual gap: and is wider than this
+_PITCH = 1.3  # of the usual step from middle to middle: and that is wider than this
+_FAR = 6.0  # heights: digits further apart say nothing of the tilt
+_MARK = (-0.75, 0.95)  # heights above and below the middle of the digits: signs of their line
+_NEAR = 3.5  # heights: from the next digit to a sign of its line
 
 
-def lines(pieces: Sequence[Piece]) -> list[list[Piece]]:
-    """Pieces on a level page by line, from the top; in a line from the left."""
-    found: list[list[Piece]] = []
+def tilt(boxes: Float) -> float:
+    """Radians by which lines of boxes (N, 4) fall to the right: the median over neighbours."""
+    middles = boxes[:, :2] + boxes[:, 2:4] / 2
+    heights = np.maximum(boxes[:, 3], 0.6 * boxes[:, 2])
+    angles = []
+    for place in range(len(boxes)):
+        step = middles - middles[place]
+        right = (step[:, 0] > 0.25 * heights[place]) & (step[:, 0] < _FAR * heights[place])
+        right &= np.abs(step[:, 1]) < 0.6 * np.maximum(heights, heights[place])
+        if right.any():
+            nearest = step[right][np.argmin(step[right][:, 0])]
+            angles.append(np.arctan2(nearest[1], nearest[0]))
+    return float(np.median(angles)) if len(angles) > 2 else 0.0
+
+
+def level(boxes: Float, radians: float) -> Float:
+    """Boxes (N, 4) on a page that is turned back by an angle: the same sizes about new middles."""
+    if not radians:
+        return boxes.copy()
+    cos, sin = np.cos(radians), np.sin(radians)
+    middles = boxes[:, :2] + boxes[:, 2:4] / 2
+    turned = middles @ np.array([[cos, -sin], [sin, cos]])
+    return np.hstack([turned - boxes[:, 2:4] / 2, boxes[:, 2:4]]).astype(np.float32)
+
+
+def lines(boxes: Float) -> list[list[int]]:
+    """Places of digits (N, 4) on a level page by line, from the top; in a line from the left."""
+    found: list[list[int]] = []
     spans: list[tuple[float, float]] = []  # where each line is: its middle and half of its height
-    for piece in sorted(pieces, key=lambda piece: piece.box.x + piece.box.width / 2):
-        half = piece.box.height / 2
-        middle = piece.box.y + half
+    for place in np.argsort(boxes[:, 0] + boxes[:, 2] / 2, kind="stable").tolist():
+        half = max(float(boxes[place, 3]), 0.6 * float(boxes[place, 2])) / 2
+        middle = float(boxes[place, 1] + boxes[place, 3] / 2)
         best, most = -1, _SHARED
         for index, (at, tall) in enumerate(spans):
             shared = min(middle + half, at + tall) - max(middle - half, at - tall)
             if (share := shared / (2 * min(half, tall))) > most:
                 best, most = index, share
         if best < 0:
-            found.append([piece])
+            found.append([place])
             spans.append((middle, half))
         else:
-            found[best].append(piece)
+            found[best].append(place)
             at, tall = spans[best]
             spans[best] = (at + _FOLLOW * (middle - at), tall + _FOLLOW * (half - tall))
-    middles = [np.median([piece.box.y + piece.box.height / 2 for piece in line]) for line in found]
+    middles = [np.median(boxes[line, 1] + boxes[line, 3] / 2) for line in found]
     return [found[index] for index in np.argsort(middles, kind="stable")]
 
 
+def beside(mark: Float, digits: Float) -> tuple[int, float] | None:
+    """The digit (N, 4) in whose line a sign (4,) stands, and how far it is in heights; None where
+    it stands in none."""
+    heights = np.maximum(digits[:, 3], 0.6 * digits[:, 2])
+    steps = (mark[:2] + mark[2:4] / 2 - digits[:, :2] - digits[:, 2:4] / 2) / heights[:, None]
+    there = (steps[:, 1] > _MARK[0]) & (steps[:, 1] < _MARK[1]) & (np.abs(steps[:, 0]) < _NEAR)
+    if not there.any():
+        return None
+    far = np.where(there, np.hypot(steps[:, 0], steps[:, 1]), np.inf)
+    return int(far.argmin()), float(far.min())
+
+
 def spaces(boxes: Sequence[tuple[float, float]], height: float) -> list[bool]:
-    """Whether a wide gap is before each digit of a line.
+    """Whether a wide gap is before each sign of a line.
 
     Args:
         boxes: left and right edge of each.
         height: of the line's digits.
     """
-    gaps = [after[0] - before[1] for before, after in itertools.pairwise(boxes)]
+    pairs = list(itertools.pairwise(boxes))
+    gaps = [after[0] - before[1] for before, after in pairs]
+    steps = [(after[0] + after[1] - before[0] - before[1]) / 2 for before, after in pairs]
     usual = float(np.median(gaps)) if len(gaps) > 2 else 0.0
-    return [False, *(gap > max(_SPACE * height, _WIDE * usual) for gap in gaps)][: len(boxes)]
+    step = float(np.median(steps)) if len(steps) > 2 else 0.0
+    wide = [
+        gap > max(_SPACE * height, _WIDE * usual) and far > _PITCH * step
+        for gap, far in zip(gaps, steps, strict=True)
+    ]
+    return [False, *wide][: len(boxes)]

@@ -1,9 +1,9 @@
-"""Reading an image: what there is to recognize, and the page from the network's answers."""
+"""Reading an image: what there is to recognize, and the page that it becomes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import cv2
@@ -12,18 +12,26 @@ from numpy.typing import NDArray
 
 from dlkit import images
 from dlkit.errors import UsageError
-from dlkit.reading import colour, components, deskew, ink, lines, split, square
-from dlkit.reading.components import Piece, Strokes
+from dlkit.reading import colour, finder, lines, square
+from dlkit.reading.crops import LABELS, NONE, OTHER, crop, line_heights
 from dlkit.reading.page import Box, Digit, Line, Page
+from dlkit.reading.single import plain
 
 MODES = ("auto", "single", "page")
 
 _MNIST = (square.SIDE, square.SIDE)
-WORK_PIXELS = 4_000_000  # an image is read at no more: a digit of 3 mm on A4 then has 24 pixels
-_SMALL = 160  # pixels of the longer side: smaller images are enlarged to about this
-_BROAD = 2.0  # heights: what is wider is rather several digits that touch
-_STRAIGHT = 0.3  # degrees: lines that tilt less are left
+_CROP = 0.35  # of an image: what takes more of it is the only thing that it shows
+_BROAD = 1.15  # heights: what is wider may be several digits that touch
 _ICON = 64  # pixels: an image that is smaller, with nothing found, is still one digit
+_DARK = 128
+_SMALL = 0.58  # of the side: MNIST's digits fill 20 of 28 pixels, and none less than this
+_THERE, _THERE_MARK = 0.2, 0.1  # chance that it is one times its probability: digits, others
+_ALIKE = 1.7  # sizes that differ by less are alike
+_RARE = 0.05  # of the most that are alike: fewer are no digits of that page
+_SURE = 0.6  # probability from which a point, comma or minus is written as such
+_DIGITS = np.array([label.isdigit() for label in LABELS])
+_NOTHING = LABELS.index(NONE)
+_Float = NDArray[np.float32]
 
 
 class Answer(Protocol):
@@ -36,164 +44,188 @@ class Answer(Protocol):
     def probability(self) -> float: ...
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A piece of ink: one digit, or several that touch."""
+class Networks(Protocol):
+    """The networks that look for digits and read them."""
 
-    parts: tuple[split.Part, ...]
-    boxes: tuple[Box, ...]
-    level: tuple[tuple[float, float], ...]  # left and right edge of each part on the level page
-    first: int  # its first square
+    def find(self, pixels: images.UInt8) -> _Float:
+        """uint8 (1, H, W) to float32 (1, 6, H / 4, W / 4)."""
+        ...
+
+    def read(self, crops: images.UInt8) -> _Float:
+        """uint8 (N, 32, 32) to float32 (N, 15): probabilities of ``LABELS``."""
+        ...
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What there is to recognize in one image.
+    """What there is to recognize in one image, or what was read already.
 
     Attributes:
-        squares: uint8 (28, 28) each, or what the network takes, bright on black.
-        rows: the candidates by line, and the height of the line's digits.
-        single: taken for the image of one digit.
+        squares: uint8 (28, 28) each, or what the network takes, bright on black: the only
+            digit; none where the page is known without.
+        box: of the only digit.
+        known: the page, where it is known.
     """
 
     squares: list[images.UInt8]
-    rows: list[tuple[float, list[Candidate]]] = field(default_factory=list)
-    single: bool = False
+    box: Box | None = None
+    known: Page | None = None
 
     def page(self, answers: Sequence[Answer]) -> Page:
         """The page, from an answer for each square."""
-        found = []
-        for height, candidates in self.rows:
-            digits: list[Digit] = []
-            edges: list[tuple[float, float]] = []
-            for candidate in candidates:
-                own = answers[candidate.first : candidate.first + len(candidate.parts)]
-                for index in split.choose(candidate.parts, [one.probability for one in own]):
-                    answer = own[index]
-                    digits.append(Digit(answer.label, answer.probability, candidate.boxes[index]))
-                    edges.append(candidate.level[index])
-            gaps = lines.spaces(edges, height)
-            text = "".join(
-                (" " if gap else "") + digit.label for gap, digit in zip(gaps, digits, strict=True)
-            )
-            found.append(Line(text, tuple(digits)))
-        return Page(tuple(found), self.single)
+        if self.known is not None:
+            return self.known
+        assert self.box is not None
+        (answer,) = answers
+        digit = Digit(answer.label, answer.probability, self.box)
+        return Page((Line(answer.label, (digit,)),), single=True)
 
 
-def read(image: images.Image, mode: str = "auto", size: tuple[int, int] = _MNIST) -> Reading:
+def read(
+    image: images.Image, mode: str, networks: Networks, size: tuple[int, int] = _MNIST
+) -> Reading:
     """Find what there is to recognize.
 
     Args:
         image: uint8 or uint16, (H, W), (H, W, 3) BGR or (H, W, 4) BGRA, of any size.
         mode: ``single`` looks for one digit, ``page`` for lines of them, ``auto`` for either.
-        size: height and width that the network takes.
-
-    Returns:
-        no square where there is no digit; ``single`` then takes the whole image for one.
+        networks: that look for digits and read them.
+        size: height and width that the network for squares takes.
 
     Raises:
         UsageError: there is no such mode.
     """
     if mode not in MODES:
         raise UsageError(f"there is no mode '{mode}'", f"Use one of {', '.join(MODES)}")
-    work, scale = _work(image)
-    strokes = components.find(ink.strength(work))
-    matrix = np.array([[1.0, 0, 0], [0, 1, 0]])
-    pieces = components.digits(strokes.pieces)
-    if mode != "single":
-        degrees = deskew.angle(strokes, pieces)
-        if abs(degrees) > _STRAIGHT:
-            level, matrix = deskew.level(strokes.ink, degrees)
-            strokes = components.find(level)
-            pieces = components.digits(strokes.pieces)
-    place = _Place(strokes, matrix, scale, image.shape[:2])
-    if mode == "single" or (mode == "auto" and _has_one(pieces, max(image.shape[:2]))):
-        found = _single(place, pieces, image)
-    else:
-        found = _page(place, pieces)
-    found.squares[:] = [images.fit(pixels, *size) for pixels in found.squares]
-    return found
+    grey = colour.channel(image)
+    if mode != "page" and (found := plain(grey)) is not None:
+        alone = found.share >= _CROP and found.broad <= _BROAD
+        if mode == "single" or alone:
+            return Reading([images.fit(found.square, *size)], found.box)
+    signs = _signs(grey, networks)
+    digits = [sign for sign in signs if sign.label.isdigit()]
+    if mode == "single" or (mode == "auto" and _has_one(signs, digits, max(grey.shape))):
+        if not digits:
+            return whole(grey, size)
+        best = max(digits, key=lambda sign: sign.probability * sign.box[3])
+        digit = _digit(best, grey.shape)
+        return Reading([], known=Page((Line(digit.label, (digit,)),), single=True))
+    return Reading([], known=_page(signs, grey.shape))
 
 
-def _has_one(pieces: list[Piece], side: int) -> bool:
-    """Whether an image of that many pixels a side shows one digit, rather than many or none."""
-    if not pieces:
-        return side <= _ICON
-    return len(pieces) == 1 and pieces[0].box.width <= _BROAD * pieces[0].box.height
+def whole(grey: images.UInt8, size: tuple[int, int] = _MNIST) -> Reading:
+    """The whole image as one digit."""
+    box = Box(0, 0, grey.shape[1], grey.shape[0])
+    found = plain(grey, whatever=True)
+    if found is not None:
+        return Reading([images.fit(found.square, *size)], box)
+    return Reading([images.fit(images.fit(grey, square.SIDE, square.SIDE), *size)], box)
+
+
+def upright_square(image: images.Image, size: tuple[int, int]) -> images.UInt8:
+    """An image of the network's own size in one channel: as it is; but what is drawn by alpha is
+    put on paper, and a digit that is much smaller than MNIST's is brought to their size."""
+    drawn = image.ndim == 3 and image.shape[2] == 4
+    grey = colour.channel(image) if drawn else images.grey(image)
+    ground = grey if grey[0, 0] < _DARK else cv2.bitwise_not(grey)
+    _, _, width, height = cv2.boundingRect(ground)
+    if max(width, height) <= _SMALL * max(size) and (found := plain(grey)) is not None:
+        return images.fit(found.square, *size)
+    return grey
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Strokes, and how their coordinates became those of the image."""
-
-    strokes: Strokes
-    matrix: NDArray[np.float64]
-    scale: float
-    shape: tuple[int, ...]
-
-    def box(self, part: NDArray[np.float32], x: int, y: int) -> Box:
-        """In the image's pixels: around the ink of a part whose corner is at x, y."""
-        there = part > square.EDGE
-        rows = np.flatnonzero(there.any(axis=1))
-        # The ends of each row are all that a box needs, however it is turned.
-        ends = [there[rows].argmax(axis=1), part.shape[1] - 1 - there[rows, ::-1].argmax(axis=1)]
-        xs, ys = np.concatenate(ends), np.concatenate([rows, rows])
-        points = np.stack([xs + x + 0.5, ys + y + 0.5], axis=1)
-        back = cv2.invertAffineTransform(self.matrix)
-        points = (points @ back[:, :2].T + back[:, 2]) / self.scale
-        half = 0.5 / self.scale
-        low = np.floor(points.min(axis=0) - half + 0.01).clip(0)
-        high = np.ceil(points.max(axis=0) + half - 0.01).clip(None, self.shape[::-1])
-        width, height = np.maximum(high - low, 1)
-        return Box(int(low[0]), int(low[1]), int(width), int(height))
+class _Sign:
+    label: str
+    probability: float
+    box: tuple[float, float, float, float]
 
 
-def _page(place: _Place, pieces: list[Piece]) -> Reading:
-    reading = Reading([])
-    for row in lines.lines(pieces):
-        height = float(np.median([piece.box.height for piece in row]))
-        candidates = []
-        for piece in row:
-            cut = place.strokes.cut(piece)
-            parts, inks, starts = zip(*split.parts(cut, height), strict=True)
-            left, y = max(piece.box.x - 1, 0), max(piece.box.y - 1, 0)
-            edges, boxes = [], []
-            for part, start in zip(inks, starts, strict=True):
-                columns = left + start + np.flatnonzero(np.any(part > square.EDGE, axis=0))
-                edges.append((float(columns[0]), float(columns[-1] + 1)))
-                boxes.append(place.box(part, left + start, y))
-            candidates.append(Candidate(parts, tuple(boxes), tuple(edges), len(reading.squares)))
-            reading.squares.extend(map(square.mnist, inks))
-        reading.rows.append((height, candidates))
-    return reading
+def _signs(grey: images.UInt8, networks: Networks) -> list[_Sign]:
+    """What both networks together take for digits and other signs."""
+    found = finder.find(grey, networks.find)
+    if not len(found):
+        return []
+    boxes, chances = found[:, :4], found[:, 4:]
+    heights = line_heights(boxes, chances[:, 0] > chances[:, 1])
+    crops = np.stack([
+        crop(grey, tuple(box), float(line))
+        for box, line in zip(boxes.tolist(), heights, strict=True)
+    ])  # fmt: skip
+    read = networks.read(crops)
+    # where the finder sees another sign rather than a digit, the reader must be the surer of one
+    chance = chances.max(axis=1)
+    share = chances / chance[:, None]
+    both = read * np.where(_DIGITS, share[:, :1], np.sqrt(share[:, 1:]))
+    both[:, _NOTHING] = read[:, _NOTHING]
+    both /= both.sum(axis=1, keepdims=True)
+    best = both.argmax(axis=1)
+    sure = both[np.arange(len(both)), best]
+    there = (best != _NOTHING) & (chance * sure >= np.where(_DIGITS[best], _THERE, _THERE_MARK))
+    digit = there & _DIGITS[best]
+    there &= ~digit | _fits(boxes, chance * sure, digit)
+    return [
+        _Sign(LABELS[best[place]], float(sure[place]), tuple(boxes[place].tolist()))
+        for place in np.flatnonzero(there).tolist()
+    ]
 
 
-def _single(place: _Place, pieces: list[Piece], image: images.Image) -> Reading:
-    """The largest piece; where there is none, the whole image as it is."""
-    if pieces:
-        piece = components.main(place.strokes, pieces)
-        cut = place.strokes.cut(piece)
-        box = place.box(cut, max(piece.box.x - 1, 0), max(piece.box.y - 1, 0))
-        pixels = square.mnist(cut)
-    else:
-        height, width = image.shape[:2]
-        box = Box(0, 0, width, height)
-        pixels = images.fit(images.grey(image), square.SIDE, square.SIDE)
-    only = Candidate((split.Part(0, 1, 1.0, 0.0),), (box,), ((0.0, 1.0),), 0)
-    return Reading([pixels], [(1.0, [only])], single=True)
+def _fits(boxes: _Float, weights: _Float, digit: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which signs are not much larger or smaller than the digits of the page, unless many are."""
+    sizes = np.maximum(boxes[:, 3], 0.6 * boxes[:, 2])
+    near = np.abs(np.log(sizes[:, None] / sizes[None])) < np.log(_ALIKE)
+    alike = (near * np.where(digit, weights, 0.0)[None]).sum(axis=1)
+    return np.asarray(alike >= _RARE * alike.max(initial=0.0))
 
 
-def _work(image: images.Image) -> tuple[images.UInt8, float]:
-    """The image in one channel, in a size that is good to work with; and its scale."""
-    height, width = image.shape[:2]
-    scale = min(1.0, (WORK_PIXELS / (height * width)) ** 0.5)
-    if max(height, width) < _SMALL:
-        scale = float(-(-_SMALL // max(height, width)))
-    if scale == 1:
-        return colour.channel(image), scale
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    # Colours first where that is less work.
-    if scale < 1:
-        return colour.channel(cv2.resize(image, size, interpolation=how)), scale
-    return np.asarray(cv2.resize(colour.channel(image), size, interpolation=how), np.uint8), scale
+def _has_one(signs: list[_Sign], digits: list[_Sign], side: int) -> bool:
+    """Whether an image of that many pixels a side shows one digit, rather than many or none."""
+    if not digits:
+        return side <= _ICON
+    return len(digits) == len(signs) == 1
+
+
+def _page(signs: list[_Sign], shape: tuple[int, ...]) -> Page:
+    """Lines of the digits, with the signs that stand in them."""
+    digits = [sign for sign in signs if sign.label.isdigit()]
+    if not digits:
+        return Page(())
+    marks = [sign for sign in signs if not sign.label.isdigit()]
+    boxes = np.array([sign.box for sign in [*digits, *marks]], np.float32)
+    flat = lines.level(boxes, lines.tilt(boxes[: len(digits)]))
+    rows = lines.lines(flat[: len(digits)])
+    row_of = {place: number for number, row in enumerate(rows) for place in row}
+    members: list[list[int]] = [list(row) for row in rows]
+    for place in range(len(digits), len(boxes)):
+        found = lines.beside(flat[place], flat[: len(digits)])
+        if found is not None:
+            members[row_of[found[0]]].append(place)
+    both = [*digits, *marks]
+    return Page(tuple(_line(sorted(row, key=lambda one: _middle(flat[one])), both, flat, shape)
+                      for row in members))  # fmt: skip
+
+
+def _line(row: list[int], signs: list[_Sign], flat: _Float, shape: tuple[int, ...]) -> Line:
+    height = float(np.median([flat[one, 3] for one in row if signs[one].label.isdigit()]))
+    edges = [(float(flat[one, 0]), float(flat[one, 0] + flat[one, 2])) for one in row]
+    text = ""
+    for gap, one in zip(lines.spaces(edges, height), row, strict=True):
+        sign = signs[one]
+        sure = sign.label.isdigit() or sign.probability >= _SURE
+        text += (" " if gap else "") + (sign.label if sure else OTHER)
+    return Line(text, tuple(_digit(signs[one], shape) for one in row
+                            if signs[one].label.isdigit()))  # fmt: skip
+
+
+def _digit(sign: _Sign, shape: tuple[int, ...]) -> Digit:
+    """With its box in whole pixels, inside of the image."""
+    left, top, width, height = sign.box
+    x0 = min(max(0, int(np.floor(left + 0.2))), shape[1] - 1)
+    y0 = min(max(0, int(np.floor(top + 0.2))), shape[0] - 1)
+    x1 = min(max(x0 + 1, int(np.ceil(left + width - 0.2))), shape[1])
+    y1 = min(max(y0 + 1, int(np.ceil(top + height - 0.2))), shape[0])
+    return Digit(sign.label, sign.probability, Box(x0, y0, x1 - x0, y1 - y0))
+
+
+def _middle(box: _Float) -> float:
+    return float(box[0] + box[2] / 2)

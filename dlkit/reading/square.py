@@ -19,24 +19,25 @@ _BOX = 20
 EDGE = 0.35  # ink weaker than this share of a stroke's is outside its box
 # A stroke of MNIST's is 2 to 4 of 20 pixels wide. A thinner one would be grey after scaling.
 _THIN = 0.075
+_CROSS = np.ones((3, 3), np.uint8)
 _LARGE = 320  # pixels: a side from which a thin digit is reduced before it is widened
 
 
 def mnist(ink: NDArray[np.float32]) -> images.UInt8:
-    """Ink (H, W), 0 to 1, black around it, as uint8 (28, 28)."""
-    ys, xs = (np.flatnonzero(np.any(ink > EDGE, axis=axis)) for axis in (1, 0))
+    """Ink (H, W), 0 to 1, as uint8 (28, 28)."""
+    x, y, across, down = cv2.boundingRect(cv2.compare(ink, EDGE, cv2.CMP_GT))
     square = np.zeros((SIDE, SIDE), np.uint8)
-    if not len(ys):
+    if not across:
         return square
-    ink = ink[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
+    ink = ink[y : y + down, x : x + across]
     ink = _thicken(ink)
     scale = _BOX / max(ink.shape)
     height, width = (max(1, round(side * scale)) for side in ink.shape)
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     small = cv2.resize(ink, (width, height), interpolation=how).clip(0, 1)
-    mass = float(small.sum()) or 1.0
-    middle_y = float((small.sum(axis=1) * np.arange(height)).sum()) / mass
-    middle_x = float((small.sum(axis=0) * np.arange(width)).sum()) / mass
+    moments = cv2.moments(small)
+    mass = moments["m00"] or 1.0
+    middle_x, middle_y = moments["m10"] / mass, moments["m01"] / mass
     top = min(max(round(SIDE / 2 - middle_y), 0), SIDE - height)
     left = min(max(round(SIDE / 2 - middle_x), 0), SIDE - width)
     square[top : top + height, left : left + width] = (small * 255).round()
@@ -45,10 +46,11 @@ def mnist(ink: NDArray[np.float32]) -> images.UInt8:
 
 def _thicken(ink: NDArray[np.float32]) -> NDArray[np.float32]:
     """Strokes at least as wide, beside the digit, as the thin ones of MNIST."""
-    mask = (ink > 0.5).astype(np.uint8)
+    mask = np.asarray(cv2.compare(ink, 0.5, cv2.CMP_GT), np.uint8)
     # A long stroke of width w has half of its edge pixels on each side: w is about 2 area / edge.
-    edge = int(np.count_nonzero(mask)) - int(np.count_nonzero(cv2.erode(mask, np.ones((3, 3)))))
-    width = 2 * np.count_nonzero(mask) / max(edge, 1)
+    area = cv2.countNonZero(mask)
+    edge = area - cv2.countNonZero(cv2.erode(mask, _CROSS))
+    width = 2 * area / max(edge, 1)
     if _THIN * max(ink.shape) - width < 2:
         return ink
     if (step := -(-max(ink.shape) // _LARGE)) > 1:

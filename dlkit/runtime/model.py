@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -11,7 +11,7 @@ from dlkit.bundle import Bundle
 from dlkit.errors import BundleError, UsageError
 from dlkit.runtime.runner import Prepared, Runner
 from dlkit.runtime.session import Chosen, open_session
-from dlkit.tasks import TASKS, Model, Task
+from dlkit.tasks import TASKS, Model, Session, Task
 
 if TYPE_CHECKING:
     from dlkit.runtime.folders.tally import Tally
@@ -27,15 +27,26 @@ class Opened(Chosen):
 
     Attributes:
         task: that the model serves.
+        another: opens a session of another bundle in the same way.
     """
 
     task: Task
+    another: Callable[[Bundle], Session] | None = None
 
     def answer(
         self, model: Model[Any, Any, Any], prepared: Iterable[Prepared], batch: int
     ) -> list[Any]:
         """Answers, or the ``DlkitError`` in place of one, for what ``prepare`` gave."""
         return Runner(model, self.session, batch).answer(prepared)
+
+    def beside(self, name: str) -> Session:
+        """A session of another bundle that ships with dlkit, on the same backend and device.
+
+        Raises:
+            BackendError: it cannot run there.
+        """
+        bundle = Bundle.open(name)
+        return (self.another or _anywhere)(bundle)
 
     def run_folder(
         self,
@@ -48,6 +59,10 @@ class Opened(Chosen):
         from dlkit.runtime.folders.to_folder import run_folder
 
         return run_folder(model, self.task, inputs, out, **options)
+
+
+def _anywhere(bundle: Bundle) -> Session:
+    return open_session(bundle).session
 
 
 @overload
@@ -138,7 +153,7 @@ def load(
 
     Args:
         bundle: a bundle's folder, or the name of one that ships with dlkit
-            (``digits``, ``mmwave``, ``digit_maker``).
+            (``digits``, ``mmwave``, ``digit_maker``, ...).
         backend: ``onnxruntime``, ``openvino``, ... or ``auto``.
         device: ``cpu``, ``cuda`` or ``auto``.
         threads: CPU threads of the backend; all that the process may use by default.
@@ -160,8 +175,12 @@ def load(
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
     serves = task_of(opened, task)
     serves.check(opened.spec)
+
+    def another(bundle: Bundle) -> Session:
+        return open_session(bundle, backend, device, threads, callers).session
+
     chosen = open_session(opened, backend, device, threads, callers)
-    return serves.open(opened, Opened(chosen.session, chosen.passed_over, serves))
+    return serves.open(opened, Opened(chosen.session, chosen.passed_over, serves, another))
 
 
 def task_of(bundle: Bundle, wanted: str | None = None) -> Task:

@@ -52,6 +52,15 @@ class Loaded:
     limits: Limits
     joins: bool
     verdict: str
+    wanted: Wanted
+
+    def beside(self, name: str) -> Session:
+        """A session of another bundle that ships with dlkit, opened as this one was."""
+        wanted = self.wanted
+        opened = open_session(
+            Bundle.open(name), wanted.backend, wanted.device, wanted.threads, wanted.workers or 1
+        )
+        return opened.session
 
 
 def load(wanted: Wanted) -> Loaded:
@@ -84,7 +93,7 @@ def load(wanted: Wanted) -> Loaded:
         queue=wanted.queue or max(_LEAST_QUEUE, _QUEUED * batch),
         workers=workers,
     )
-    return Loaded(bundle, task, session, chosen.passed_over, limits, joins, verdict)
+    return Loaded(bundle, task, session, chosen.passed_over, limits, joins, verdict, wanted)
 
 
 def _verdict(bundle: Bundle, session: Session, accept_random: bool) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,13 +24,16 @@ class Queued:
     Attributes:
         session: the model's.
         passed_over: why ``auto`` did not take what it would have preferred.
+        beside: opens a session of another bundle; it is called outside of the queue.
         batcher: set once there is one.
     """
 
     batcher: Batcher
 
-    def __init__(self, session: Session, passed_over: dict[str, str]) -> None:
-        self.session, self.passed_over = session, passed_over
+    def __init__(
+        self, session: Session, passed_over: dict[str, str], beside: Callable[[str], Session]
+    ) -> None:
+        self.session, self.passed_over, self.beside = session, passed_over, beside
         self._loop = asyncio.get_running_loop()
 
     def answer(

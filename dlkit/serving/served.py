@@ -44,7 +44,7 @@ class Served:
         self.name, self.loaded, self.statistics = name, loaded, statistics
         self.spec = loaded.bundle.spec
         self.loop, self._hands = asyncio.get_running_loop(), hands
-        queued = Queued(loaded.session, loaded.passed_over)
+        queued = Queued(loaded.session, loaded.passed_over, loaded.beside)
         self.model: Model[Any, Any, Any] = loaded.task.open(loaded.bundle, queued)
         self.batcher = Batcher(
             graph_of(self.model, loaded.session),

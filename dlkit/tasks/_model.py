@@ -94,6 +94,14 @@ class Answers(Protocol):
         """Answers, or the ``DlkitError`` in place of one, for what ``prepare`` gave."""
         ...
 
+    def beside(self, name: str) -> Session:
+        """A session of another bundle that ships with dlkit, on the same backend and device.
+
+        Raises:
+            BackendError: it cannot run there.
+        """
+        ...
+
     def run_folder(
         self, model: Model[Any, Any, Any], inputs: Sequence[Path | str], out: Path | str,
         **options: Any,

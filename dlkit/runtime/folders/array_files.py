@@ -25,7 +25,10 @@ from dlkit.errors import InputError
 from dlkit.idx import idx_shape
 
 _SUFFIXES = (".npy", ".npz", "-ubyte", "-ubyte.gz")
+_SQUARE = (28, 28)
 _FLAT = 28 * 28
+_CHANNELS = (3, 4)  # of a last axis: these may be colours
+_WHOLE = 1 << 30  # bytes that are held at once
 
 
 def is_array(name: str) -> bool:
@@ -39,15 +42,25 @@ class _Stream:
 
     Attributes:
         shape: (N, H, W), or (N, H, W, 3).
+        along_last: the images are along the file's last axis.
     """
 
     path: Path
     file: IO[bytes]
     shape: tuple[int, ...]
+    along_last: bool = False
 
     def parts(self, count: int) -> Iterator[NDArray[np.uint8]]:
         """At most ``count`` images at a time."""
         size = math.prod(self.shape[1:])
+        if self.along_last:  # no image is whole before the file's end
+            data = self.file.read(self.shape[0] * size)
+            if len(data) != self.shape[0] * size:
+                raise InputError(f"{self.path}: is truncated")
+            whole = np.frombuffer(data, np.uint8).reshape(*self.shape[1:], -1)
+            for first in range(0, self.shape[0], count):
+                yield np.ascontiguousarray(np.moveaxis(whole[..., first : first + count], -1, 0))
+            return
         for first in range(0, self.shape[0], count):
             some = min(count, self.shape[0] - first)
             try:
@@ -70,8 +83,8 @@ def open_array(
         content: of what is no file here; ``path`` is then for messages.
 
     Raises:
-        InputError: it cannot be read, or holds no uint8 images, or flattened ones, or ones that
-            hold 0 and 1 in place of 0 and 255.
+        InputError: it cannot be read, or holds no images of bytes, or it is not certain along which
+            axis they are.
     """
     path = Path(path)
     with ExitStack() as stack:
@@ -93,7 +106,10 @@ def open_array(
                 dtype = np.dtype(np.uint8)
         except DAMAGED as error:
             raise unreadable(path, error) from error
-        yield _Stream(path, file, _as_images(path, dtype, shape, colour))
+        along_last = _along_last(path, dtype, shape)
+        if along_last:
+            shape = (shape[2], *shape[:2])
+        yield _Stream(path, file, _as_images(path, dtype, shape, colour), along_last)
 
 
 def _member(
@@ -106,7 +122,7 @@ def _member(
         with archive.open(name) as part:
             dtype, shape = _header(part)
         there.append(f"{name.removesuffix('.npy')} {dtype} {shape}")
-        if dtype == np.uint8 and len(shape) >= 2:
+        if dtype in (np.uint8, np.bool_) and len(shape) >= 2:
             found.append(name)
     if len(found) != 1:
         raise InputError(
@@ -125,25 +141,41 @@ def _header(file: IO[bytes]) -> tuple[np.dtype[Any], tuple[int, ...]]:
     return dtype, tuple(shape)
 
 
+def _along_last(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
+    """Whether an array is (28, 28, N), as MATLAB's files have MNIST.
+
+    Raises:
+        InputError: it may be that, or something else.
+    """
+    if len(shape) != 3 or shape[:2] != _SQUARE or shape[1:] == _SQUARE:
+        return False
+    if shape[2] in _CHANNELS or math.prod(shape) > _WHOLE:
+        raise InputError(
+            f"{path}: holds {dtype} {shape}: its images may be along the last axis, or it is one "
+            "in colours; expected uint8 images (N, height, width)",
+            "Move it to the front: np.moveaxis(x, -1, 0)",
+        )
+    return True
+
+
 def _as_images(
     path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], colour: str
 ) -> tuple[int, ...]:
     expected = "expected uint8 images (N, height, width)"
     holds = f"{path}: holds {dtype} {shape}" if len(shape) < 9 else f"{path}: holds {dtype}"
-    if len(shape) == 2 and shape[1] == _FLAT:
+    if shape == (_FLAT, _FLAT):
         raise InputError(
-            f"{holds}, which may be images of 28 x 28 in a row; {expected}",
-            "Reshape it to (-1, 28, 28)",
+            f"{holds}, which may be one image, or {_FLAT} of 28 x 28 in rows; {expected}",
+            "Reshape it to (1, 784, 784) or to (784, 28, 28)",
         )
+    if len(shape) == 2 and shape[1] == _FLAT:  # as scikit-learn and CSV files have MNIST
+        shape = (shape[0], *_SQUARE)
     if len(shape) == 2:
         shape = (1, *shape)
     if len(shape) == 4 and 1 in (shape[1], shape[3]):
         shape = (shape[0], *shape[2:]) if shape[1] == 1 else shape[:3]
-    if len(shape) == 3 and shape[1:] != (28, 28) and shape[:2] == (28, 28):
-        raise InputError(f"{holds}: its images are along the last axis; {expected}",
-                         "Move it to the front: np.moveaxis(x, -1, 0)")  # fmt: skip
     coloured = len(shape) == 4 and shape[3] == 3 and colour != "grey"
-    if dtype != np.uint8 or not (len(shape) == 3 or coloured) or 0 in shape:
+    if dtype not in (np.uint8, np.bool_) or not (len(shape) == 3 or coloured) or 0 in shape:
         raise InputError(f"{holds}, {expected}")
     if shape[1] * shape[2] > images.MAX_PIXELS:
         raise InputError(f"{holds}: images of more than {images.MAX_PIXELS / 1e6:.0f} Mpixels")

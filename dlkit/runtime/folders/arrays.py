@@ -56,7 +56,8 @@ class ArrayWork:
         for part in chunk:
             pixels = part.pixels
             if pixels.shape[1:] != tuple(self.model.bundle.spec.input.shape[1:]):
-                pixels = np.stack([self.model.prepare(image)[0] for image in pixels])
+                results.append(self._one_by_one(part))
+                continue
             count = self.runner.batch
             output = np.concatenate(
                 [
@@ -68,6 +69,13 @@ class ArrayWork:
             best = output[np.arange(len(output)), classes]
             results.append(PartResult(part, classes, best.astype(np.float32)))
         return results
+
+    def _one_by_one(self, part: Part) -> PartResult:
+        """Images of another size than the network's."""
+        found = self.model.recognize(list(part.pixels), self.runner.batch)
+        classes = [self.model.labels.index(one.label) for one in found]
+        sure = [one.probability for one in found]
+        return PartResult(part, np.array(classes, np.int64), np.array(sure, np.float32))
 
 
 def answers(work: ArrayWork, source: Source, workers: int, tally: Tally) -> Iterator[list[Row]]:
@@ -84,13 +92,18 @@ def answers(work: ArrayWork, source: Source, workers: int, tally: Tally) -> Iter
 
 
 def _parts(source: Source, arrays: Iterator[images.UInt8]) -> Iterator[Part]:
-    first = 0
+    """Parts; values of 0 and 1 alone become 0 and 255."""
+    first, ones = 0, False
     for pixels in arrays:
-        if first == 0 and pixels.max() == 1:
+        most = int(pixels.max())
+        if first == 0:
+            ones = most == 1
+        elif ones and most > 1:
             raise InputError(
-                f"{source.path}: its values are 0 and 1, expected 0 to 255", "Multiply it by 255"
+                f"{source.path}: its first images hold 0 and 1 alone, others up to {most}",
+                "Bring them to 0 to 255",
             )
-        yield Part(source, first, pixels)
+        yield Part(source, first, pixels * np.uint8(255) if ones else pixels)
         first += len(pixels)
 
 

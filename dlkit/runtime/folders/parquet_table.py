@@ -45,7 +45,7 @@ class ParquetTable(Table):
         )
         self._form = form
         self._waiting: list[Sequence[Any]] = []
-        form.digits = form.unsure = 0
+        form.digits = form.unsure = form.empty = 0
         self._writer: Any = ParquetWriter(path, self._schema)
 
     def add(self, rows: Iterable[Row]) -> None:
@@ -55,7 +55,7 @@ class ParquetTable(Table):
         )
 
     def add_lines(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        for line in each_frame(lines):
+        for line in self._counted(each_frame(lines)):
             self._waiting.extend(self._rows(line))
         if len(self._waiting) >= _ROWS:
             self._write()

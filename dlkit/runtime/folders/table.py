@@ -24,12 +24,14 @@ class Form:
         pages: where each digit is.
         reject: digits below this probability are marked as unsure; None marks none.
         digits, unsure: how many were written.
+        empty: images on which no digit was found.
     """
 
     pages: bool = False
     reject: float | None = None
     digits: int = 0
     unsure: int = 0
+    empty: int = 0
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -48,7 +50,7 @@ class Table:
     def __init__(self, file: IO[str], json_lines: bool, form: Form) -> None:
         self._file, self._json_lines, self._form = file, json_lines, form
         self._csv = csv.writer(file)
-        form.digits = form.unsure = 0
+        form.digits = form.unsure = form.empty = 0
         if not json_lines:
             self._csv.writerow(form.columns)
 
@@ -69,7 +71,7 @@ class Table:
 
     def add_lines(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Write rows for each line of the manifest."""
-        lines = each_frame(lines)
+        lines = self._counted(each_frame(lines))
         if self._json_lines:
             for line in lines:
                 self._file.write(json.dumps(self._object(line), ensure_ascii=False) + "\n")
@@ -84,6 +86,11 @@ class Table:
                     cells = (_safe(line["file"]), get("digit", ""), get("probability", ""))
                     rows.append((*cells, get("error", ""), *blank))
             self._csv.writerows(rows)
+
+    def _counted(self, lines: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+        for line in lines:
+            self._form.empty += "lines" in line and not line["lines"]
+            yield line
 
     def _rows(self, line: Mapping[str, Any]) -> Iterator[list[Any]]:
         if not line.get("lines"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,10 +15,14 @@ from dlkit import images
 from dlkit.atomic import write_new
 from dlkit.bundle import Bundle
 from dlkit.errors import DlkitError, InputError, UsageError
-from dlkit.reading import reading
+from dlkit.reading import colour, reading
 from dlkit.reading.page import Page
 from dlkit.tasks._door import Door, Reply
-from dlkit.tasks._model import Answers, Model
+from dlkit.tasks._model import Answers, Model, Session
+
+FINDER, READER = "digit_finder", "digit_reader"  # bundles that ship with dlkit
+_READ_AT_ONCE = 64  # crops
+_LEVELS = 255
 
 
 class Prediction(NamedTuple):
@@ -30,6 +35,36 @@ class Prediction(NamedTuple):
 
     label: str
     probability: float
+
+
+class Paper:
+    """The networks that find and read digits on paper, opened when they are first needed."""
+
+    def __init__(self, opened: Answers) -> None:
+        self._opened = opened
+        self._lock = threading.Lock()
+        self._sessions: dict[str, Session] = {}
+
+    def find(self, pixels: images.UInt8) -> NDArray[np.float32]:
+        """See ``dlkit.reading.reading.Networks``."""
+        return self._session(FINDER)(pixels)
+
+    def read(self, crops: images.UInt8) -> NDArray[np.float32]:
+        """See ``dlkit.reading.reading.Networks``."""
+        session = self._session(READER)
+        parts = [crops[at : at + _READ_AT_ONCE] for at in range(0, len(crops), _READ_AT_ONCE)]
+        return np.concatenate([session(part) for part in parts])
+
+    def close(self) -> None:
+        """Let go of them."""
+        for session in self._sessions.values():
+            session.close()
+
+    def _session(self, name: str) -> Session:
+        with self._lock:
+            if name not in self._sessions:
+                self._sessions[name] = self._opened.beside(name)
+            return self._sessions[name]
 
 
 class Recognizer(Model[images.Image, None, Prediction]):
@@ -55,6 +90,14 @@ class Recognizer(Model[images.Image, None, Prediction]):
         self.size = (int(height), int(width))
         classes = int(spec.output.shape[1])
         self.labels = spec.labels or tuple(map(str, range(classes)))
+        self.paper = Paper(opened)
+
+    @property
+    def setting(self) -> str:
+        """The networks for paper, where the bundle reads digits."""
+        if not self.bundle.spec.pages:
+            return ""
+        return " ".join(Bundle.open(name).sha256[:16] for name in (FINDER, READER))
 
     def recognize(self, images: Iterable[images.Image], batch: int = 256) -> list[Prediction]:
         """Recognize images in memory.
@@ -72,7 +115,25 @@ class Recognizer(Model[images.Image, None, Prediction]):
         Raises:
             InputError: something is no image, or the model gave NaN.
         """
-        return self.answers(images, batch)
+        samples = list(images)
+        for sample in samples:
+            self.check(sample)
+        look = self.whole("single")
+        sought = [look(sample) for sample in samples]
+        prepared = [
+            (one, None)
+            for sample, whole in zip(samples, sought, strict=True)
+            for one in ([self.prepare(sample)[0]] if whole is None else whole.squares)
+        ]
+        answers = iter(self._told(prepared, batch))
+        found = []
+        for whole in sought:
+            if whole is None:
+                found.append(next(answers))
+            else:
+                (digit,) = whole.page([next(answers) for _ in whole.squares]).digits
+                found.append(Prediction(digit.label, digit.probability))
+        return found
 
     def read(self, image: images.Image, mode: str = "auto", batch: int = 256) -> Page:
         """Read an image with any number of digits.
@@ -92,8 +153,8 @@ class Recognizer(Model[images.Image, None, Prediction]):
         """
         self._check_pages()
         images.check(image)
-        found = reading.read(image, mode, self.size)
-        return found.page(self.answers(found.squares, batch))
+        found = reading.read(_full(image), mode, self.paper, self.size)
+        return found.page(self._told([(one, None) for one in found.squares], batch))
 
     def decode(self, data: bytes, path: str) -> images.Image:
         """An image, upright, from the bytes of its file."""
@@ -108,12 +169,17 @@ class Recognizer(Model[images.Image, None, Prediction]):
         images.check(sample)
 
     def prepare(self, sample: images.Image) -> tuple[images.UInt8, None]:
-        """The image as the graph takes it: of its size as it is, else found or resized."""
+        """The image as the graph takes it: of its size as it is, else the digit that it shows, or
+        resized. Values 0 and 1, what is drawn by alpha, and a small digit in a corner are brought
+        into MNIST's form where the bundle reads digits."""
         spec = self.bundle.spec
         if sample.shape[:2] == self.size:
-            return images.colour(sample, spec.colour), None
+            if not spec.pages:
+                return images.colour(sample, spec.colour), None
+            return reading.upright_square(_full(sample), self.size), None
         if spec.pages:
-            return reading.read(sample, "single", self.size).squares[0], None
+            grey = colour.channel(_full(sample))
+            return reading.whole(grey, self.size).squares[0], None
         return images.resize(images.colour(sample, spec.colour), *self.size, spec.resize), None
 
     def reply(self, data: bytes, options: Mapping[str, str]) -> Reply:
@@ -130,7 +196,7 @@ class Recognizer(Model[images.Image, None, Prediction]):
             rows: list[dict[str, Any]] = [answer._asdict()]
             text, single = answer.label, True
         else:
-            page = sought.page(self.answers(sought.squares, 256))
+            page = sought.page(self._told([(one, None) for one in sought.squares], 256))
             rows = [{**one._asdict(), "box": one.box._asdict()} for one in page.digits]
             text, single = page.text, page.single
         body = {"text": text, "single": single, "width": width, "height": height, "found": rows}
@@ -152,9 +218,14 @@ class Recognizer(Model[images.Image, None, Prediction]):
         def read(image: images.Image) -> reading.Reading | None:
             if mode != "page" and image.shape[:2] == self.size:
                 return None
-            return reading.read(image, mode, self.size)
+            return reading.read(_full(image), mode, self.paper, self.size)
 
         return read
+
+    def close(self) -> None:
+        """Let go of memory and device; a second call does nothing."""
+        self.paper.close()
+        super().close()
 
     def finish(self, output: NDArray[Any], note: None) -> Prediction:
         """The most probable class."""
@@ -190,12 +261,27 @@ class Recognizer(Model[images.Image, None, Prediction]):
         write_new(path, (json.dumps(rows) + "\n").encode())
         return None
 
+    def _told(self, prepared: Sequence[tuple[images.UInt8, None]], batch: int) -> list[Prediction]:
+        """Predictions for what the graph takes; an error of one is raised."""
+        found = self.opened.answer(self, prepared, batch)
+        for answer in found:
+            if isinstance(answer, DlkitError):
+                raise answer
+        return found
+
     def _check_pages(self) -> None:
         if not self.bundle.spec.pages:
             raise UsageError(
                 f"{self.bundle.path} does not read digits on pages: it recognizes "
                 f"{', '.join(self.labels[:5])}{', ...' if len(self.labels) > 5 else ''}"
             )
+
+
+def _full(image: images.Image) -> images.Image:
+    """Values of 0 and 1 alone as 0 and 255: what was saved without scaling."""
+    if image.dtype == np.uint8 and image.ndim == 2 and 0 < image.max() <= 1:
+        return image * np.uint8(_LEVELS)
+    return image
 
 
 def _nan() -> InputError:

@@ -1,0 +1,288 @@
+"""How well digits are read on simulated paper, by kind of paper and pen; and crops of single ones.
+
+    python benchmarks/paper.py                             # the bundled test digits
+    python benchmarks/paper.py --data DATA --pages 20 --singles 1000 --crops 2000
+    python benchmarks/paper.py --write FOLDER              # also pictures of what was read
+
+What is read is compared with what is written by edit distance, line breaks included: what is
+missed, wrong, too much, in the wrong order or in the wrong line counts against it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+import dlkit
+from dlkit import images
+from dlkit.paper import KINDS, PENS, Digits, Page, simulate
+from dlkit.reading import page as read_page
+from dlkit.reading.annotate import picture
+from dlkit.reading.finder import overlap
+from dlkit.tasks.recognize import Recognizer
+from dlkit.tasks.recognize.datasets import load_labelled
+
+_SAME = 0.3  # intersection over union: a read digit and a written sign
+
+
+@dataclass
+class Score:
+    """How a set was read.
+
+    Attributes:
+        digits: that are written.
+        wrong: edits from what was read to what is written.
+        lines, whole: that are written; of them read right, digit by digit.
+        marks, taken: signs that are no digits; of them read as digits.
+        lost: digits that nothing was read at.
+        sure, sure_wrong: digits read with a probability of 0.9 or more; of them wrong.
+        unsure, unsure_wrong: the others; of them wrong.
+    """
+
+    images: int = 0
+    digits: int = 0
+    wrong: int = 0
+    lines: int = 0
+    whole: int = 0
+    marks: int = 0
+    taken: int = 0
+    lost: int = 0
+    sure: int = 0
+    sure_wrong: int = 0
+    unsure: int = 0
+    unsure_wrong: int = 0
+    seconds: float = 0.0
+    worst: tuple[float, int] = field(default=(0.0, 0))
+
+    @property
+    def share(self) -> float:
+        """Of digits that are right, in percent."""
+        return 100 * (1 - self.wrong / max(self.digits, 1))
+
+
+def main() -> None:
+    """Make, read, compare, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", default="mnist-mini", help="mnist-mini, or a folder of MNIST's")
+    parser.add_argument("--part", default="test", help="test or train")
+    parser.add_argument("--model", default="digits", help="bundle")
+    parser.add_argument("--pages", type=int, default=20, help="of each kind and pen")
+    parser.add_argument("--singles", type=int, default=300, help="photographs of one digit a kind")
+    parser.add_argument("--crops", type=int, default=1000, help="crops of each form")
+    parser.add_argument("--kinds", nargs="*", default=KINDS)
+    parser.add_argument("--pens", nargs="*", default=PENS)
+    parser.add_argument("--touching", type=float, default=0.0, help="share of pairs that touch")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--write", type=Path, help="folder for pictures of what was read")
+    options = parser.parse_args()
+    found = load_labelled(options.data)
+    digits = Digits(
+        getattr(found, f"{options.part}_images"), getattr(found, f"{options.part}_labels")
+    )
+    model = dlkit.load(options.model)
+    total = Score()
+    if options.pages:
+        print(
+            "| paper | pen | digits | right | lines right | lost | marks | as digits | s a page |"
+        )
+        print("|---|---|---|---|---|---|---|---|---|")
+    for kind in options.kinds:
+        for pen in options.pens if options.pages else ():
+            score = pages(model, digits, options.pages, options.seed, kind, pen, options.touching,
+                          options.write)  # fmt: skip
+            add(total, score)
+            print(
+                f"| {kind} | {pen} | {score.digits} | {score.share:.2f} % | {score.whole} of "
+                f"{score.lines} | {score.lost} | {score.marks} | {score.taken} | "
+                f"{score.seconds / score.images:.2f} |", flush=True
+            )  # fmt: skip
+    if total.digits:
+        print(f"\nAll: {total.share:.2f} % of {total.digits}. Probability 0.9 or more: "
+              f"{total.sure}, wrong {total.sure_wrong}; less: {total.unsure}, wrong "
+              f"{total.unsure_wrong}.\n")  # fmt: skip
+    if options.singles:
+        print("| photographs of one digit | right | taken for pages |\n|---|---|---|")
+    for kind in options.kinds if options.singles else ():
+        score = singles(model, digits, options.singles, options.seed, kind, options.write)
+        print(f"| {kind} | {score.share:.2f} % | {score.lost} |", flush=True)
+    if options.crops:
+        print("\n| crops | right | a second |\n|---|---|---|")
+        for name, form in FORMS.items():
+            score = crops(model, digits, options.crops, form)
+            each = score.images / score.seconds
+            print(f"| {name} | {score.share:.2f} % | {each:.0f} |", flush=True)
+
+
+def pages(
+    model: Recognizer,
+    digits: Digits,
+    count: int,
+    seed: int,
+    kind: str,
+    pen: str = "any",
+    touching: float = 0.0,
+    write: Path | None = None,
+) -> Score:
+    """Read that many pages of a kind."""
+    score = Score()
+    for index in range(count):
+        random = np.random.default_rng([seed, index, KINDS.index(kind)])
+        made = simulate(random, digits, kind, pen, touching=touching)
+        begun = time.perf_counter()
+        page = model.read(made.image, "page")
+        score.seconds += time.perf_counter() - begun
+        before = score.wrong
+        compare(score, made, page)
+        if score.wrong - before > score.worst[0]:
+            score.worst = (score.wrong - before, index)
+        if write:
+            name = f"{kind}-{pen}-{index:03d}-{score.wrong - before}.png"
+            images.write(write / name, picture(made.image, page, 0.9))
+    return score
+
+
+def compare(score: Score, made: Page, page: read_page.Page) -> None:
+    """Count what is right and wrong on one page."""
+    written = [only(line.text) for line in made.lines]
+    written = [line for line in written if line]
+    read = [only("".join(digit.label for digit in line.digits)) for line in page.lines]
+    score.images += 1
+    score.digits += sum(map(len, written))
+    score.wrong += edits("\n".join(written), "\n".join(read))
+    score.lines += len(written)
+    left = list(read)
+    for line in written:
+        if line in left:
+            left.remove(line)
+            score.whole += 1
+    signs = made.signs
+    truth = np.array([sign.box for sign in signs], np.float32).reshape(-1, 4)
+    boxes = np.array([digit.box for digit in page.digits], np.float32).reshape(-1, 4)
+    same = overlap(boxes, truth)
+    is_digit = np.array([sign.is_digit for sign in signs], bool)
+    score.marks += int((~is_digit).sum())
+    score.lost += int((same.max(axis=0, initial=0) < _SAME)[is_digit].sum())
+    for digit, row in zip(page.digits, same, strict=True):
+        right = False
+        if len(row):
+            best = int(row.argmax())
+            right = row[best] >= _SAME and signs[best].text == digit.label
+            score.taken += row[best] > 0.15 and not signs[best].is_digit
+        if digit.probability >= 0.9:
+            score.sure += 1
+            score.sure_wrong += not right
+        else:
+            score.unsure += 1
+            score.unsure_wrong += not right
+
+
+def singles(
+    model: Recognizer, digits: Digits, count: int, seed: int, kind: str, write: Path | None = None
+) -> Score:
+    """Read photographs of one digit on that kind of paper, cut from pages."""
+    score = Score()
+    random = np.random.default_rng([seed, KINDS.index(kind), 1])
+    while score.images < count:
+        made = simulate(random, digits, kind, size=(700, 1000), tall=random.uniform(28, 60))
+        chosen = [sign for sign in made.signs if sign.is_digit]
+        for place in random.permutation(len(chosen))[:4].tolist():
+            sign = chosen[place]
+            left, top, width, height = sign.box
+            room = random.uniform(0.06, 0.35, 4) * max(width, height)
+            x0, y0 = max(0, int(left - room[0])), max(0, int(top - room[1]))
+            image = made.image[y0 : int(top + height + room[2]), x0 : int(left + width + room[3])]
+            label = model.read(image, "single").text
+            score.images += 1
+            score.digits += 1
+            score.wrong += label != sign.text
+            score.lost += not model.read(image).single
+            if write and label != sign.text:
+                images.write(write / f"single-{kind}-{score.images}-{sign.text}-{label}.png", image)
+    return score
+
+
+def crops(
+    model: Recognizer, digits: Digits, count: int, form: Callable[[images.UInt8], images.UInt8]
+) -> Score:
+    """Read crops of that many digits."""
+    made = [form(tight(image)) for image in digits.images[:count]]
+    begun = time.perf_counter()
+    found = model.recognize(made)
+    score = Score(images=count, digits=count, seconds=time.perf_counter() - begun)
+    score.wrong = sum(
+        one.label != str(label) for one, label in zip(found, digits.labels, strict=False)
+    )
+    return score
+
+
+def tight(image: images.UInt8) -> images.UInt8:
+    """A digit cropped to its ink."""
+    x, y, width, height = cv2.boundingRect((image > 40).astype(np.uint8))
+    return image[y : y + height, x : x + width]
+
+
+def resized(height: int, width: int, dark: bool = False) -> Callable[[images.UInt8], images.UInt8]:
+    """Makes a crop of that size; a width of 0 keeps the aspect."""
+
+    def form(image: images.UInt8) -> images.UInt8:
+        wide = width or max(2, round(image.shape[1] * height / image.shape[0]))
+        how = cv2.INTER_AREA if height < image.shape[0] else cv2.INTER_LINEAR
+        large = cv2.resize(image, (wide, height), interpolation=how)
+        return np.asarray(255 - large if dark else large, np.uint8)
+
+    return form
+
+
+def in_64(image: images.UInt8) -> images.UInt8:
+    """In the middle of 64 x 64, dark on white."""
+    canvas: NDArray[np.uint8] = np.full((64, 64), 255, np.uint8)
+    large = 255 - cv2.resize(image, None, fx=2.2, fy=2.2, interpolation=cv2.INTER_CUBIC)
+    top, left = (64 - large.shape[0]) // 2, (64 - large.shape[1]) // 2
+    canvas[top : top + large.shape[0], left : left + large.shape[1]] = large
+    return canvas
+
+
+FORMS: dict[str, Callable[[images.UInt8], images.UInt8]] = {
+    "12 x 10, bright on black": resized(12, 10),
+    "96 x 72, bright on black": resized(96, 72),
+    "80 x 60, dark on white": resized(80, 60, dark=True),
+    "12 high, own width": resized(12, 0),
+    "64 high, own width, dark": resized(64, 0, dark=True),
+    "64 x 64, dark, with room": in_64,
+    "600 high, own width, dark": resized(600, 0, dark=True),
+}
+
+
+def only(text: str) -> str:
+    """The digits of a text."""
+    return "".join(letter for letter in text if letter in "0123456789")
+
+
+def edits(written: Sequence[str], read: Sequence[str]) -> int:
+    """The least number of insertions, deletions and replacements (Levenshtein)."""
+    before = list(range(len(read) + 1))
+    for row, letter in enumerate(written, 1):
+        now = [row]
+        for column, other in enumerate(read, 1):
+            same = before[column - 1] + (letter != other)
+            now.append(min(before[column] + 1, now[-1] + 1, same))
+        before = now
+    return before[-1]
+
+
+def add(total: Score, more: Score) -> None:
+    """Add one score to another."""
+    for name in vars(total):
+        if name != "worst":
+            setattr(total, name, getattr(total, name) + getattr(more, name))
+
+
+if __name__ == "__main__":
+    main()

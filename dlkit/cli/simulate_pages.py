@@ -1,0 +1,90 @@
+"""dlkit simulate pages, dlkit simulate crops"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from dlkit.paper import Digits
+
+_Digits = Annotated[
+    str,
+    typer.Option(
+        help="Digits to write with: mnist-mini (bundled), mnist, or a folder of MNIST's files."
+    ),
+]
+_Part = Annotated[str, typer.Option(help="Which of them: test or train.")]
+_Seed = Annotated[int, typer.Option(min=0, help="Of the first page; the next have the next seeds.")]
+
+
+def pages(
+    out: Annotated[
+        Path, typer.Option(help="Folder that gets the pages and pages.json.", show_default=False)
+    ],
+    kind: Annotated[
+        str,
+        typer.Option(
+            help="plain, ruled, margin, squared, boxes, form, desk, shadow, marks; any mixes them."
+        ),
+    ] = "any",
+    count: Annotated[int, typer.Option(min=1, help="Pages.")] = 20,
+    seed: _Seed = 0,
+    pen: Annotated[
+        str, typer.Option(help="mnist: MNIST's strokes; thin, marker: drawn anew; any.")
+    ] = "any",
+    touching: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of neighbouring digits that touch.")
+    ] = 0.0,
+    digits: _Digits = "mnist-mini",
+    part: _Part = "test",
+) -> None:
+    """Simulate pages of handwritten digits, with what is written on them.
+
+    OUT gets a PNG file for each page, named by its seed, and pages.json: of each
+    page its kind, its pen and its lines, each with its text and its signs, each
+    sign with its box.
+    """
+    from dlkit.cli._console import notes
+    from dlkit.paper.folder import check_names, write_pages
+
+    check_names(kind, pen)
+    written = write_pages(
+        out, _digits(digits, part), range(seed, seed + count), kind, pen, touching
+    )
+    notes().print(f"{count} pages, {written} digits, seeds {seed} to {seed + count - 1}",
+                  highlight=False)  # fmt: skip
+    typer.echo(out)
+
+
+def crops(
+    out: Annotated[Path, typer.Option(help="File, .npz.", show_default=False)],
+    count: Annotated[
+        int, typer.Option(min=6, help="Crops to train on; a tenth as many to test.")
+    ] = (100_000),
+    seed: _Seed = 0,
+    digits: _Digits = "mnist-mini",
+) -> None:
+    """Cut digits and signs from simulated pages: what the recipe `reader` is trained on."""
+    from dlkit.paper.folder import write_arrays
+    from dlkit.tasks.recognize.paper_crops import labelled_crops
+
+    write_arrays(
+        out, labelled_crops(_digits(digits, "train"), _digits(digits, "test"), count, seed)
+    )
+    typer.echo(out)
+
+
+def _digits(name: str, part: str) -> Digits:
+    from dlkit.errors import UsageError
+    from dlkit.paper import Digits
+    from dlkit.tasks.recognize.datasets import load_labelled
+
+    if part not in ("test", "train"):
+        raise UsageError(f"there is no part '{part}'", "Use test or train")
+    found = load_labelled(name)
+    if not found.digits:
+        raise UsageError(f"{name} has no digits in MNIST's form", "Use mnist-mini, or mnist")
+    return Digits(getattr(found, f"{part}_images"), getattr(found, f"{part}_labels"))

@@ -1,0 +1,136 @@
+"""Where digits and other signs are: a network's answer at several scales, as boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dlkit import images
+
+Float = NDArray[np.float32]
+Network = Callable[[images.UInt8], NDArray[np.float32]]
+
+STRIDE = 4  # pixels of a cell of the network's answer
+_MULTIPLE = 16  # of its input's sides
+_SIXTEEN = 16.0
+_MARKS = 2.2  # points and commas are rare in training: their chance is that much higher
+_LEAST = 0.25  # chance: what is less is no sign
+_SAME = 0.4  # intersection over union: two boxes of one sign
+_WITHIN = 0.6  # of its area: a digit that lies so far in another one is a part of it
+_PIXELS = 1_000_000  # an image is first looked at with no more
+MOST_PIXELS = 4_000_000  # and, where its digits are small, with no more than this
+_SMALL = 15.0  # pixels: digits that are found to be less high are looked at again, larger
+_ENLARGED = 64  # pixels of the longer side: smaller images are enlarged to this
+_STEP = 4  # from scale to scale: digits of 8 to 80 pixels are found on each
+_COARSEST = 40  # pixels of the longer side
+_EDGE = 8  # pixels around the image: digits may touch its border
+
+
+def find(grey: images.UInt8, network: Network) -> Float:
+    """Signs in an image.
+
+    Args:
+        grey: uint8 (H, W).
+        network: uint8 (1, h, w) to float32 (1, 6, h / 4, w / 4); sides are multiples of 16.
+
+    Returns:
+        float32 (N, 6): left, top, width and height in the image's pixels, and the chances of a
+        digit and of another sign; the most likely first.
+    """
+    height, width = grey.shape
+    pixels, longer = height * width, max(height, width)
+    scale = min(1.0, (_PIXELS / pixels) ** 0.5)
+    if longer < _ENLARGED:
+        scale = _ENLARGED / longer
+    found = [_at(grey, network, scale)]
+    coarse = scale / _STEP
+    while coarse * longer >= _COARSEST:
+        found.append(_at(grey, network, coarse))
+        coarse /= _STEP
+    digits = found[0][found[0][:, 4] > found[0][:, 5]]
+    finest = min(1.0, (MOST_PIXELS / pixels) ** 0.5)
+    if scale < finest and len(digits) and np.median(digits[:, 3]) * scale < _SMALL:
+        found.append(_at(grey, network, min(finest, 2 * scale)))
+    return merged(np.concatenate(found))
+
+
+def _at(grey: images.UInt8, network: Network, scale: float) -> Float:
+    """What is found at one scale, in the image's pixels."""
+    size = tuple(max(1, round(side * scale)) for side in grey.shape[::-1])
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    small = grey
+    if scale != 1:
+        small = np.asarray(cv2.resize(grey, size, interpolation=how), np.uint8)
+    ends = [_EDGE + -(side + 2 * _EDGE) % _MULTIPLE for side in size]
+    padded = cv2.copyMakeBorder(
+        small, _EDGE, ends[1], _EDGE, ends[0], cv2.BORDER_CONSTANT, value=_paper(small)
+    )
+    found = decode(network(np.asarray(padded, np.uint8)[None])[0])
+    found[:, :2] -= _EDGE
+    found[:, :4] /= [size[0] / grey.shape[1], size[1] / grey.shape[0]] * 2
+    return found
+
+
+def _paper(small: images.UInt8) -> float:
+    """What lies beyond the border: what most of the border is."""
+    border = np.concatenate([small[0], small[-1], small[:, 0], small[:, -1]])
+    return float(np.median(border))
+
+
+def merged(found: Float) -> Float:
+    """Of boxes of one sign the most likely one."""
+    found = found[np.argsort(-found[:, 4:].max(axis=1), kind="stable")]
+    if len(found) < 2:
+        return found
+    same = overlap(found[:, :4], found[:, :4]) > _SAME
+    digit = found[:, 4] > found[:, 5]
+    same |= (_inside(found[:, :4]) > _WITHIN) & digit[:, None] & digit[None]
+    gone = np.zeros(len(found), bool)
+    for place in range(len(found)):
+        if not gone[place]:
+            gone[place + 1 :] |= same[place, place + 1 :]
+    return found[~gone]
+
+
+def _inside(boxes: Float) -> Float:
+    """What two boxes share, of the smaller one's area: (N, N)."""
+    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    ends = boxes[:, :2] + boxes[:, 2:4]
+    both = (np.minimum(ends[:, None], ends[None]) - low).clip(0).prod(axis=2)
+    area = boxes[:, 2:4].prod(axis=1)
+    return np.asarray(both / np.maximum(np.minimum(area[:, None], area[None]), 1e-6), np.float32)
+
+
+def decode(answer: Float, least: float = _LEAST) -> Float:
+    """Boxes from a network's answer for one image.
+
+    Args:
+        answer: (6, rows, columns); see ``dlkit.training.networks.finder``.
+        least: what has less chance than this is left out.
+
+    Returns:
+        float32 (N, 6): left, top, width and height in pixels, and the chances of a digit and of
+        another sign; the most likely first.
+    """
+    answer = answer.copy()
+    answer[1] *= _MARKS
+    heat = answer[:2].max(axis=0)
+    peak = heat >= cv2.dilate(heat, np.ones((3, 3), np.uint8))
+    rows, columns = np.nonzero(peak & (heat > least))
+    x = (columns + 0.5 + answer[2, rows, columns]) * STRIDE
+    y = (rows + 0.5 + answer[3, rows, columns]) * STRIDE
+    width, height = np.exp(answer[4:6, rows, columns].clip(-4, 4)) * _SIXTEEN
+    found = np.stack([x - width / 2, y - height / 2, width, height, *answer[:2, rows, columns]], 1)
+    return np.asarray(found[np.argsort(-found[:, 4:].max(axis=1), kind="stable")], np.float32)
+
+
+def overlap(one: Float, other: Float) -> Float:
+    """Intersection over union of boxes (N, 4) and (M, 4): (N, M)."""
+    low = np.maximum(one[:, None, :2], other[None, :, :2])
+    high = np.minimum((one[:, :2] + one[:, 2:4])[:, None], (other[:, :2] + other[:, 2:4])[None])
+    both = (high - low).clip(0).prod(axis=2)
+    union = one[:, 2:4].prod(axis=1)[:, None] + other[:, 2:4].prod(axis=1)[None] - both
+    return np.asarray(both / np.maximum(union, 1e-6), np.float32)

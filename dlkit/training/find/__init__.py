@@ -1,0 +1,1 @@
+"""Train a finder of digits on simulated paper."""
