@@ -16,6 +16,7 @@ import pytest
 from dlkit.serving.server import Server
 from tests.served import serving
 
+pytestmark = pytest.mark.long
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SCAN = sorted(Path("samples/scans").glob("*.png"))[0]
 PAGE = sorted(Path("samples/pages").glob("*"))[0]

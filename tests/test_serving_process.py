@@ -99,6 +99,7 @@ class Asking:
                     self.lost.append(f"{answer.status_code} {answer.text}")
 
 
+@pytest.mark.long
 def test_sigterm_under_load_loses_no_request(tmp_path: Path) -> None:
     log = tmp_path / "access.jsonl"
     with process("digits", "--access-log", log) as (run, address):
@@ -126,6 +127,7 @@ def test_sigterm_under_load_loses_no_request(tmp_path: Path) -> None:
     assert {"time", "client", "ms", "bytes", "model"} <= set(asked[0])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["SIGHUP", "POST"])
 def test_a_bundle_is_swapped_under_load(tmp_path: Path, how: str) -> None:
     """Every answer is of the bundle before or of the one after, and none is lost."""
@@ -213,6 +215,7 @@ def test_a_thousand_slow_connections_where_few_files_may_be_open() -> None:
                 one.close()
 
 
+@pytest.mark.long
 def test_a_full_disk_costs_lines_of_the_log_and_no_request() -> None:
     with process("digits", "--access-log", "/dev/full") as (run, address):
         with httpx.Client(base_url=address, timeout=30) as http:

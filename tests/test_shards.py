@@ -91,6 +91,7 @@ def test_joined_shards_are_one_run(
     assert not list((tmp_path / "b").rglob("*shards*"))
 
 
+@pytest.mark.long
 def test_a_second_plan_does_what_is_new(small: None, scans: Path, tmp_path: Path) -> None:
     arguments = ("denoise", scans, "--out", tmp_path / "out")
     sharded(*arguments)
@@ -130,6 +131,7 @@ def test_a_shard_is_done_once_whoever_runs_it(small: None, scans: Path, tmp_path
     assert "there is no plan" in str(again)
 
 
+@pytest.mark.long
 def test_a_plan_is_of_one_model(small: None, scans: Path, tmp_path: Path) -> None:
     arguments = ("denoise", scans, "--out", tmp_path / "out")
     assert dlkit(*arguments, "--shard", "plan").exit_code == 0
@@ -159,6 +161,7 @@ def test_what_others_wrote_stays(small: None, scans: Path, tmp_path: Path) -> No
     assert (out / "03.png").read_bytes() == b"mine"
 
 
+@pytest.mark.long
 def test_three_processes_that_are_killed(scans: Path, tmp_path: Path) -> None:
     """Kill -9 at random moments, in shards and in the join."""
     assert dlkit("denoise", scans, "--out", tmp_path / "a").exit_code == 1

@@ -116,6 +116,7 @@ def test_digits_are_the_same_as_from_a_folder(
     assert table(contents(here.store, "out")["q.csv"]) == table(found["p.csv"])
 
 
+@pytest.mark.long
 def test_scans_are_the_same_as_from_a_folder(
     server: Server, here: Bucket, scans_folder: Path, tmp_path: Path
 ) -> None:
@@ -137,6 +138,7 @@ def test_scans_are_the_same_as_from_a_folder(
     assert (tmp_path / "python" / "one.png").read_bytes() == found["one.png"]
 
 
+@pytest.mark.long
 def test_a_second_run_redoes_what_changed_and_nothing_else(
     here: Bucket, scans_folder: Path
 ) -> None:
@@ -198,6 +200,7 @@ def test_every_input_is_done_or_listed(here: Bucket, scans_folder: Path) -> None
     assert "2 done before, 0 done, 1 failed" in again.output  # outputs are no inputs
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_goes_on_as_if_it_was_not(here: Bucket, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
@@ -228,6 +231,7 @@ def test_a_run_that_is_killed_goes_on_as_if_it_was_not(here: Bucket, tmp_path: P
     assert {line["file"] for line in lines if line["status"] == "done"} == wanted.keys()
 
 
+@pytest.mark.long
 def test_tables_and_pictures_go_there_too(here: Bucket, digits_folder: Path) -> None:
     fill(here.store, digits_folder, "in")
     arrays = np.stack([cv2.imread(str(path), 0) for path in sorted(digits_folder.glob("*.png"))])

@@ -25,6 +25,7 @@ from dlkit.errors import MachineError
 from .faulty import Proxy, Request, proxy, slow
 from .stores import BUCKET, SECRET, client, contents, environment, fill, served, use
 
+pytestmark = pytest.mark.long
 NAMES = itertools.count()
 
 
