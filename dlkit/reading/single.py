@@ -129,7 +129,7 @@ def _ink(
 
 def _is_thick(ink: NDArray[np.float32], ends: tuple[int, int, int, int]) -> bool:
     """Whether an area is no stroke."""
-    mask = cv2.compare(ink, 0.5, cv2.CMP_GT)
+    mask = (ink > 0.5).astype(np.uint8)
     half = float(cv2.distanceTransform(mask, cv2.DIST_L2, 3).max())
     return half > _THICK * max(ends[2] - ends[0], ends[3] - ends[1])
 
@@ -195,7 +195,7 @@ def _cut(
 
 def _square(ink: NDArray[np.float32], fills: bool) -> images.UInt8:
     """In MNIST's form; a bar that fills the image is a stretched stroke, and is made narrow."""
-    mask = cv2.compare(ink, EDGE, cv2.CMP_GT)
+    mask = (ink > EDGE).astype(np.uint8)
     x, y, across, down = cv2.boundingRect(mask)
     part = ink[y : y + down, x : x + across]
     if not fills or not part.size or not _is_bar(part > EDGE, cv2.mean(part)[0]):

@@ -25,7 +25,7 @@ _LARGE = 320  # pixels: a side from which a thin digit is reduced before it is w
 
 def mnist(ink: NDArray[np.float32]) -> images.UInt8:
     """Ink (H, W), 0 to 1, as uint8 (28, 28)."""
-    x, y, across, down = cv2.boundingRect(cv2.compare(ink, EDGE, cv2.CMP_GT))
+    x, y, across, down = cv2.boundingRect((ink > EDGE).astype(np.uint8))
     square = np.zeros((SIDE, SIDE), np.uint8)
     if not across:
         return square
@@ -46,7 +46,7 @@ def mnist(ink: NDArray[np.float32]) -> images.UInt8:
 
 def _thicken(ink: NDArray[np.float32]) -> NDArray[np.float32]:
     """Strokes at least as wide, beside the digit, as the thin ones of MNIST."""
-    mask = np.asarray(cv2.compare(ink, 0.5, cv2.CMP_GT), np.uint8)
+    mask = (ink > 0.5).astype(np.uint8)
     # A long stroke of width w has half of its edge pixels on each side: w is about 2 area / edge.
     area = cv2.countNonZero(mask)
     edge = area - cv2.countNonZero(cv2.erode(mask, _CROSS))
