@@ -105,3 +105,20 @@ def test_a_bundle_alone_gives_its_network_back_though_the_exporter_folded_normal
             wrapped(task, it, network.config, meaning)(pixels) for it in (built, run.load_network())
         )
     assert torch.allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_bundles_are_what_their_own_weights_give(name: str) -> None:
+    bundle = Bundle.open(name)
+    shape = shape_of(bundle.spec.input, (64, 96))
+    random = np.random.default_rng(0)
+    if bundle.spec.input.dtype == "uint8":
+        given = random.integers(0, 256, [2, *shape], dtype=np.uint8)
+    else:
+        given = random.standard_normal([2, *shape], dtype=bundle.spec.input.dtype)
+    feeds = {bundle.spec.input.name: given}
+    (expected,) = find_reference(bundle).run([feeds])
+    got = open_session(bundle, "onnxruntime", "cpu").session.run(feeds)
+    for key, array in expected.items():
+        gap = np.abs(got[key].astype(float) - array.astype(float))
+        assert gap.max() <= TASKS.load(bundle.spec.task).tolerances["fp32"].largest

@@ -21,6 +21,7 @@ from dlkit.training.recipe import from_json
 
 # What surrounds a network calls it so: the exporter keeps the names of parameters.
 _PREFIX = "network."
+_FOLDED_BIAS = "_bias"  # what it calls the bias of a layer that had none, behind its weight's name
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,11 @@ def network_in(bundle: Bundle) -> tuple[Network, nn.Module]:
     network = from_json(bundle.origin["recipe"]).network
     built = network.build().eval()
     weights = {**_folded(built), **weights_in(bundle)}
+    for name, module in built.named_modules():
+        bias = weights.get(f"{name}.weight{_FOLDED_BIAS}")
+        if bias is not None and getattr(module, "bias", bias) is None:
+            module.bias = nn.Parameter(bias)
+            weights[f"{name}.bias"] = bias
     wanted = built.state_dict()
     if missing := [
         name for name in wanted if name not in weights or weights[name].shape != wanted[name].shape
