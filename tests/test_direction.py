@@ -39,7 +39,7 @@ ALLOWED = {
         TRAINING | {"runtime", "evaluation", "graph", "export"},
         NUMPY | TORCH | ONNX | {"onnxruntime", "filelock", "platformdirs", "safetensors"},
     ),
-    "bench": (RUNTIME | {"graph", "bench"}, NUMPY | {"psutil", "jinja2"}),
+    "bench": (RUNTIME | {"graph", "bench"}, NUMPY | {"psutil", "jinja2", "uvloop"}),
     "hub": (TASK | {"hub"}, {"huggingface_hub"}),
     "doctor": (RUNTIME | {"doctor"}, NUMPY),
     "serving": (

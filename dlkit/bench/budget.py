@@ -243,7 +243,7 @@ def why_not(trial: Trial, winner: Trial | None, budget: Budget) -> str:
         return f"{budget.percentile} is {spent * 1000:.3g} ms with one client"
     if winner is None or winner.load is None or trial is winner:
         return ""
-    return f"{1 - trial.load.rate / winner.load.rate:.0%} fewer a second"
+    return f"{1 - trial.load.rate / winner.load.rate:.0%} fewer"
 
 
 def to_json(
