@@ -6,7 +6,7 @@ Tracing is what takes time, so no recipe is here that adds neither.
 import pytest
 
 ARCHITECTURES_ONCE = [
-    "alexnet_small", "best", "cgan", "cyclegan_small", "dcgan", "denoiser", "gan",
+    "alexnet_small", "best", "cgan", "cyclegan_small", "dcgan", "denoiser", "finder", "gan",
     "googlenet_small", "lenet", "mlp_plus", "pix2pix_small", "resnet_small", "vgg_small",
     "wgan_small",
 ]  # fmt: skip

@@ -73,6 +73,10 @@ def wanted(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     return rows
 
 
+def members(file: io.BytesIO) -> list[Any]:
+    return list(tar_members(file, lambda name: name.endswith(".png"), bool, lambda why, name: None))
+
+
 def image(digits_folder: Path) -> bytes:
     return min(digits_folder.glob("*.png")).read_bytes()
 
@@ -495,7 +499,7 @@ def test_mutants_of_archives(digits_folder: Path) -> None:
         if mutant.startswith(b"PAR1") or mutant.endswith(b"PAR1"):
             found = list(parquet_members(file))
         else:
-            found = list(tar_members(file, lambda name: name.endswith(".png"), lambda name: None))
+            found = members(file)
         assert found
         for name, content in found:
             assert isinstance(content, bytes | DlkitError)

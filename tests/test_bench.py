@@ -114,6 +114,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return bundle, folder, done, json.loads((folder / "b.json").read_text())
 
 
+@pytest.mark.long
 def test_every_way_is_measured_beside_its_metric(measured: Any) -> None:
     bundle, _, _, result = measured
     ways = set(on_cpu(bundle))

@@ -19,6 +19,7 @@ def model() -> Model:  # type: ignore[type-arg]
     return dlkit.load("mmwave")  # type: ignore[no-any-return]
 
 
+@pytest.mark.long
 def test_quality_on_held_out_scans(model: Model) -> None:  # type: ignore[type-arg]
     report = measure_scans({"ours": lambda scan: model.answers([scan], 1)[0]},
                       Request("simulated", count=24, slow=0))  # fmt: skip

@@ -365,6 +365,7 @@ class Brightest(torch.nn.Module):
         return 20 * x.mean((2, 3))
 
 
+@pytest.mark.long
 def test_other_classes_have_accuracy_and_no_corruptions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ from typer.testing import CliRunner
 import dlkit
 from dlkit import images
 from dlkit.cli import app
-from dlkit.errors import UsageError
+from dlkit.errors import InputError, UsageError
 from dlkit.images import UInt8
 from dlkit.paper import KINDS, Digits
+from dlkit.reading import crops, finder
 from dlkit.tasks.recognize import Recognizer
 from dlkit.tasks.recognize.datasets import load_labelled
 
@@ -184,9 +187,15 @@ def test_no_digits_are_an_honest_answer(mode: str, model: Recognizer) -> None:
         assert len(model.recognize([image])) == 1  # asked for one digit it says one
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 900), (2, 3), (7, 5), (12, 12), (900, 2)])
-def test_tiny_images(shape: tuple[int, int], model: Recognizer) -> None:
-    image = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (1, 900), (2, 3), (7, 5), (12, 12), (900, 2), (5000, 1), (3, 20_000)]
+)
+@pytest.mark.parametrize("noise", [True, False])
+def test_tiny_images(shape: tuple[int, int], noise: bool, model: Recognizer) -> None:
+    image = np.full(shape, 255, np.uint8)
+    image[: shape[0] // 3 + 1, : shape[1] // 3 + 1] = 0
+    if noise:
+        image = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
     for mode in ("auto", "single", "page"):
         for digit in model.read(image, mode).digits:
             x, y, width, height = digit.box
@@ -194,6 +203,23 @@ def test_tiny_images(shape: tuple[int, int], model: Recognizer) -> None:
             assert min(width, height) >= 1
             assert y + height <= shape[0]
             assert x + width <= shape[1]
+
+
+def test_memory_does_not_grow_with_the_square_of_what_is_found() -> None:
+    tracemalloc.start()
+    places = np.stack(np.meshgrid(np.arange(60), np.arange(60)), -1).reshape(-1, 2)
+    boxes = np.hstack([14.0 * places, np.full((3600, 2), 11.0), np.full((3600, 2), (0.9, 0.1))])
+    assert len(finder.merged(np.repeat(boxes, 2, axis=0).astype(np.float32))) == 3600
+    crops.crop(np.zeros((1, 100_000), np.uint8), (0, 0, 100_000, 1))  # no square of that side
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()
+
+
+def test_networks_for_paper_that_give_nan(model: Recognizer, page: UInt8) -> None:
+    broken: Any = lambda bundle: lambda pixels: np.full((1, 6, 8, 8), np.nan)  # noqa: E731
+    other = Recognizer(model.bundle, replace(model.opened, another=broken))
+    with pytest.raises(InputError, match="NaN"):
+        other.read(page)
 
 
 def test_a_huge_page_is_read_at_a_reduced_scale(
@@ -372,6 +398,28 @@ def test_arrays_of_any_form(tmp_path: Path, digits: Digits) -> None:
         right = sum(row["digit"] == str(label)
                     for row, label in zip(table, digits.labels, strict=False))  # fmt: skip
         assert right >= 48, name
+
+
+def test_an_array_that_begins_with_nothing(tmp_path: Path, digits: Digits) -> None:
+    """Values of 0 and 1 are known from the first image with ink, however late it comes."""
+    own = (digits.images[:50] > 127).astype(np.uint8)
+    np.save(tmp_path / "a.npy", np.concatenate([np.zeros((20_000, 28, 28), np.uint8), own]))
+    assert run("recognize", tmp_path / "a.npy", "--out", tmp_path / "o.csv").exit_code == 0
+    table = rows(tmp_path / "o.csv")[20_000:]
+    assert (
+        sum(row["digit"] == str(label) for row, label in zip(table, digits.labels, strict=False))
+        >= 48
+    )
+
+
+def test_a_damaged_archive_of_images_along_the_last_axis(tmp_path: Path, digits: Digits) -> None:
+    np.savez_compressed(tmp_path / "a.npz", np.moveaxis(digits.images[:50], 0, -1))
+    data = bytearray((tmp_path / "a.npz").read_bytes())
+    data[len(data) // 2] ^= 255
+    (tmp_path / "a.npz").write_bytes(data)
+    done = run("recognize", tmp_path / "a.npz", "--out", tmp_path / "o.csv")
+    assert done.exit_code == 1
+    assert rows(tmp_path / "o.csv")[0]["error"]
 
 
 @pytest.mark.parametrize("shape", [(784, 784), (28, 28, 3), (28, 28, 4), (5, 700)])

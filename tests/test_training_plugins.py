@@ -131,6 +131,7 @@ def test_a_recipe_of_a_file_is_trained_and_found_again(tmp_path: Path) -> None:
     assert RECIPES.load("lenet").network.architecture is LENET
 
 
+@pytest.mark.long
 def test_a_script_may_hold_its_recipe(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(

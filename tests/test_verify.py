@@ -23,9 +23,12 @@ from dlkit.export.proof.bisect import bisect, read_list
 from dlkit.export.proof.rounding import run_rounded
 from dlkit.export.proof.verify import measure, outside
 from dlkit.graph.read import read_graph
+from dlkit.paper import Digits, simulate
 from dlkit.runtime.session import open_session, runnable
 from dlkit.tasks import TASKS
 from dlkit.tasks.denoise.pairs import HELD_OUT_SEED, simulate_pairs
+from dlkit.tasks.recognize.datasets import load_labelled
+from dlkit.tasks.recognize.paper_crops import labelled_crops
 from dlkit.training.engine.run import Run
 
 from .conftest import untrained_run
@@ -35,6 +38,7 @@ FEW = {
     "recognize": 100,
     "denoise": 4,
     "generate": 100,
+    "tensors": 24,
 }  # the fewest inputs that a certificate needs
 
 
@@ -77,14 +81,29 @@ def within(bundle: Bundle, *arguments: Any, **options: Any) -> bool:
     return not outside(bundle, measure(bundle, *arguments, **options))
 
 
+@pytest.fixture(scope="module")
+def of_paper(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Inputs of the bundles that read paper: nobody has a set of them."""
+    folder = tmp_path_factory.mktemp("paper")
+    mini = load_labelled("mnist-mini")
+    digits = Digits(mini.test_images, mini.test_labels)
+    pages = [simulate(np.random.default_rng(seed), digits, "ruled").image for seed in range(24)]
+    cut = np.stack([page[:192, :256].max(axis=2) for page in pages])
+    np.savez(folder / "pages.npz", pixels=cut)
+    np.savez(folder / "crops.npz", **labelled_crops(digits, digits, 1000, 0))
+    return {"digit_finder": folder / "pages.npz", "digit_reader": folder / "crops.npz"}
+
+
 @pytest.mark.parametrize("name", shipped())
-def test_shipped_bundles_are_certified_and_certify(name: str, tmp_path: Path) -> None:
+def test_shipped_bundles_are_certified_and_certify(
+    name: str, of_paper: dict[str, Path], tmp_path: Path
+) -> None:
     source = Bundle.open(name)
     assert source.uncertified(source.sha256) is None
     before = (SHIPPED / name / "model.json").read_bytes()
     copy = source.copy(tmp_path / name).with_certificate(None)
     assert copy.uncertified(copy.sha256) is not None
-    found = verify(copy, count=FEW[source.spec.task])
+    found = verify(copy, data=of_paper.get(name), count=FEW[source.spec.task])
     assert found.reference.name == "torch fp32, the bundle's weights"
     assert found.reference.sha256 == source.sha256
     certificate = Bundle.open(copy.path).certificate
@@ -258,6 +277,7 @@ def test_bfloat16_does_not_overflow(overflowing: Path) -> None:
     assert within(export(overflowing, "bf16"), count=100)
 
 
+@pytest.mark.long
 def test_bisect_leaves_a_sound_network_alone(bundle_of: Bundles, tmp_path: Path) -> None:
     assert bisect(bundle_of("denoiser", "fp16"), count=1).culprits == []
     bundle = bundle_of("lenet", "fp16")
@@ -270,6 +290,7 @@ def test_bisect_leaves_a_sound_network_alone(bundle_of: Bundles, tmp_path: Path)
     assert not (tmp_path / "none.json").exists()
 
 
+@pytest.mark.long
 def test_bisect_says_when_precision_is_not_what_is_wrong(tmp_path: Path) -> None:
     run = untrained_run(tmp_path, "lenet_relu")
     half = export(run, "fp16")

@@ -31,7 +31,7 @@ def command(
 
     Requests for many small files take longer than their content. recognize,
     denoise and run take tar files as folders, and each is one shard of a
-    cluster's run. Files that differ in their ending alone stay together. The
+    cluster's run. Files of one name up to its first point stay together. The
     same files give the same bytes.
     """
     from pathlib import Path

@@ -9,6 +9,7 @@ from dlkit.bundle import Bundle, Certificate
 from dlkit.errors import UsageError
 from dlkit.tasks import TASKS, Task
 
+_ESCAPED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|", "`": "'", "[": "\\["}
 _UNKNOWN = "Not known."
 _ENGINES = "TensorRT engines are not here: they belong to one GPU. Build one: `dlkit export --trt`."
 
@@ -30,10 +31,10 @@ def model_card(bundle: Bundle, address: str = "hf://USER/NAME") -> str:
         "\n".join(_header(bundle, task)),
         f"# {_plain(spec.name)}",
         "\n".join(_about(bundle, task)),
-        "## What it takes and gives\n\n" + "\n".join(_tensors(bundle)),
+        "## What it takes and gives\n\n" + "\n".join(_tensors(bundle, task)),
         "## Data\n\n" + "\n".join(_data(bundle)),
         "## Certificate\n\n" + "\n".join(_certified(bundle)),
-        "## Limits\n\n" + "\n".join(f"- {line}" for line in _limits(bundle)),
+        "## Limits\n\n" + "\n".join(f"- {line}" for line in _limits(bundle, task)),
         "## Use\n\n" + _use(bundle, task, address),
         f"SHA-256 of the graph and its weights: `{bundle.sha256}`",
     ]
@@ -57,14 +58,14 @@ def _about(bundle: Bundle, task: Task | None) -> Iterator[str]:
     yield f"Task: {_plain(kind)}. Precision: {bundle.spec.precision}, in the graph itself."
 
 
-def _tensors(bundle: Bundle) -> Iterator[str]:
+def _tensors(bundle: Bundle, task: Task | None) -> Iterator[str]:
     spec = bundle.spec
     for word, tensors in (("in", spec.inputs), ("out", spec.outputs)):
         for one in tensors:
             yield f"- {word}: `{_plain(str(one))}`"
     if spec.labels:
         yield f"- labels: {_plain(', '.join(spec.labels))}"
-    if bundle.spec.outputs and spec.inputs[0].dtype == "uint8":
+    if _pixels(bundle, task):
         yield f"- pixels are raw, 0 to 255, {spec.colour}; scaling is inside the graph"
 
 
@@ -110,10 +111,10 @@ def _certified(bundle: Bundle) -> Iterator[str]:
         )  # fmt: skip
 
 
-def _limits(bundle: Bundle) -> Iterator[str]:
+def _limits(bundle: Bundle, task: Task | None) -> Iterator[str]:
     spec, found = bundle.spec, bundle.certificate
     shape = spec.inputs[0].shape
-    if spec.inputs[0].dtype == "uint8" and len(shape) >= 3:
+    if _pixels(bundle, task):
         if all(isinstance(side, int) for side in shape[1:3]):
             yield (
                 f"Images are brought to {shape[1]} x {shape[2]} pixels ({spec.resize}); "
@@ -121,7 +122,7 @@ def _limits(bundle: Bundle) -> Iterator[str]:
             )
         else:
             yield f"Heights and widths are padded to multiples of {spec.multiple_of}."
-    if spec.colour == "grey" and spec.inputs[0].dtype == "uint8":
+    if spec.colour == "grey" and _pixels(bundle, task):
         yield "It sees brightness alone, no colours."
     if spec.labels:
         yield f"It gives one of its {len(spec.labels)} labels for whatever it is shown."
@@ -131,6 +132,11 @@ def _limits(bundle: Bundle) -> Iterator[str]:
         yield from _measured(found)
     yield "How it does on data of another kind than the above was not measured here."
     yield _ENGINES
+
+
+def _pixels(bundle: Bundle, task: Task | None) -> bool:
+    """Whether it takes images of any size, which its task brings to the graph's."""
+    return task is not None and task.images and bundle.spec.inputs[0].dtype == "uint8"
 
 
 def _measured(found: Certificate) -> Iterator[str]:
@@ -170,4 +176,4 @@ def _row(cells: list[str]) -> str:
 def _plain(text: str) -> str:
     """A text of the bundle in one line, without what Markdown or HTML would take as its own."""
     line = " ".join(text.split())
-    return "".join({"<": "&lt;", ">": "&gt;", "|": "\\|", "`": "'"}.get(one, one) for one in line)
+    return "".join(_ESCAPED.get(one, one) for one in line)

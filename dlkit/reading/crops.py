@@ -13,6 +13,7 @@ LABELS = (*map(str, range(10)), ".", ",", "-", "?", "none")
 OTHER, NONE = "?", "none"  # a sign of another kind; no sign, or not one
 _ROOM = 1.5  # sides of a sign: how much of its surroundings is seen
 _LINE = 0.85  # of the height of the line's digits: a small sign is seen as small
+_LARGEST = 1024  # pixels of the surroundings' side
 _LEAST_RANGE = 24  # of 255 levels: below it there is little but noise
 
 
@@ -38,10 +39,16 @@ def crop(
     part = grey[y0:y1, x0:x1]
     if not part.size:
         return np.zeros((SIDE, SIDE), np.uint8)
-    if part.shape != (ends[3] - ends[1], ends[2] - ends[0]):
+    beyond = np.array([x0 - ends[0], y0 - ends[1], ends[2] - x1, ends[3] - y1])
+    if side > _LARGEST:  # shrunk before it is padded: it may be far larger than the image
+        scale = _LARGEST / side
+        less = [max(1, round(length * scale)) for length in part.shape[::-1]]
+        part = np.asarray(cv2.resize(part, less, interpolation=cv2.INTER_AREA), np.uint8)
+        beyond = np.round(beyond * scale).astype(int)
+    if beyond.any():
+        before, above, after, below = beyond.tolist()
         part = np.asarray(cv2.copyMakeBorder(
-            part, y0 - ends[1], ends[3] - y1, x0 - ends[0], ends[2] - x1, cv2.BORDER_CONSTANT,
-            value=float(np.median(part)),
+            part, above, below, before, after, cv2.BORDER_CONSTANT, value=float(np.median(part)),
         ), np.uint8)  # fmt: skip
     how = cv2.INTER_AREA if part.shape[0] > SIDE else cv2.INTER_LINEAR
     return stretched(np.asarray(cv2.resize(part, (SIDE, SIDE), interpolation=how), np.uint8))

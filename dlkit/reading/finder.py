@@ -41,7 +41,8 @@ def find(grey: images.UInt8, network: Network) -> Float:
         digit and of another sign; the most likely first.
     """
     height, width = grey.shape
-    pixels, longer = height * width, max(height, width)
+    longer = max(height, width)
+    pixels = max(height * width, 2 * _MULTIPLE * longer)  # narrow ones are padded to that
     scale = min(1.0, (_PIXELS / pixels) ** 0.5)
     if longer < _ENLARGED:
         scale = _ENLARGED / longer
@@ -83,25 +84,29 @@ def _paper(small: images.UInt8) -> float:
 def merged(found: Float) -> Float:
     """Of boxes of one sign the most likely one."""
     found = found[np.argsort(-found[:, 4:].max(axis=1), kind="stable")]
-    if len(found) < 2:
-        return found
-    same = overlap(found[:, :4], found[:, :4]) > _SAME
     digit = found[:, 4] > found[:, 5]
-    same |= (_inside(found[:, :4]) > _WITHIN) & digit[:, None] & digit[None]
     gone = np.zeros(len(found), bool)
-    for place in range(len(found)):
+    for place in range(len(found)):  # a row at a time: dense pages have thousands
         if not gone[place]:
-            gone[place + 1 :] |= same[place, place + 1 :]
+            box, rest = found[place : place + 1, :4], found[place + 1 :, :4]
+            same = overlap(box, rest)[0] > _SAME
+            if digit[place]:
+                same |= (_inside(box, rest)[0] > _WITHIN) & digit[place + 1 :]
+            gone[place + 1 :] |= same
     return found[~gone]
 
 
-def _inside(boxes: Float) -> Float:
-    """What two boxes share, of the smaller one's area: (N, N)."""
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    ends = boxes[:, :2] + boxes[:, 2:4]
-    both = (np.minimum(ends[:, None], ends[None]) - low).clip(0).prod(axis=2)
-    area = boxes[:, 2:4].prod(axis=1)
-    return np.asarray(both / np.maximum(np.minimum(area[:, None], area[None]), 1e-6), np.float32)
+def _inside(one: Float, other: Float) -> Float:
+    """What boxes (N, 4) and (M, 4) share, of the smaller one's area: (N, M)."""
+    least = np.minimum(one[:, 2:4].prod(axis=1)[:, None], other[:, 2:4].prod(axis=1)[None])
+    return np.asarray(_shared(one, other) / np.maximum(least, 1e-6), np.float32)
+
+
+def _shared(one: Float, other: Float) -> Float:
+    """Area that boxes (N, 4) and (M, 4) share: (N, M)."""
+    low = np.maximum(one[:, None, :2], other[None, :, :2])
+    high = np.minimum((one[:, :2] + one[:, 2:4])[:, None], (other[:, :2] + other[:, 2:4])[None])
+    return np.asarray((high - low).clip(0).prod(axis=2), np.float32)
 
 
 def decode(answer: Float, least: float = _LEAST) -> Float:
@@ -129,8 +134,6 @@ def decode(answer: Float, least: float = _LEAST) -> Float:
 
 def overlap(one: Float, other: Float) -> Float:
     """Intersection over union of boxes (N, 4) and (M, 4): (N, M)."""
-    low = np.maximum(one[:, None, :2], other[None, :, :2])
-    high = np.minimum((one[:, :2] + one[:, 2:4])[:, None], (other[:, :2] + other[:, 2:4])[None])
-    both = (high - low).clip(0).prod(axis=2)
+    both = _shared(one, other)
     union = one[:, 2:4].prod(axis=1)[:, None] + other[:, 2:4].prod(axis=1)[None] - both
     return np.asarray(both / np.maximum(union, 1e-6), np.float32)

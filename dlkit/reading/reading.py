@@ -173,8 +173,11 @@ def _signs(grey: images.UInt8, networks: Networks) -> list[_Sign]:
 def _fits(boxes: _Float, weights: _Float, digit: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which signs are not much larger or smaller than the digits of the page, unless many are."""
     sizes = np.maximum(boxes[:, 3], 0.6 * boxes[:, 2])
-    near = np.abs(np.log(sizes[:, None] / sizes[None])) < np.log(_ALIKE)
-    alike = (near * np.where(digit, weights, 0.0)[None]).sum(axis=1)
+    order = np.argsort(sizes)
+    rising = sizes[order]
+    sums = np.concatenate([[0.0], np.cumsum(np.where(digit, weights, 0.0)[order])])
+    first = np.searchsorted(rising, sizes / _ALIKE, side="right")
+    alike = sums[np.searchsorted(rising, sizes * _ALIKE)] - sums[first]
     return np.asarray(alike >= _RARE * alike.max(initial=0.0))
 
 

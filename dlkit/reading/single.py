@@ -186,7 +186,8 @@ def _cut(
         right, bottom = int((x1 + 1) * ratio[0]), int((y1 + 1) * ratio[1])
         part = grey[top:bottom, left:right]
         scale = min(1.0, _CUT / max(part.shape))
-        part = np.asarray(cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+        size = [max(1, round(side * scale)) for side in part.shape[::-1]]
+        part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA))
         base, full = float(np.median(small[ink < 0.2])), float(np.median(small[ink > 0.6]))
         fine = ((part.astype(np.float32) - base) / (full - base or 1.0)).clip(0, 1)
         return np.asarray(fine, np.float32)

@@ -24,7 +24,8 @@ def members(
     path: str,
     stored: Stored | None,
     wanted: Callable[[str], bool],
-    hidden: Callable[[str], None],
+    unread: Callable[[str], bool],
+    left_out: Callable[[str, str], None],
 ) -> Iterator[tuple[str, Member]]:
     """The inputs in an archive, with their names in it, as they are read.
 
@@ -35,7 +36,8 @@ def members(
         path: of the archive.
         stored: the object that it is; None for a file.
         wanted: which names of a tar file are taken.
-        hidden: takes the names of hidden files.
+        unread: of its others, which are said to be left out.
+        left_out: takes the reason and the name of each file that is passed over.
     """
     state = ""
     try:
@@ -43,7 +45,7 @@ def members(
             if path.lower().endswith(parquet_files.SUFFIXES):
                 found = parquet_files.parquet_members(file)
             else:
-                found = tar_files.tar_members(file, wanted, hidden)
+                found = tar_files.tar_members(file, wanted, unread, left_out)
             for name, content in found:
                 yield name, Member(path, state, content)
     except InputError as error:  # it cannot be opened

@@ -54,22 +54,24 @@ class _Stream:
         """At most ``count`` images at a time."""
         size = math.prod(self.shape[1:])
         if self.along_last:  # no image is whole before the file's end
-            data = self.file.read(self.shape[0] * size)
-            if len(data) != self.shape[0] * size:
-                raise InputError(f"{self.path}: is truncated")
+            data = self._read(self.shape[0] * size, 0)
             whole = np.frombuffer(data, np.uint8).reshape(*self.shape[1:], -1)
             for first in range(0, self.shape[0], count):
                 yield np.ascontiguousarray(np.moveaxis(whole[..., first : first + count], -1, 0))
             return
         for first in range(0, self.shape[0], count):
             some = min(count, self.shape[0] - first)
-            try:
-                data = self.file.read(some * size)
-            except DAMAGED as error:
-                raise unreadable(self.path, error) from error
-            if len(data) != some * size:
-                raise InputError(f"{self.path}: is truncated after {first} images")
+            data = self._read(some * size, first)
             yield np.frombuffer(data, np.uint8).reshape(some, *self.shape[1:])
+
+    def _read(self, size: int, first: int) -> bytes:
+        try:
+            data = self.file.read(size)
+        except DAMAGED as error:
+            raise unreadable(self.path, error) from error
+        if len(data) != size:
+            raise InputError(f"{self.path}: is truncated after {first} images")
+        return data
 
 
 @contextmanager

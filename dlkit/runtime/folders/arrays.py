@@ -93,10 +93,11 @@ def answers(work: ArrayWork, source: Source, workers: int, tally: Tally) -> Iter
 
 def _parts(source: Source, arrays: Iterator[images.UInt8]) -> Iterator[Part]:
     """Parts; values of 0 and 1 alone become 0 and 255."""
-    first, ones = 0, False
+    first = 0
+    ones: bool | None = None  # not known, as long as all is 0
     for pixels in arrays:
         most = int(pixels.max())
-        if first == 0:
+        if ones is None and most:
             ones = most == 1
         elif ones and most > 1:
             raise InputError(

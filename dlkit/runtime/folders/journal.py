@@ -88,6 +88,7 @@ class Journal:
         except OSError as error:
             self._file.close()
             raise MachineError(f"{self._shown} cannot be opened ({error.strerror})") from error
+        self._forgot = forget
         if forget:
             self._keys = self._offsets = np.empty(0, np.uint64)
 
@@ -131,7 +132,7 @@ class Journal:
             for line in latest.values()
             if (line["archive"], line["etag"], line["model"]) == (archive, etag, self._model)
         ]
-        return counts, list(latest)
+        return [] if self._forgot else counts, list(latest)
 
     def wrote(self, name: str) -> bool:
         """Whether an earlier run wrote, or began to write, the output of a file."""

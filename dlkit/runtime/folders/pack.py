@@ -48,12 +48,14 @@ def pack(
 ) -> Packed:
     """Make ``OUT/000000.tar`` and so on of all files, in the order of their names.
 
-    Files that differ in their ending alone (an image and its label) stay together. The same files
-    give the same bytes: dates and owners are left out. Each tar file appears whole or not at all.
+    Files of one name up to its first point (an image and its label) stay together, as WebDataset
+    has it, unless they are more than a tar file takes. The same files give the same bytes: dates
+    and owners are left out. Each tar file appears whole or not at all.
 
     Args:
-        most_files, most_bytes: of one tar file; a larger group has one for itself.
-        overwrite: replace tar files of an earlier run.
+        most_files, most_bytes: of one tar file; a larger file has one for itself.
+        overwrite: replace tar files of an earlier run; what it had more of goes, once all files
+            are packed.
         watch: called now and then with how far it is.
 
     Raises:
@@ -65,7 +67,8 @@ def pack(
             f"{out} holds {min(there)} already", "Choose another folder, or say --overwrite"
         )
     packed = Packed()
-    for groups in _cut(_groups(inputs, packed), most_files, most_bytes):
+    groups_of = _groups(inputs, packed, most_files, most_bytes)
+    for groups in _cut(groups_of, most_files, most_bytes):
         name = f"{packed.shards:06d}.tar"
         with _written(out, name) as path:
             with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
@@ -78,21 +81,28 @@ def pack(
             packed.size += path.stat().st_size
         packed.shards += 1
         there.discard(name)
-    for name in there:  # of an earlier run with more of them
-        _remove(out, name)
+    if packed.shards and not packed.failures:
+        for name in there:  # of an earlier run with more of them
+            _remove(out, name)
     return packed
 
 
-def _groups(inputs: Inputs, packed: Packed) -> Iterator[Group]:
-    """Files of one name but for the ending, with their content."""
+def _groups(inputs: Inputs, packed: Packed, most_files: int, most_bytes: int) -> Iterator[Group]:
+    """Files of one name but for what follows its first point, with their content."""
     sources = sorted(inputs(packed.left_out), key=lambda one: (_key(one), one.name))
     for _, some in groupby(read_ahead(sources), key=_key):
-        group = []
+        group, size = [], 0
         for source in some:
             try:
-                group.append((source.name, source.read()))
+                data = source.read()
             except DlkitError as error:
                 packed.failures.append((source.name, str(error)))
+                continue
+            if group and (len(group) == most_files or size + len(data) > most_bytes):
+                yield group
+                group, size = [], 0
+            group.append((source.name, data))
+            size += len(data)
         if group:
             yield group
 

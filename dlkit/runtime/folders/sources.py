@@ -149,7 +149,8 @@ class Inputs:
             path,
             stored,
             self.wanted,
-            lambda name: left_out.add("hidden files", f"{source.name}/{name}"),
+            self._unread,
+            lambda reason, name: left_out.add(reason, f"{source.name}/{name}"),
         ):
             below = f"/{name}" if name else ""
             yield Source(path + below, source.name + below, member)

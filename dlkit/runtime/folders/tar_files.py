@@ -16,8 +16,12 @@ from dlkit.errors import DlkitError, InputError
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _MOST = 1 << 30  # bytes of a member
+_CHUNK = 1 << 20  # bytes that are read at once
 _LONGEST = 1 << 20  # bytes of a member's name and other fields; file systems have 4096
-_DAMAGED = (tarfile.TarError, OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
+_DAMAGED = (
+    tarfile.TarError, OSError, EOFError, ValueError, zlib.error, lzma.LZMAError,
+    IndexError, RecursionError,  # tarfile's, of cut and of chained headers
+)  # fmt: skip
 _PACKED: dict[bytes, Callable[[IO[bytes]], Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
@@ -30,7 +34,10 @@ Found = tuple[str, bytes | DlkitError]
 
 
 def tar_members(
-    file: IO[bytes], wanted: Callable[[str], bool], hidden: Callable[[str], None]
+    file: IO[bytes],
+    wanted: Callable[[str], bool],
+    unread: Callable[[str], bool],
+    left_out: Callable[[str, str], None],
 ) -> Iterator[Found]:
     """Name and content of the members that are wanted, in their order.
 
@@ -40,7 +47,8 @@ def tar_members(
     Args:
         file: at its beginning.
         wanted: which names are taken.
-        hidden: takes the names of hidden files, which are passed over.
+        unread: of the others, which are said to be left out.
+        left_out: takes the reason and the name of each file that is passed over.
     """
     seen: set[int] = set()
     try:
@@ -48,13 +56,14 @@ def tar_members(
             with tarfile.open(fileobj=plain, mode="r|", tarinfo=_Info) as archive:
                 while (info := archive.next()) is not None:
                     archive.members.clear()  # type: ignore[attr-defined]  # or it keeps them
-                    for found in _taken(archive, info, wanted, hidden):
+                    for found in _taken(archive, info, wanted, unread, left_out):
                         key = hash(found[0])
                         if key in seen:
                             yield f"{found[0]} (2)", InputError("the archive has this name twice")
                             continue
                         seen.add(key)
                         yield found
+                    _pass(archive)
             while plain.read(1 << 20):  # the sum at the end of what is packed
                 pass
     except DlkitError as error:
@@ -72,24 +81,39 @@ def _taken(
     archive: tarfile.TarFile,
     info: tarfile.TarInfo,
     wanted: Callable[[str], bool],
-    hidden: Callable[[str], None],
+    unread: Callable[[str], bool],
+    left_out: Callable[[str, str], None],
 ) -> Iterator[Found]:
     parts = [part for part in info.name.split("/") if part not in ("", ".")]
     name = "/".join(parts)
-    if info.isdir() or not wanted(name):
+    if info.isdir():
         return
-    if info.name.startswith("/") or ".." in parts or _elsewhere(name):
+    if not wanted(name):
+        if unread(name):
+            left_out("files of kinds that are not read", name)
+        return
+    if "\0" in name:
+        yield name.replace("\0", "?"), InputError("its name holds a NUL")
+    elif info.name.startswith("/") or ".." in parts or _elsewhere(name):
         yield info.name, InputError("its name leads out of the archive")
     elif not info.isreg():
         kind = "a link" if info.islnk() or info.issym() else "a device or the like"
         yield name, InputError(f"is {kind}, and no file")
     elif any(part.startswith(".") for part in parts):
-        hidden(name)
+        left_out("hidden files", name)
     elif info.size > _MOST:
         yield name, InputError(f"has {info.size} bytes, more than {_MOST >> 30} GiB are not taken")
     else:
         content = archive.extractfile(info)
         yield name, b"" if content is None else content.read()
+
+
+def _pass(archive: tarfile.TarFile) -> None:
+    """Go to the end of a member, which tarfile would look for far beyond the end of a cut file."""
+    stream = cast(IO[bytes], archive.fileobj)
+    while (left := archive.offset - 1 - stream.tell()) > 0:  # type: ignore[attr-defined]
+        if not stream.read(min(left, _CHUNK)):
+            raise tarfile.ReadError("unexpected end of data")
 
 
 def _elsewhere(name: str) -> bool:
@@ -111,6 +135,9 @@ class _Info(tarfile.TarInfo):
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        fields = archive.pax_headers  # of all members from here on: they add up
+        if fields and sum(map(len, fields)) + sum(map(len, fields.values())) > _LONGEST:
+            raise tarfile.ReadError(f"fields of more than {_LONGEST} bytes")
         try:
             return super().fromtarfile(archive)
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dlkit import images
 from dlkit.atomic import write_new
 from dlkit.bundle import Bundle
-from dlkit.errors import DlkitError, InputError, UsageError
+from dlkit.errors import BackendError, DlkitError, InputError, UsageError
 from dlkit.reading import colour, reading
 from dlkit.reading.page import Page
 from dlkit.tasks._door import Door, Reply
@@ -47,13 +47,13 @@ class Paper:
 
     def find(self, pixels: images.UInt8) -> NDArray[np.float32]:
         """See ``dlkit.reading.reading.Networks``."""
-        return self._session(FINDER)(pixels)
+        return _finite(self._session(FINDER)(pixels))
 
     def read(self, crops: images.UInt8) -> NDArray[np.float32]:
         """See ``dlkit.reading.reading.Networks``."""
         session = self._session(READER)
         parts = [crops[at : at + _READ_AT_ONCE] for at in range(0, len(crops), _READ_AT_ONCE)]
-        return np.concatenate([session(part) for part in parts])
+        return _finite(np.concatenate([session(part) for part in parts]))
 
     def close(self) -> None:
         """Let go of them."""
@@ -63,8 +63,20 @@ class Paper:
     def _session(self, name: str) -> Session:
         with self._lock:
             if name not in self._sessions:
-                self._sessions[name] = self._opened.beside(name)
+                try:
+                    self._sessions[name] = self._opened.beside(name)
+                except BackendError as error:
+                    raise BackendError(
+                        f"{name}, which reads photographs and pages, cannot run so ({error.what})",
+                        "Choose another --backend for them",
+                    ) from error
             return self._sessions[name]
+
+
+def _finite(answer: NDArray[np.float32]) -> NDArray[np.float32]:
+    if not np.isfinite(answer).all():
+        raise InputError("a network for paper gave NaN or infinity", "Check it: dlkit verify")
+    return answer
 
 
 class Recognizer(Model[images.Image, None, Prediction]):

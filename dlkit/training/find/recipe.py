@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from dlkit.errors import UsageError
 from dlkit.training.recipe import Example, Recipe
 
 _PAGE = (768, 1024)
@@ -47,6 +48,12 @@ class FinderRecipe(Recipe):
     box_weight: float = 1.0
     ema_decay: float = 0.99
     held_out: int = 96
+
+    def check(self) -> None:
+        """See ``Recipe.check``; also refuses a crop whose side is no multiple of 16."""
+        super().check()
+        if self.crop % 16:
+            raise UsageError(f"crop is {self.crop}, expected a multiple of 16")
 
     def example(self) -> Example:
         """On a page."""

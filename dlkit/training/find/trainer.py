@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from dlkit.errors import InputError
 from dlkit.paper import Digits
 from dlkit.reading.finder import STRIDE, decode, overlap
 from dlkit.tasks.recognize.datasets import NAMES, load_labelled
@@ -39,6 +40,10 @@ class FinderTrainer(Trainer):
 
     def __init__(self, recipe: FinderRecipe, data: str, compute: Compute) -> None:
         found = load_labelled(data)
+        if not found.digits:
+            raise InputError(
+                f"{found.name} has no digits in MNIST's form", "Use mnist-mini, or mnist"
+            )
         where = data if data in NAMES else str(Path(data).resolve())
         self.recipe = recipe = replace(recipe, data=where)
         self.dataset = f"simulated pages of {found.name}"
