@@ -91,7 +91,8 @@ def _groups(inputs: Inputs, packed: Packed, most_files: int, most_bytes: int) ->
     """Files of one name but for what follows its first point, with their content."""
     sources = sorted(inputs(packed.left_out), key=lambda one: (_key(one), one.name))
     for _, some in groupby(read_ahead(sources), key=_key):
-        group, size = [], 0
+        group: Group = []
+        size = 0
         for source in some:
             try:
                 data = source.read()

@@ -111,7 +111,7 @@ def _taken(
 def _pass(archive: tarfile.TarFile) -> None:
     """Go to the end of a member, which tarfile would look for far beyond the end of a cut file."""
     stream = cast(IO[bytes], archive.fileobj)
-    while (left := archive.offset - 1 - stream.tell()) > 0:  # type: ignore[attr-defined]
+    while (left := archive.offset - 1 - stream.tell()) > 0:
         if not stream.read(min(left, _CHUNK)):
             raise tarfile.ReadError("unexpected end of data")
 
