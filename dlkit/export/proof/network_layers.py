@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from dlkit.errors import ExportError
 from dlkit.export.proof.layer_arithmetic import elements, multiply_adds, own_weights, typed
 from dlkit.export.proof.loops import turns
 
@@ -54,7 +55,11 @@ class Layer:
 
 def read_layers(trt: ModuleType, network: Any) -> tuple[list[Layer], list[str]]:
     """Every layer that handles floating-point or eight-bit values, of a network whose inputs have
-    fixed shapes; and loops whose number of turns is not known."""
+    fixed shapes; and loops whose number of turns is not known.
+
+    Raises:
+        ExportError: TensorRT cannot tell the shape of a tensor.
+    """
     every = [typed(trt, network.get_layer(index)) for index in range(network.num_layers)]
     produced_by: dict[str, Any] = {}
     taken_by: defaultdict[str, list[Any]] = defaultdict(list)
@@ -63,8 +68,9 @@ def read_layers(trt: ModuleType, network: Any) -> tuple[list[Layer], list[str]]:
             produced_by[layer.get_output(index).name] = layer
         for tensor in _inputs(layer):
             taken_by[tensor.name].append(layer)
-    times, endless = turns(trt, every, produced_by)
     nodes = _nodes(every)
+    _check_shapes(every, nodes)
+    times, endless = turns(trt, every, produced_by)
     found = []
     for layer in every:
         kind = layer.type.name
@@ -109,6 +115,19 @@ def read_layers(trt: ModuleType, network: Any) -> tuple[list[Layer], list[str]]:
             )
         )
     return found, endless
+
+
+def _check_shapes(layers: Sequence[Any], nodes: Mapping[str, str]) -> None:
+    for layer in layers:
+        for tensor in map(layer.get_output, range(layer.num_outputs)):
+            try:
+                tensor.shape  # noqa: B018
+            except RuntimeError as error:  # of branches that differ, for example
+                raise ExportError(
+                    f"TensorRT cannot tell the shape of what {nodes[layer.name] or layer.name} "
+                    f"({layer.type.name.lower()}) gives",
+                    "Export the network without control flow around it",
+                ) from error
 
 
 def _inputs(layer: Any) -> list[Any]:
