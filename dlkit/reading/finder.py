@@ -15,7 +15,7 @@ Network = Callable[[images.UInt8], NDArray[np.float32]]
 
 STRIDE = 4  # pixels of a cell of the network's answer
 _MULTIPLE = 16  # of its input's sides
-_SIXTEEN = 16.0
+UNIT = 16.0  # pixels: of widths and heights the logarithm of parts of it is given
 _MARKS = 2.2  # points and commas are rare in training: their chance is that much higher
 _LEAST = 0.25  # chance: what is less is no sign
 _SAME = 0.4  # intersection over union: two boxes of one sign
@@ -127,7 +127,7 @@ def decode(answer: Float, least: float = _LEAST) -> Float:
     rows, columns = np.nonzero(peak & (heat > least))
     x = (columns + 0.5 + answer[2, rows, columns]) * STRIDE
     y = (rows + 0.5 + answer[3, rows, columns]) * STRIDE
-    width, height = np.exp(answer[4:6, rows, columns].clip(-4, 4)) * _SIXTEEN
+    width, height = np.exp(answer[4:6, rows, columns].clip(-4, 4)) * UNIT
     found = np.stack([x - width / 2, y - height / 2, width, height, *answer[:2, rows, columns]], 1)
     return np.asarray(found[np.argsort(-found[:, 4:].max(axis=1), kind="stable")], np.float32)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit.paper import Digits, Page, camera, simulate
-from dlkit.training.networks.finder import STRIDE
+from dlkit.reading.finder import STRIDE, UNIT
 
 Float = NDArray[np.float32]
 
@@ -20,7 +20,6 @@ _TOO_SMALL, _TOO_LARGE = 6.0, 110.0
 # Heights of digits in crops, and how often they are so.
 _TALL = (((9.0, 72.0), 0.8), ((72.0, 300.0), 0.13), ((4.0, 9.0), 0.07))
 _VISIBLE = 0.55  # of a sign: what shows less of itself is neither right nor wrong
-_SIXTEEN = 16.0
 _NOTHING = 0.06  # of the crops: noise, gradients and desks, on which there is nothing to find
 _KINDS = ("any", "any", "any", "any", "form", "marks", "desk")  # of pages
 
@@ -171,6 +170,6 @@ def _mark(found: Crops, place: int, truth: Float, line: float, side: int) -> Non
         spot = found.boxes[place][:, window[0], window[1]]
         spot[0][inside] = np.broadcast_to(-dx[None] / STRIDE, inside.shape)[inside]
         spot[1][inside] = np.broadcast_to(-dy[:, None] / STRIDE, inside.shape)[inside]
-        spot[2][inside] = np.log(max(wide, 1.0) / _SIXTEEN)
-        spot[3][inside] = np.log(max(high, 1.0) / _SIXTEEN)
+        spot[2][inside] = np.log(max(wide, 1.0) / UNIT)
+        spot[3][inside] = np.log(max(high, 1.0) / UNIT)
         found.inside[place, 0][window][inside] = 1

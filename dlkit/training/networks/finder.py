@@ -13,7 +13,6 @@ from torch.nn import functional as F
 
 from dlkit.training.architecture import Architecture
 
-STRIDE = 4  # pixels of a cell of the answer
 CHANNELS = 6  # digit, other sign, offset in x and y, logarithm of width and height
 _RARE = -4.0  # logit of a centre before training: most cells have none
 _MIDDLE, _SPREAD = 128.0, 64.0
