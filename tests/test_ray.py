@@ -44,8 +44,16 @@ code = (
     "from dlkit.__main__ import main; main()"
 )
 command = [sys.executable, "-c", code, *arguments, "--ray", cluster.address]
+
+def recorded():
+    # The store makes and removes folders meanwhile: os.walk passes over those, rglob does not.
+    return any(
+        folder.endswith("/done") and any(name.endswith(".jsonl") for name in files)
+        for folder, _, files in os.walk(out)
+    )
+
 run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-while run.poll() is None and not list(out.rglob("done/*.jsonl")):
+while run.poll() is None and not recorded():
     time.sleep(0.05)
 begun = run.poll() is None
 if kill == "node":

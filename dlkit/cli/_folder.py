@@ -218,6 +218,7 @@ def _live(job: Job, console: Console, counted: bool) -> Iterator[Callable[[Tally
                 return
         total.append(found)
 
+    counted = counted and console.is_terminal
     counting = threading.Thread(target=count, daemon=True)
     with Progress(
         TextColumn("{task.description}"),
@@ -227,6 +228,7 @@ def _live(job: Job, console: Console, counted: bool) -> Iterator[Callable[[Tally
         TimeRemainingColumn(),
         console=console,
         transient=True,
+        disable=not console.is_terminal,
     ) as progress:
         bar = progress.add_task("starting", total=None, rate=0.0)
         shown = 0.0

@@ -15,12 +15,10 @@ import typer
 from dlkit.cli import _options
 
 if TYPE_CHECKING:
-    from dlkit.reading.page import Digit, Page
-    from dlkit.runtime.folders.result import Result
+    from dlkit.reading.page import Page
     from dlkit.runtime.folders.sources import Source
     from dlkit.runtime.folders.table import Table
     from dlkit.runtime.folders.tally import Tally
-    from dlkit.runtime.folders.todo import Line
     from dlkit.tasks.recognize import Prediction
 
     Answer = Prediction | Page
@@ -105,6 +103,7 @@ def command(
     from dlkit.reading.annotate import picture, whole
     from dlkit.reading.page import Page
     from dlkit.reading.reading import MODES
+    from dlkit.reading.record import line
     from dlkit.runtime.folders import arrays, table_files
     from dlkit.runtime.folders.array_files import is_array
     from dlkit.runtime.folders.feeding import Feeding
@@ -170,7 +169,7 @@ def command(
     array_work = arrays.ArrayWork(runner, recognizer)
 
     def more(tally: Tally, rows: Table | None) -> Iterator[object]:
-        if watch or rows is None:
+        if watch or rows is None or not with_arrays:
             return  # arrays are done whole, not watched
         for source in array_files():
             for part in arrays.answers(array_work, source, feeding.workers, tally):
@@ -203,7 +202,7 @@ def command(
         key=answer_key(recognizer, f"{mode} {frames}{f' {reject}' if annotate else ''}"),
         outputs=outputs,
         outputs_in=seen if isinstance(seen, Path) else None,
-        line=_line,
+        line=line,
         table=lambda: table_files.open_table(target, form),
         more=more,
     )
@@ -218,34 +217,6 @@ def command(
         what = "image" if form.empty == 1 else "images"
         console.print(f"{form.empty} {what} without a digit", style="yellow", highlight=False)
     end(target, code)
-
-
-def _line(result: Result) -> Line:
-    if result.error is not None:
-        return {}
-    if isinstance(result.answer, list):  # frames, pages
-        return {"frames": [_answer(answer) for answer in result.answer]}
-    return _answer(result.answer)
-
-
-def _answer(answer: Answer) -> Line:
-    from dlkit.reading.page import Page
-
-    if not isinstance(answer, Page):
-        label, probability = answer
-        return {"digit": label, "probability": round(probability, 6)}
-    lines = [
-        {"text": line.text, "digits": [_digit(digit) for digit in line.digits]}
-        for line in answer.lines
-    ]
-    if answer.single:
-        return _digit(answer.digits[0])
-    return {"lines": lines}
-
-
-def _digit(digit: Digit) -> Line:
-    label, probability, box = digit
-    return {"digit": label, "probability": round(probability, 6), **box._asdict()}
 
 
 def _large(sources: Iterator[Source]) -> bool:

@@ -33,6 +33,7 @@ _PNG = b"\x89PNG"
 # and data; the first one is IHDR, which begins with width and height, the last one IEND.
 _PNG_CHUNK = struct.Struct(">I4s")
 _PNG_SIZE = struct.Struct(">II")
+_PNG_SUM = struct.Struct(">I")
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -158,14 +159,15 @@ def _check_chunks(data: bytes, path: Path | str) -> None:
     OpenCV makes room for what a chunk says it holds, up to 4 GiB, before it looks for it; and
     libpng writes a line of its own onto the terminal.
     """
-    view, at = memoryview(data), 8
-    while at + 12 <= len(data):
+    view, at, size = memoryview(data), 8, len(data)
+    while at + 12 <= size:
         length, kind = _PNG_CHUNK.unpack_from(data, at)
-        if at + 12 + length > len(data):
+        end = at + 12 + length
+        if end > size:
             break
         # what decoding needs has a capital; libpng passes over the others where they are damaged
         needed = not kind[0] & 0x20
-        if needed and zlib.crc32(view[at + 4 : at + 8 + length]) != _sum(data, at + 8 + length):
+        if needed and (zlib.crc32(view[at + 4 : end - 4]),) != _PNG_SUM.unpack_from(data, end - 4):
             raise InputError(f"{path}: is damaged (a part does not fit its sum)")
         if at == 8:
             if kind != b"IHDR" or length != 13:
@@ -174,12 +176,8 @@ def _check_chunks(data: bytes, path: Path | str) -> None:
             _check_size(width, height, path)
         if kind == b"IEND":
             return
-        at += length + 12
+        at = end
     raise InputError(f"{path}: is truncated (a PNG without its end)")
-
-
-def _sum(data: bytes, at: int) -> int:
-    return int.from_bytes(data[at : at + 4], "big")
 
 
 def _decode(data: bytes, path: Path | str, upright: bool, several: bool) -> list[Image]:

@@ -14,10 +14,12 @@ from dlkit.runtime.folders import parquet_files, tar_files
 from dlkit.runtime.folders.member import Member
 from dlkit.storage import ObjectFile, Stored
 
+_SUFFIXES = (*tar_files.SUFFIXES, *parquet_files.SUFFIXES)
+
 
 def is_archive(name: str) -> bool:
     """Whether a file's name ends as those of tar and Parquet files do."""
-    return name.lower().endswith((*tar_files.SUFFIXES, *parquet_files.SUFFIXES))
+    return name.lower().endswith(_SUFFIXES)
 
 
 def members(

@@ -239,7 +239,7 @@ class Journal:
         order = np.argsort(np.frombuffer(keys, np.uint64), kind="stable")
         self._keys = np.frombuffer(keys, np.uint64)[order]
         self._offsets = np.frombuffer(offsets, np.uint64)[order]
-        self._own = np.unique(np.frombuffer(own, np.uint64))
+        self._own = np.sort(np.frombuffer(own, np.uint64))  # unique would import numpy.ma
         order = np.argsort(np.frombuffer(archives, np.uint64), kind="stable")
         self._archives = np.frombuffer(archives, np.uint64)[order]
         self._inside = np.frombuffer(inside, np.uint64)[order]

@@ -132,7 +132,10 @@ class Inputs:
         see ``listed`` and ``inside``."""
         left_out = LeftOut() if left_out is None else left_out
         for source in self.listed(left_out):
-            yield from self.inside(source, left_out)
+            if self.is_archive(source):
+                yield from self.inside(source, left_out)
+            else:
+                yield source
 
     def inside(self, source: Source, left_out: LeftOut | None = None) -> Iterator[Source]:
         """What is in an archive, by its names below the archive's; other files as they are.
