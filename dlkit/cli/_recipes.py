@@ -18,12 +18,15 @@ def show_recipes() -> None:
     from dlkit.cli._extras import training_installed
 
     with training_installed("list recipes"):
-        from dlkit.training.summary import summaries
+        from dlkit.training.recipe import RECIPES
+        from dlkit.training.summary import parameters
     table = Table("recipe", "task", box=SIMPLE_HEAD)
     table.add_column("parameters", justify="right")
     table.add_column("what it is")
-    for row in summaries():
-        table.add_row(row.name, row.task, f"{row.parameters:,}", row.about)
+    for name in RECIPES.names():
+        recipe = RECIPES.load(name)
+        kind = recipe.network.architecture
+        table.add_row(name, kind.task, f"{parameters(recipe):,}", recipe.about)
     Console().print(table)
 
 

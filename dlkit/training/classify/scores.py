@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torchmetrics.functional.classification import binary_auroc, multiclass_confusion_matrix
 
 BINS = 15  # Guo et al., "On Calibration of Modern Neural Networks", arXiv 1706.04599
 # A probability of 0 would cost infinitely much: it counts as this much, as in scikit-learn.
@@ -39,6 +38,8 @@ def wilson(right: int, total: int, level: float = 0.95) -> tuple[float, float]:
 
 def confusion(labels: Labels, answers: Labels, classes: int) -> NDArray[np.int64]:
     """How often each class (row) was answered by each (column): int64 (classes, classes)."""
+    from torchmetrics.functional.classification import multiclass_confusion_matrix  # seconds
+
     matrix = multiclass_confusion_matrix(_tensor(answers), _tensor(labels), classes)
     return np.asarray(matrix.numpy(), np.int64)
 
@@ -117,6 +118,8 @@ def brier(probabilities: Probabilities, labels: Labels) -> float:
 
 def auroc(positive: Probabilities, negative: Probabilities) -> float:
     """Share of pairs in which the positive's score is the higher one; a tie counts half."""
+    from torchmetrics.functional.classification import binary_auroc  # seconds
+
     scores = torch.from_numpy(np.concatenate([positive, negative]).astype(np.float64))
     truth = torch.cat([torch.ones(len(positive)), torch.zeros(len(negative))]).long()
     return float(binary_auroc(scores.clamp(0, 1), truth))

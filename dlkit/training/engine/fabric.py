@@ -11,16 +11,18 @@ import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins import MixedPrecision
 from torch import Tensor, nn
 
 from dlkit.errors import UsageError
 from dlkit.plugins import unknown
 from dlkit.processors import has_bfloat16
+
+if TYPE_CHECKING:  # loaded late: it takes seconds, which a list of recipes need not wait for
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins import MixedPrecision
 
 _NO_BFLOAT16 = (
     "in float32: the recipe wishes bfloat16, which is slow here without instructions of its own "
@@ -242,13 +244,15 @@ def open_compute(hardware: Hardware, bfloat16: bool = False) -> Compute:
     if device.type == "cuda" and devices > torch.cuda.device_count():
         raise UsageError(f"--devices {devices}: torch sees {torch.cuda.device_count()} GPUs here")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets on every rank
+    from lightning_fabric import Fabric
+
     mixed = PRECISIONS[precision]
     fabric = Fabric(
         accelerator=device.type,
         devices=devices,
         num_nodes=nodes,
         strategy="ddp" if devices * nodes > 1 else "auto",
-        plugins=[_Mixed(mixed, device.type)] if mixed else None,  # type: ignore[arg-type]
+        plugins=[_mixed(mixed, device.type)] if mixed else None,
     )
     fabric.launch()
     notes = (_NO_BFLOAT16,) if lacking else ()
@@ -275,9 +279,12 @@ class _Alone(nn.Module):
         return y.float()
 
 
-class _Mixed(MixedPrecision):
+def _mixed(precision: Any, device: str) -> MixedPrecision:
     """Autocast decides what is rounded; the pixels that come in are not."""
+    from lightning_fabric.plugins import MixedPrecision
 
-    def convert_input(self, data: Any) -> Any:
-        """As it is."""
-        return data
+    class Mixed(MixedPrecision):
+        def convert_input(self, data: Any) -> Any:
+            return data
+
+    return Mixed(precision, device)
