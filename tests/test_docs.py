@@ -29,6 +29,7 @@ def blocks(path: Path, kind: str) -> list[str]:
     return re.findall(rf"```{kind}\n(.*?)```", path.read_text(), re.DOTALL)
 
 
+@pytest.mark.long
 def test_the_examples_of_the_api(folder: Path) -> None:
     code = "\n".join(blocks(ROOT / "docs" / "api.md", "python"))
     done = subprocess.run(

@@ -273,6 +273,7 @@ def copy_of(bundle: Path, target: Path, **spec: Any) -> Path:
     return target
 
 
+@pytest.mark.long
 def test_the_command_writes_what_recognize_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

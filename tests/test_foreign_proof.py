@@ -128,6 +128,7 @@ def test_nan_and_infinity_are_counted(here: Path) -> None:
         dlkit.verify("abs.onnx", "r.onnx", "x.npz")
 
 
+@pytest.mark.long
 def test_a_run_and_a_module_are_compared_too(here: Path) -> None:
     torch.manual_seed(0)
     Path("nets.py").write_text(
@@ -202,6 +203,7 @@ def trained_net(seed: int = 0) -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)).eval()
 
 
+@pytest.mark.long
 def test_int8_on_pictures_and_on_arrays(here: Path) -> None:
     free = {0: torch.export.Dim("n", min=1, max=64)}
     given = (torch.zeros(2, 3, 32, 32),)
@@ -280,6 +282,7 @@ def no_fast_path() -> Iterator[None]:
     torch.backends.mha.set_fastpath_enabled(True)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_fast_path")
 def test_a_transformer_as_torch_writes_it(here: Path) -> None:
     """Its weights beside the file; an embedding, layer normalisation, a mask of -inf."""

@@ -201,6 +201,7 @@ def test_a_folder_of_codes_runs_like_any_other(model: Generator, tmp_path: Path)
 # --- export, proof, engines ---
 
 
+@pytest.mark.long
 def test_every_precision_is_verified_against_torch(
     bundle_of: Callable[[str, str], Bundle],
 ) -> None:

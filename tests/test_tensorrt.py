@@ -113,6 +113,7 @@ def test_half_the_graph_in_fp16_is_refused(bundle_of: Bundles, tmp_path: Path) -
     assert not (tmp_path / "claimed").exists()
 
 
+@pytest.mark.long
 def test_retraining_and_options_give_other_names(bundle_of: Bundles, tmp_path: Path) -> None:
     source = bundle_of("mlp", "fp16")
     retrained = export(untrained_run(tmp_path, "mlp", seed=8), "fp16")

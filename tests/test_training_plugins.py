@@ -113,6 +113,7 @@ def test_a_recipe_of_a_package_is_trained_and_found_again(package: str, tmp_path
     assert f"there is no module {package}" in failed.stderr
 
 
+@pytest.mark.long
 def test_a_recipe_of_a_file_is_trained_and_found_again(tmp_path: Path) -> None:
     (tmp_path / "lenet.py").write_text(NETWORK + RECIPE.replace("from {place} import TINY\n", ""))
     target = tmp_path / "run"

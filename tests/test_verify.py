@@ -251,6 +251,7 @@ def test_overflow_that_a_cpu_hides_is_caught(overflowing: Path, tmp_path: Path) 
     assert Bundle.open(half.path).certificate is None
 
 
+@pytest.mark.long
 def test_bisect_finds_the_planted_nodes_and_their_list_mends(
     overflowing: Path, tmp_path: Path
 ) -> None:
