@@ -8,6 +8,7 @@ from typing import Any
 
 from dlkit.atomic import atomic_path
 
+_PANEL, _HEIGHT = 4.2, 3.2  # inches
 _NOT_CURVES = {"event", "epoch", "step", "seconds"}
 
 
@@ -19,9 +20,12 @@ def draw_curve(entries: Sequence[Mapping[str, Any]], path: Path) -> None:
 
     epochs = [entry for entry in entries if entry["event"] == "epoch"]
     names = list(dict.fromkeys(key for entry in epochs for key in entry if key not in _NOT_CURVES))
-    figure = Figure(figsize=(4.2 * len(names), 3.2), layout="constrained")
+    width = _PANEL * len(names)
+    figure = Figure(figsize=(width, _HEIGHT))
     FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(names), squeeze=False)[0]
+    # margins of our own: matplotlib's layouts draw everything several times to find them
+    room = {"left": 0.65 / width, "right": 1 - 0.15 / width, "bottom": 0.16, "top": 0.9}
+    panels = figure.subplots(1, len(names), squeeze=False, gridspec_kw={**room, "wspace": 0.25})[0]
     for panel, name in zip(panels, names, strict=True):
         points = [(entry["epoch"], entry[name]) for entry in epochs if name in entry]
         panel.plot(*zip(*points, strict=True), marker="o", markersize=3)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +33,7 @@ class Log:
     def __init__(self, run: Run, entries: list[Entry], step: int) -> None:
         self._run, self._entries = run, entries
         self._board = _board(run.path, step)
-        self._drawn = -math.inf
+        self._drawn = time.monotonic()
         self._told = 0 if step == 0 else len(entries)
 
     def write(self, finished: bool = False) -> None:
