@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ import pytest
 import torch
 from filelock import FileLock
 from torch import nn
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from dlkit.bundle import Bundle
 from dlkit.export.api import export
@@ -70,6 +72,15 @@ def untrained_run(folder: Path, recipe_name: str, seed: int = 7) -> Path:
         }
     )
     return run.path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def operators_read_once() -> Iterator[None]:
+    """torch's exporter reads its library of operators anew for every export: half of its time."""
+    with pytest.MonkeyPatch.context() as patch:
+        once = functools.cache(ONNXRegistry.from_torchlib)
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(once))
+        yield
 
 
 @pytest.fixture
