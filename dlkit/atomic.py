@@ -146,6 +146,17 @@ def check_file(path: Path, option: str = "--out") -> None:
         raise UsageError(f"{option} {path} is a pipe or a device, expected a file's name")
 
 
+def check_new(path: Path, overwrite: bool, option: str = "--out") -> None:
+    """Refuse to replace a file, or to write into a folder that holds something.
+
+    Raises:
+        UsageError: there is one, and that it is replaced was not said.
+    """
+    there = any(path.iterdir()) if path.is_dir() else path.exists() or path.is_symlink()
+    if there and not overwrite:
+        raise UsageError(f"{option} {path} is there already", "Choose another, or add --overwrite")
+
+
 def same_place(one: Path, other: Path) -> bool:
     """Whether two paths lead to one file or folder, through links and mounts too."""
     try:

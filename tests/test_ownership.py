@@ -360,3 +360,36 @@ def test_parts_have_names_of_their_own(tmp_path: Path) -> None:
     assert target.read_text() == "1"
     clean_parts(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+BRIEF = ("--seconds", "0.01", "--rounds", "1", "--batches", "1", "--backend", "onnxruntime")
+WRITERS = [
+    ("card", "digits", "--out"),
+    ("bench", "digits", *BRIEF, "--json"),
+    ("bench", "digits", *BRIEF, "--html"),
+    ("simulate", "crops", "--count", "6", "--out"),
+    ("generate", "digit_maker", "--count", "1", "--out"),
+]
+
+
+@pytest.mark.parametrize("command", WRITERS, ids=lambda command: " ".join(command[:2]))
+def test_a_file_is_replaced_only_when_that_is_said(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.npz"
+    file.write_text("mine")
+    done = run(*command, file)
+    assert isinstance(done.exception, UsageError)
+    assert done.exception.what == f"{command[-1]} {file} is there already"
+    assert file.read_text() == "mine"
+    (tmp_path / "link.npz").symlink_to(tmp_path / "nowhere")
+    assert isinstance(run(*command, tmp_path / "link.npz").exception, UsageError)
+    assert run(*command, file, "--overwrite").exit_code == 0
+    assert file.read_bytes() != b"mine"
+
+
+def test_a_report_goes_into_a_folder_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text("mine")
+    done = run("evaluate", "digits", "--out", tmp_path)
+    assert isinstance(done.exception, UsageError)
+    assert (tmp_path / "report.json").read_text() == "mine"

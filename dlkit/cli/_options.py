@@ -30,6 +30,7 @@ Batch = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Do everything anew, whatever the manifest says.")
 ]
+Replace = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Watch = Annotated[
     bool, typer.Option("--watch", help="Go on: do new files as they appear, until Ctrl-C.")
 ]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dlkit.cli import _options
+
 if TYPE_CHECKING:
     from dlkit.bench.plan import Settings
 
@@ -71,6 +73,7 @@ def command(
         Path | None,
         typer.Option("--html", help="Write a report with charts: one file, no network."),
     ] = None,
+    overwrite: _options.Replace = False,
 ) -> None:
     """Measure speed, latency and memory here, beside the task metric and the machine's ceiling.
 
@@ -87,8 +90,8 @@ def command(
     from dlkit.cli import _bench
     from dlkit.errors import UsageError
 
-    _can_be_written(json_file, "--json")
-    _can_be_written(html_file, "--html")
+    _can_be_written(json_file, "--json", overwrite)
+    _can_be_written(html_file, "--html", overwrite)
     if budget is not None:
         if folder or html_file or threads:
             raise UsageError("--folder, --html and --threads do not go with --budget")
@@ -176,20 +179,19 @@ def _within(text: str, settings: Settings, json_file: Path | None) -> int:
     return 0
 
 
-def _can_be_written(target: Path | None, option: str) -> None:
+def _can_be_written(target: Path | None, option: str, overwrite: bool) -> None:
     """Find out before minutes of measuring, not after.
 
     Raises:
-        UsageError: the file is a folder.
+        UsageError: the file is there already, or a folder.
         MachineError: it cannot be written there.
     """
-    from dlkit.atomic import check_writable
-    from dlkit.errors import UsageError
+    from dlkit.atomic import check_file, check_new, check_writable
 
     if target is None:
         return
-    if target.is_dir():
-        raise UsageError(f"{option} {target} is a folder, expected a file")
+    check_file(target, option)
+    check_new(target, overwrite, option)
     check_writable(target.parent, option)
 
 

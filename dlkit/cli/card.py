@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from dlkit.cli import _options
+
 EXAMPLE = "Example:  dlkit card runs/lenet/bundle-fp16 --out README.md"
 
 
@@ -17,9 +19,10 @@ def command(
     out: Annotated[
         Path | None, typer.Option(help="A file, e.g. BUNDLE/README.md.", show_default="the screen")
     ] = None,
+    overwrite: _options.Replace = False,
 ) -> None:
     """Write a bundle's model card: data, metric, certificate, limits, all that is known of it."""
-    from dlkit.atomic import check_file, write_new
+    from dlkit.atomic import check_file, check_new, write_new
     from dlkit.bundle import Bundle
     from dlkit.errors import BundleError
     from dlkit.hub.card import model_card
@@ -30,6 +33,7 @@ def command(
         typer.echo(text, nl=False)
         return
     check_file(out)
+    check_new(out, overwrite)
     if opened.shipped and opened.path.resolve() in out.resolve().parents:
         raise BundleError(f"{opened.spec.name} ships with dlkit and is read-only", "Another --out")
     write_new(out, text.encode())

@@ -65,6 +65,7 @@ def command(
     ] = False,
     backend: _options.Backend = "auto",
     device: _options.Device = "auto",
+    overwrite: _options.Replace = False,
 ) -> None:
     """Measure how good a bundle is, as it is deployed, and beside other bundles.
 
@@ -82,10 +83,13 @@ def command(
 
     from rich.console import Console
 
+    from dlkit.atomic import check_new
     from dlkit.cli import _bench, _evaluate
     from dlkit.cli._extras import training_installed
 
     notes = Console(stderr=True)
+    if out is not None:
+        check_new(out, overwrite)
     with training_installed("evaluate"):
         from dlkit.evaluation.evaluate import evaluate_bundles
 

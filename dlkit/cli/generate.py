@@ -59,7 +59,7 @@ def command(
     backend: _options.Backend = "auto",
     device: _options.Device = "auto",
     batch: _options.Batch = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    overwrite: _options.Replace = False,
     require_certificate: _options.RequireCertificate = False,
     accept_random: _options.AcceptRandom = False,
 ) -> None:
@@ -69,7 +69,7 @@ def command(
     """
     import itertools
 
-    from dlkit.atomic import check_writable
+    from dlkit.atomic import check_new, check_writable
     from dlkit.bundle import Bundle
     from dlkit.cli._console import notes
     from dlkit.cli._folder import end, load_model
@@ -81,8 +81,7 @@ def command(
 
     console = notes()
     whole = out.suffix.lower() in SUFFIXES | {".npz"}
-    if out.exists() and not overwrite and (whole or not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"--out {out} is there already", "Choose another, or add --overwrite")
+    check_new(out, overwrite)
     if out.exists() and whole != out.is_file():
         raise UsageError(f"--out {out} is {'no file' if whole else 'no folder'}", "Choose another")
     opened = Bundle.open(bundle)

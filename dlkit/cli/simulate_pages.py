@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dlkit.cli import _options
+
 if TYPE_CHECKING:
     from dlkit.paper import Digits
 
@@ -66,11 +68,16 @@ def crops(
     ] = (100_000),
     seed: _Seed = 0,
     digits: _Digits = "mnist-mini",
+    overwrite: _options.Replace = False,
 ) -> None:
     """Cut digits and signs from simulated pages: what the recipe `reader` is trained on."""
+    from dlkit.atomic import check_file, check_new, check_writable
     from dlkit.paper.folder import write_arrays
     from dlkit.tasks.recognize.paper_crops import labelled_crops
 
+    check_file(out)
+    check_new(out, overwrite)
+    check_writable(out.resolve().parent)
     write_arrays(
         out, labelled_crops(_digits(digits, "train"), _digits(digits, "test"), count, seed)
     )
