@@ -279,6 +279,14 @@ def test_bfloat16_does_not_overflow(overflowing: Path) -> None:
 
 
 @pytest.mark.long
+def test_the_list_replaces_nothing_else(bundle_of: Bundles, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.json"
+    mine.write_text('["mine"]')
+    done = dlkit("verify", bundle_of("lenet", "fp16").path, "--bisect", "--out", mine)
+    assert isinstance(done.exception, UsageError)
+    assert mine.read_text() == '["mine"]'
+
+
 def test_bisect_leaves_a_sound_network_alone(bundle_of: Bundles, tmp_path: Path) -> None:
     assert bisect(bundle_of("denoiser", "fp16"), count=1).culprits == []
     bundle = bundle_of("lenet", "fp16")

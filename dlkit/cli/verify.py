@@ -191,10 +191,12 @@ def _bisect(
     from rich.console import Console as Notes
     from rich.table import Table
 
-    from dlkit.export.proof.bisect import bisect, write_list
+    from dlkit.export.proof.bisect import bisect, check_list, write_list
     from dlkit.export.proof.engine_runner import engine_runner
     from dlkit.export.proof.rounding import run_rounded
 
+    path = out or bundle.path.parent / "keep-fp32.json"
+    check_list(path)
     runner = engine_runner(bundle) if engine else run_rounded
     with Notes(stderr=True).status("bisecting") as status:
         found = bisect(bundle, against, data, count, weights, runner, status.update)
@@ -213,7 +215,6 @@ def _bisect(
     )
     around = bundle.path.resolve().parent
     made_from = against or (bundle.path.parent if (around / "recipe.json").is_file() else "SOURCE")
-    path = out or bundle.path.parent / "keep-fp32.json"
     write_list(path, bundle, found)
     console.print(
         f"next: dlkit export {made_from} --precision {bundle.spec.precision} --keep-fp32 {path}",

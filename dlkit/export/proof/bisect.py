@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from dlkit.atomic import check_file, write_bytes
 from dlkit.bundle import Bundle, Measured
 from dlkit.errors import ExportError, UsageError, VerifyError
 from dlkit.export.half import lowered, module_of
@@ -133,6 +134,24 @@ def bisect(
     return Bisection(culprits, before, search.difference(names), len(search.low), search.tests)
 
 
+def check_list(path: Path) -> None:
+    """Refuse to put a list in the place of something else.
+
+    Raises:
+        UsageError: something else is there.
+    """
+    check_file(path)
+    if path.exists():
+        try:
+            own = "keep_fp32" in json.loads(path.read_bytes())
+        except (ValueError, TypeError, OSError, RecursionError):
+            own = False
+        if not own:
+            raise UsageError(
+                f"{path} is no list of nodes, and is not replaced", "Choose another --out"
+            )
+
+
 def write_list(path: Path, bundle: Bundle, bisection: Bisection) -> None:
     """The file that ``dlkit export --keep-fp32`` takes."""
     nodes = [
@@ -140,7 +159,7 @@ def write_list(path: Path, bundle: Bundle, bisection: Bisection) -> None:
         for one in bisection.culprits
     ]
     data = {"keep_fp32": nodes, "network": bundle.spec.name, "precision": bundle.spec.precision}
-    path.write_text(json.dumps(data, indent=2) + "\n")
+    write_bytes(path, (json.dumps(data, indent=2) + "\n").encode())
 
 
 def read_list(path: Path) -> list[str]:
