@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import os
 import signal
@@ -444,3 +445,24 @@ def test_killed_run_leaves_only_whole_files(how: signal.Signals, tmp_path: Path)
     if how == signal.SIGINT:
         assert process.returncode == 130
         assert not list(out.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("backend", "kind"), [("onnxruntime", "InferenceSession"), ("openvino", "CompiledModel")]
+)
+def test_what_is_closed_lets_go_of_its_memory_though_it_is_held(backend: str, kind: str) -> None:
+    def alive() -> int:
+        return sum(type(one).__name__ == kind for one in gc.get_objects())
+
+    gc.collect()
+    before = alive()
+    model = dlkit.load("digits", backend=backend)
+    model.recognize([np.zeros((28, 28), np.uint8)])
+    assert alive() > before
+    gc.disable()  # a collection would hide who holds it
+    try:
+        model.close()
+        model.close()
+        assert alive() == before
+    finally:
+        gc.enable()

@@ -130,7 +130,7 @@ class Served:
         """Let running requests end, then let go of everything."""
         await self._unused.wait()
         await self.batcher.close()
-        self.loaded.session.close()
+        self.model.close()
 
     def _wanted(self, asked: list[Asked]) -> list[Asked]:
         for one in asked:

@@ -70,7 +70,9 @@ class OnnxRuntimeSession(Session):
         try:
             # With one thread each, every caller computes in its own.
             half = bundle.spec.precision in ("fp16", "bf16")
-            self._session = onnx_session(bundle.onnx, threads // callers, [provider], half=half)
+            self._session: Any = onnx_session(
+                bundle.onnx, threads // callers, [provider], half=half
+            )
         except Exception as error:  # ONNX Runtime's exceptions have no common public base
             raise BackendError(
                 f"onnxruntime cannot load {bundle.onnx}: {error}",
@@ -103,6 +105,10 @@ class OnnxRuntimeSession(Session):
     def stop(self) -> None:
         """End calls that are under way."""
         self._how.terminate = True
+
+    def close(self) -> None:
+        """Free the graph's memory now, whoever still holds this; a second call does nothing."""
+        self._session = None
 
 
 def _preload(onnxruntime: ModuleType) -> str:

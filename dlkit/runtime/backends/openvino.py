@@ -71,8 +71,8 @@ class OpenVinoSession(Session):
             **self.hints,
         }
         try:
-            self._model = core().read_model(bundle.onnx)
-            self._any = core().compile_model(self._model, "CPU", self._config)
+            self._model: Any = core().read_model(bundle.onnx)
+            self._any: Any = core().compile_model(self._model, "CPU", self._config)
         except RuntimeError as error:
             raise BackendError(
                 f"openvino cannot load {bundle.onnx}: {_said(error)}",
@@ -97,6 +97,12 @@ class OpenVinoSession(Session):
     def __call__(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Run one batch; the returned array is a copy and the caller's."""
         return np.array(self._infer({self._input: batch})[0])
+
+    def close(self) -> None:
+        """Free the graph's memory now, whoever still holds this; a second call does nothing."""
+        self._own = threading.local()
+        self._fixed.clear()
+        self._model = self._any = None
 
     def _infer(self, feeds: Feeds) -> Any:
         # in C order: ``ascontiguousarray`` would make a scalar an array of one
