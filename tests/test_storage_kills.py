@@ -1,4 +1,5 @@
-"""20,000 digits and 300 scans in a bucket: killed ten times each, and as a folder run ends."""
+"""20,000 digits and 300 scans in a bucket: killed ten times each, in three processes, and as a
+folder run ends."""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ def rows(data: bytes) -> list[list[str]]:
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_killed_at_ten_random_moments(tmp_path: Path) -> None:
+def test_killed_at_ten_random_moments_and_in_shards(tmp_path: Path) -> None:
     inputs(tmp_path / "rclone" / BUCKET)
     folder, url = tmp_path / "rclone" / BUCKET, f"s3://{BUCKET}"
     wanted: dict[str, bytes] = {}
@@ -85,7 +86,33 @@ def test_killed_at_ten_random_moments(tmp_path: Path) -> None:
                 env={**os.environ, **environment(port)},
             )  # fmt: skip
             assert done.returncode == 0, done.stderr
-        found = contents(client(port), "out")
+        for name, out in (("digits", "digits.csv"), ("scans", "scans")):
+            in_three_processes(name, out, environment(port))
+        for place in ("out", "sharded"):
+            check(contents(client(port), place), tmp_path, wanted)
+
+
+def in_three_processes(name: str, out: str, store: dict[str, str]) -> None:
+    """Each a third of the shards, all at once; then they are joined."""
+    url, command = f"s3://{BUCKET}", {"digits": "recognize", "scans": "denoise"}[name]
+    arguments = [sys.executable, "-m", "dlkit", command, f"{url}/{name}", "--out",
+                 f"{url}/sharded/{out}", "--shard"]  # fmt: skip
+    running = [
+        subprocess.Popen(
+            [*arguments, f"{part}/3"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env={**os.environ, **store},
+        )
+        for part in range(3)
+    ]  # fmt: skip
+    assert [one.wait() for one in running] == [0, 0, 0]
+    joined = subprocess.run(
+        [*arguments, "join"], capture_output=True, text=True, env={**os.environ, **store}
+    )
+    assert joined.returncode == 0, joined.stderr
+
+
+def check(found: dict[str, bytes], tmp_path: Path, wanted: dict[str, bytes]) -> None:
+    """Nothing is missing, doubled or half."""
     assert rows(found.pop("digits.csv")) == rows((tmp_path / "digits.csv").read_bytes())
     for name, count in (("digits.csv.manifest.jsonl", 20_000), ("scans/manifest.jsonl", 300)):
         lines = [json.loads(line) for line in found.pop(name).splitlines()]
