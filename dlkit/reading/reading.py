@@ -62,7 +62,7 @@ class Reading:
 
     Attributes:
         squares: uint8 (28, 28) each, or what the network takes, bright on black: the only
-            digit; none where the page is known without.
+            digit, in one form or more; none where the page is known without.
         box: of the only digit.
         known: the page, where it is known.
     """
@@ -76,9 +76,12 @@ class Reading:
         if self.known is not None:
             return self.known
         assert self.box is not None
-        (answer,) = answers
-        digit = Digit(answer.label, answer.probability, self.box)
-        return Page((Line(answer.label, (digit,)),), single=True)
+        sums: dict[str, float] = {}
+        for answer in answers:
+            sums[answer.label] = sums.get(answer.label, 0.0) + answer.probability
+        label = max(sums, key=sums.__getitem__)
+        digit = Digit(label, sums[label] / len(answers), self.box)
+        return Page((Line(label, (digit,)),), single=True)
 
 
 def read(
@@ -101,7 +104,7 @@ def read(
     if mode != "page" and (found := plain(grey)) is not None:
         alone = found.share >= _CROP and found.broad <= _BROAD
         if mode == "single" or alone:
-            return Reading([images.fit(found.square, *size)], found.box)
+            return Reading([images.fit(one, *size) for one in found.squares], found.box)
     signs = _signs(grey, networks)
     digits = [sign for sign in signs if sign.label.isdigit()]
     if mode == "single" or (mode == "auto" and _has_one(signs, digits, max(grey.shape))):
@@ -118,7 +121,7 @@ def whole(grey: images.UInt8, size: tuple[int, int] = _MNIST) -> Reading:
     box = Box(0, 0, grey.shape[1], grey.shape[0])
     found = plain(grey, whatever=True)
     if found is not None:
-        return Reading([images.fit(found.square, *size)], box)
+        return Reading([images.fit(one, *size) for one in found.squares], box)
     return Reading([images.fit(images.fit(grey, square.SIDE, square.SIDE), *size)], box)
 
 
@@ -130,7 +133,7 @@ def upright_square(image: images.Image, size: tuple[int, int]) -> images.UInt8:
     ground = grey if grey[0, 0] < _DARK else cv2.bitwise_not(grey)
     _, _, width, height = cv2.boundingRect(ground)
     if max(width, height) <= _SMALL * max(size) and (found := plain(grey)) is not None:
-        return images.fit(found.square, *size)
+        return images.fit(found.squares[0], *size)
     return grey
 
 
