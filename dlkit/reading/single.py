@@ -17,6 +17,7 @@ _LOOK = 96  # pixels of the longer side at which an image is looked at
 _CUT = 160  # pixels of the longer side of a digit that is cut out
 _CONTRAST = 24.0  # of 255: less between ink and ground is none
 _ROUGH = 0.07  # of the contrast: how much the ground may vary
+_CLEAN = 0.006  # of the contrast: ground that varies less was drawn or cut out, not photographed
 _FEW = 24  # pixels of the longer side: smaller images are enlarged first
 _TINY = 40  # pixels of the longer side: edges are all there is, and say nothing of the ground
 _EMPTY = 0.1  # of the middle: less ink in it is none
@@ -41,12 +42,14 @@ class Found:
         box: around it in the image's pixels.
         share: of the image's height or width that it takes, whichever is more.
         broad: how many times as wide as high it is.
+        clean: the ground is as even as nothing is that was photographed.
     """
 
     squares: tuple[images.UInt8, ...]
     box: Box
     share: float
     broad: float
+    clean: bool
 
 
 def plain(grey: images.UInt8, whatever: bool = False) -> Found | None:
@@ -84,7 +87,7 @@ def plain(grey: images.UInt8, whatever: bool = False) -> Found | None:
     along = dark_rim if is_dark else 1.0 - dark_rim
     if not whatever and along > _MOST_ALONG:
         return None
-    ink = _ink(small, counts, cut, is_dark, rough)
+    ink, varies = _ink(small, counts, cut, is_dark, rough)
     found = None if ink is None else _ends(ink, rough)
     if ink is None or found is None:
         return None
@@ -99,13 +102,15 @@ def plain(grey: images.UInt8, whatever: bool = False) -> Found | None:
     low = (int(x0 * ratio_x), int(y0 * ratio_y))
     high = (max(low[0] + 1, round(x1 * ratio_x)), max(low[1] + 1, round(y1 * ratio_y)))
     box = Box(*low, min(high[0], width) - low[0], min(high[1], height) - low[1])
-    return Found(squares, box, max(box.width / width, box.height / height), box.width / box.height)
+    share = max(box.width / width, box.height / height)
+    return Found(squares, box, share, box.width / box.height, varies <= _CLEAN)
 
 
 def _ink(
     small: images.UInt8, counts: NDArray[np.int64], cut: int, dark: bool, rough: bool
-) -> NDArray[np.float32] | None:
-    """Ink, 0 to 1, where the ground is plain.
+) -> tuple[NDArray[np.float32] | None, float]:
+    """Ink, 0 to 1, where the ground is plain; and how much that varies, as a share of the contrast
+    (0 where it is not asked for).
 
     Args:
         counts: of each of the 256 levels.
@@ -119,13 +124,15 @@ def _ink(
     full = _percentile(strokes, 0.25 if dark else 0.75)
     contrast = abs(full - base)
     if contrast < _CONTRAST and not rough:
-        return None
+        return None, 0.0
+    varies = 0.0
     if not rough:
         away = np.bincount(np.abs(levels - base), weights=ground, minlength=256)
-        if _percentile(away, 0.5) > _ROUGH * contrast:
-            return None
+        varies = _percentile(away, 0.5) / contrast
+        if varies > _ROUGH:
+            return None, varies
     table = ((levels - base) / (full - base or 1)).clip(0, 1).astype(np.float32)
-    return table[small]
+    return table[small], varies
 
 
 def _is_thick(ink: NDArray[np.float32], ends: tuple[int, int, int, int]) -> bool:
