@@ -97,6 +97,19 @@ def merged(found: Float, parts: bool = False) -> Float:
     return found[~gone]
 
 
+def whole(found: Float) -> NDArray[np.bool_]:
+    """Which signs (N, 6), the most likely first, are no digits that lie in likelier ones, or hold
+    them."""
+    digit = found[:, 4] > found[:, 5]
+    kept = np.ones(len(found), bool)
+    for place in np.flatnonzero(digit).tolist():
+        if kept[place]:
+            rest = slice(place + 1, None)
+            within = inside(found[place : place + 1, :4], found[rest, :4])[0] > WITHIN
+            kept[rest] &= ~(within & digit[rest])
+    return kept
+
+
 def inside(one: Float, other: Float) -> Float:
     """What boxes (N, 4) and (M, 4) share, of the smaller one's area: (N, M)."""
     least = np.minimum(one[:, 2:4].prod(axis=1)[:, None], other[:, 2:4].prod(axis=1)[None])

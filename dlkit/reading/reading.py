@@ -167,7 +167,7 @@ def _signs(grey: images.UInt8, networks: Networks) -> list[_Sign]:
     if not len(found):
         return []
     boxes, chances = found[:, :4], found[:, 4:]
-    heights = line_heights(boxes, chances[:, 0] > chances[:, 1])
+    heights = line_heights(boxes, finder.whole(found) & (chances[:, 0] > chances[:, 1]))
     crops = np.stack([
         crop(grey, tuple(box), float(line))
         for box, line in zip(boxes.tolist(), heights, strict=True)
@@ -184,16 +184,26 @@ def _signs(grey: images.UInt8, networks: Networks) -> list[_Sign]:
     there = (best != _NOTHING) & (chance * sure >= np.where(_DIGITS[best], _THERE, _THERE_MARK))
     digit = there & _DIGITS[best]
     there &= ~digit | _fits(boxes, chance * sure, digit)
-    digits = np.flatnonzero(there & digit)
-    there[digits] = _whole_ones(boxes[digits], (chance * sure)[digits])
+    # a part of a digit may be read as another sign: what one network takes for a digit takes part
+    either = np.flatnonzero(there & (digit | (chances[:, 0] > chances[:, 1])))
+    there[either] = _whole_ones(boxes[either], np.where(digit, chance * sure, 0.0)[either])
+    marks = np.flatnonzero(there & ~digit)
+    there[marks] = ~_hold(boxes[marks], boxes[there & digit])
     return [
         _Sign(LABELS[best[place]], float(sure[place]), tuple(boxes[place].tolist()))
         for place in np.flatnonzero(there).tolist()
     ]
 
 
+def _hold(boxes: _Float, digits: _Float) -> NDArray[np.bool_]:
+    """In which of some boxes digits lie: these are no signs, but what is around digits."""
+    larger = boxes[:, 2:].prod(axis=1)[:, None] > digits[:, 2:].prod(axis=1)
+    held = finder.inside(boxes, digits) > finder.WITHIN
+    return np.asarray((larger & held).any(axis=1), bool)
+
+
 def _whole_ones(boxes: _Float, weights: _Float) -> NDArray[np.bool_]:
-    """Which digits are no parts of others, and hold no others: of a large box and what lies in it,
+    """Which signs are no parts of others, and hold no others: of a large box and what lies in it,
     the surer one stays, or the several that are surer on average."""
     kept = np.ones(len(boxes), bool)
     areas = boxes[:, 2:].prod(axis=1)
