@@ -28,6 +28,7 @@ _SMALL = 0.58  # of the side: MNIST's digits fill 20 of 28 pixels, and none less
 _THERE, _THERE_MARK = 0.2, 0.1  # chance that it is one times its probability: digits, others
 _ALIKE = 1.7  # sizes that differ by less are alike
 _RARE = 0.05  # of the most that are alike: fewer are no digits of that page
+_TRUST = 0.25  # power of the finder's chance of another sign: the reader sees more of it
 _SURE_DIGIT = 0.9  # probability from which a photographed digit is read by nothing else
 _SURE = 0.6  # probability from which a point, comma or minus is written as such
 _DIGITS = np.array([label.isdigit() for label in LABELS])
@@ -176,7 +177,7 @@ def _signs(grey: images.UInt8, networks: Networks) -> list[_Sign]:
     # where the finder sees another sign rather than a digit, the reader must be the surer of one
     chance = chances.max(axis=1)
     share = chances / chance[:, None]
-    both = read * np.where(_DIGITS, share[:, :1], np.sqrt(share[:, 1:]))
+    both = read * np.where(_DIGITS, share[:, :1], share[:, 1:] ** _TRUST)
     both[:, _NOTHING] = read[:, _NOTHING]
     both /= both.sum(axis=1, keepdims=True)
     best = both.argmax(axis=1)
