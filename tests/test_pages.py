@@ -81,7 +81,7 @@ def texts(model: Recognizer, image: images.Image, mode: str = "auto") -> list[st
 def test_pages_are_read(kind: str, model: Recognizer, digits: Digits) -> None:
     score = measure.pages(model, digits, count=2, seed=3, kind=kind)
     assert score.digits > 60
-    assert score.share >= 92
+    assert score.share >= 94
 
 
 def test_digits_that_touch_are_told_apart(model: Recognizer, digits: Digits) -> None:
@@ -92,20 +92,30 @@ def test_digits_that_touch_are_told_apart(model: Recognizer, digits: Digits) -> 
 def test_marks_are_no_digits(model: Recognizer, digits: Digits) -> None:
     score = measure.pages(model, digits, count=4, seed=5, kind="marks", pen="mnist")
     assert score.marks > 60
-    assert score.taken <= 0.1 * score.marks
-    assert score.lost <= 0.05 * score.digits
+    assert score.taken <= 0.05 * score.marks
+    assert score.lost <= 0.02 * score.digits
 
 
 @pytest.mark.parametrize("kind", ["plain", "squared", "desk"])
 def test_photographs_of_one_digit_are_read(kind: str, model: Recognizer, digits: Digits) -> None:
     score = measure.singles(model, digits, count=24, seed=4, kind=kind)
-    assert score.wrong <= 2
+    assert score.wrong <= 1
+
+
+@pytest.mark.parametrize("wide", measure.WIDTHS.values())
+def test_isolated_digits_are_read(
+    wide: tuple[float, float], model: Recognizer, digits: Digits
+) -> None:
+    whole, broad = measure.isolated(model, digits, 2, seed=2, pen="mnist", wide=wide)
+    assert whole.digits == 144
+    assert whole.share >= (97 if wide[0] < 1 else 92)
+    assert wide[0] < 1 or broad.share >= 92
 
 
 @pytest.mark.parametrize("form", measure.FORMS)
 def test_crops_are_read(form: str, model: Recognizer, digits: Digits) -> None:
     score = measure.crops(model, digits, 300, measure.FORMS[form])
-    assert score.share >= 96
+    assert score.share >= 98 - 3 * (form == "8 x 8, bright on black")
 
 
 def test_the_measuring_script(

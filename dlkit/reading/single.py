@@ -42,7 +42,8 @@ class Found:
         box: around it in the image's pixels.
         share: of the image's height or width that it takes, whichever is more.
         broad: how many times as wide as high it is.
-        clean: the ground is as even as nothing is that was photographed.
+        clean: the ground is as even as nothing is that was photographed; or the digit is so large
+            that the networks for paper see its loops as digits.
     """
 
     squares: tuple[images.UInt8, ...]
@@ -103,7 +104,8 @@ def plain(grey: images.UInt8, whatever: bool = False) -> Found | None:
     high = (max(low[0] + 1, round(x1 * ratio_x)), max(low[1] + 1, round(y1 * ratio_y)))
     box = Box(*low, min(high[0], width) - low[0], min(high[1], height) - low[1])
     share = max(box.width / width, box.height / height)
-    return Found(squares, box, share, box.width / box.height, varies <= _CLEAN)
+    clean = varies <= _CLEAN or max(height, width) > _CROP
+    return Found(squares, box, share, box.width / box.height, clean)
 
 
 def _ink(
