@@ -22,14 +22,19 @@ from numpy.typing import NDArray
 
 import dlkit
 from dlkit import images
-from dlkit.paper import KINDS, PENS, Digits, Page, simulate
+from dlkit.paper import KINDS, PENS, Digits, Page, Sign, camera, simulate
+from dlkit.paper.pens import glyph
+from dlkit.paper.pens import pen as pen_of
 from dlkit.reading import page as read_page
 from dlkit.reading.annotate import picture
-from dlkit.reading.finder import overlap
 from dlkit.tasks.recognize import Recognizer
 from dlkit.tasks.recognize.datasets import load_labelled
+from dlkit.tasks.recognize.paper_crops import overlap
 
-_SAME = 0.3  # intersection over union: a read digit and a written sign
+# Intersection over union of a read digit and a written sign: a stroke's box is taken for at least
+# so many of its heights wide.
+_SAME, _NARROW = 0.3, 0.4
+_ACROSS, _DOWN = 12, 6  # isolated digits on a page
 
 
 @dataclass
@@ -112,7 +117,20 @@ def main() -> None:
     for kind in options.kinds if options.singles else ():
         score = singles(model, digits, options.singles, options.seed, kind, options.write)
         print(f"| {kind} | {score.share:.2f} % | {score.lost} |", flush=True)
+    if options.pages:
+        print("\n| isolated digits | pen | digits | right | wider than high | right |\n"
+              "|---|---|---|---|---|---|")  # fmt: skip
+    for name, wide in WIDTHS.items() if options.pages else ():
+        for pen in options.pens:
+            whole, broad = isolated(model, digits, options.pages, options.seed, pen, wide)
+            print(
+                f"| {name} | {pen} | {whole.digits} | {whole.share:.2f} % | {broad.digits} | "
+                f"{broad.share:.2f} % |", flush=True
+            )  # fmt: skip
     if options.crops:
+        large = resized(2000, 2000, dark=True)
+        score = crops(model, digits, max(1, options.crops // 20), large)
+        print(f"\n2,000 x 2,000, dark, {score.digits} digits: {score.share:.2f} %")
         print("\n| crops | right | a second |\n|---|---|---|")
         for name, form in FORMS.items():
             score = crops(model, digits, options.crops, form)
@@ -163,9 +181,7 @@ def compare(score: Score, made: Page, page: read_page.Page) -> None:
             left.remove(line)
             score.whole += 1
     signs = made.signs
-    truth = np.array([sign.box for sign in signs], np.float32).reshape(-1, 4)
-    boxes = np.array([digit.box for digit in page.digits], np.float32).reshape(-1, 4)
-    same = overlap(boxes, truth)
+    same = alike(page, signs)
     is_digit = np.array([sign.is_digit for sign in signs], bool)
     score.marks += int((~is_digit).sum())
     score.lost += int((same.max(axis=0, initial=0) < _SAME)[is_digit].sum())
@@ -181,6 +197,59 @@ def compare(score: Score, made: Page, page: read_page.Page) -> None:
         else:
             score.unsure += 1
             score.unsure_wrong += not right
+
+
+def alike(page: read_page.Page, signs: Sequence[Sign]) -> NDArray[np.float32]:
+    """What read digits (rows) and written signs (columns) share."""
+    truth = np.array([sign.box for sign in signs], np.float32).reshape(-1, 4)
+    boxes = np.array([digit.box for digit in page.digits], np.float32).reshape(-1, 4)
+    tall = [sign.box[3] for sign in signs if sign.is_digit]
+    return overlap(boxes, truth, _NARROW * float(np.median(tall)) if tall else 0.0)
+
+
+def isolated(
+    model: Recognizer, digits: Digits, count: int, seed: int, pen: str, wide: tuple[float, float]
+) -> tuple[Score, Score]:
+    """Read pages of digits that stand far from each other.
+
+    Args:
+        wide: how many times as wide they are drawn, from and to.
+
+    Returns:
+        of all digits, and of those that are wider than high: right is what was read once, and so.
+    """
+    whole, broad = Score(), Score()
+    for index in range(count):
+        random = np.random.default_rng([seed, index, 2])
+        tall = random.uniform(20, 52)
+        sheet = np.zeros((int(1.9 * tall * _DOWN), int(2.6 * tall * _ACROSS)), np.uint8)
+        tool, signs = pen_of(random, pen, tall), []
+        for row in range(_DOWN):
+            for column in range(_ACROSS):
+                one = int(random.integers(len(digits.labels)))
+                ink = glyph(digits.images[one], tall, tool, random, random.uniform(*wide))
+                room = np.array([2.6 * tall - ink.shape[1], 1.9 * tall - ink.shape[0]]).clip(0)
+                x, y = (room * random.uniform(0.35, 0.65, 2)).astype(int).tolist()
+                x, y = x + int(2.6 * tall * column), y + int(1.9 * tall * row)
+                part = sheet[y : y + ink.shape[0], x : x + ink.shape[1]]
+                np.maximum(part, ink[: part.shape[0], : part.shape[1]], out=part)
+                box = (float(x), float(y), float(ink.shape[1]), float(ink.shape[0]))
+                signs.append(Sign(str(int(digits.labels[one])), box))
+        dark, paper = random.uniform(0, 70), random.uniform(200, 252)
+        flat = paper + (dark - paper) * (sheet / np.float32(255))
+        image = camera.photograph(
+            random, cv2.merge([flat.astype(np.uint8)] * 3), camera.light(random, flat.shape, 0, 0)
+        )
+        page = model.read(image, "page")
+        same = alike(page, signs) >= _SAME
+        for place, sign in enumerate(signs):
+            read = np.flatnonzero(same[:, place])
+            right = len(read) == 1 and page.digits[read[0]].label == sign.text
+            for score in (whole, broad)[: 1 + (sign.box[2] > sign.box[3])]:
+                score.digits += 1
+                score.wrong += not right
+        whole.images += 1
+    return whole, broad
 
 
 def singles(
@@ -249,6 +318,8 @@ def in_64(image: images.UInt8) -> images.UInt8:
     return canvas
 
 
+WIDTHS = {"as they are": (0.9, 1.1), "drawn 1.2 to 2 times as wide": (1.2, 2.0)}
+
 FORMS: dict[str, Callable[[images.UInt8], images.UInt8]] = {
     "12 x 10, bright on black": resized(12, 10),
     "96 x 72, bright on black": resized(96, 72),
@@ -256,6 +327,7 @@ FORMS: dict[str, Callable[[images.UInt8], images.UInt8]] = {
     "12 high, own width": resized(12, 0),
     "64 high, own width, dark": resized(64, 0, dark=True),
     "64 x 64, dark, with room": in_64,
+    "8 x 8, bright on black": resized(8, 8),
     "600 high, own width, dark": resized(600, 0, dark=True),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +18,9 @@ from typer.testing import CliRunner
 
 import dlkit
 from dlkit import images
+from dlkit.bundle import Bundle
 from dlkit.cli import app
-from dlkit.errors import InputError, UsageError
+from dlkit.errors import BundleError, InputError, UsageError
 from dlkit.images import UInt8
 from dlkit.paper import KINDS, Digits
 from dlkit.reading import crops, finder
@@ -79,7 +81,7 @@ def texts(model: Recognizer, image: images.Image, mode: str = "auto") -> list[st
 def test_pages_are_read(kind: str, model: Recognizer, digits: Digits) -> None:
     score = measure.pages(model, digits, count=2, seed=3, kind=kind)
     assert score.digits > 60
-    assert score.share >= 92
+    assert score.share >= 94
 
 
 def test_digits_that_touch_are_told_apart(model: Recognizer, digits: Digits) -> None:
@@ -90,20 +92,30 @@ def test_digits_that_touch_are_told_apart(model: Recognizer, digits: Digits) -> 
 def test_marks_are_no_digits(model: Recognizer, digits: Digits) -> None:
     score = measure.pages(model, digits, count=4, seed=5, kind="marks", pen="mnist")
     assert score.marks > 60
-    assert score.taken <= 0.1 * score.marks
-    assert score.lost <= 0.05 * score.digits
+    assert score.taken <= 0.05 * score.marks
+    assert score.lost <= 0.02 * score.digits
 
 
 @pytest.mark.parametrize("kind", ["plain", "squared", "desk"])
 def test_photographs_of_one_digit_are_read(kind: str, model: Recognizer, digits: Digits) -> None:
     score = measure.singles(model, digits, count=24, seed=4, kind=kind)
-    assert score.wrong <= 2
+    assert score.wrong <= 1
+
+
+@pytest.mark.parametrize("wide", measure.WIDTHS.values())
+def test_isolated_digits_are_read(
+    wide: tuple[float, float], model: Recognizer, digits: Digits
+) -> None:
+    whole, broad = measure.isolated(model, digits, 2, seed=2, pen="mnist", wide=wide)
+    assert whole.digits == 144
+    assert whole.share >= (97 if wide[0] < 1 else 92)
+    assert wide[0] < 1 or broad.share >= 92
 
 
 @pytest.mark.parametrize("form", measure.FORMS)
 def test_crops_are_read(form: str, model: Recognizer, digits: Digits) -> None:
     score = measure.crops(model, digits, 300, measure.FORMS[form])
-    assert score.share >= 96
+    assert score.share >= 98 - 3 * (form == "8 x 8, bright on black")
 
 
 def test_the_measuring_script(
@@ -213,6 +225,38 @@ def test_memory_does_not_grow_with_the_square_of_what_is_found() -> None:
     crops.crop(np.zeros((1, 100_000), np.uint8), (0, 0, 100_000, 1))  # no square of that side
     assert tracemalloc.get_traced_memory()[1] < 50e6
     tracemalloc.stop()
+
+
+def test_what_is_around_digits_does_not_hide_them(model: Recognizer, page: UInt8) -> None:
+    """Of a large box that may be a digit and several inside of it the surer ones stay."""
+    for shape in ("ellipse", "rectangle"):
+        drawn = page.copy()
+        if shape == "ellipse":
+            cv2.ellipse(drawn, (220, 208), (185, 75), 0, 0, 360, 0, 4, cv2.LINE_AA)
+        else:
+            cv2.rectangle(drawn, (40, 150), (400, 270), 0, 4)
+        found = "".join(line.text for line in model.read(drawn, "page").lines)
+        assert "98765" in found, shape
+
+
+def test_networks_beside_the_bundle(tmp_path: Path, page: UInt8) -> None:
+    """Where digit_finder and digit_reader lie in the bundle's folder, they are run, not those that
+    ship: they may have engines."""
+    for name in ("digits", "digit_finder", "digit_reader"):
+        Bundle.open(name).copy(tmp_path / name)
+    with dlkit.load(tmp_path / "digits") as own:
+        assert isinstance(own, Recognizer)
+        assert nearly(texts(own, page))
+        assert own.setting == " ".join(
+            Bundle.open(name).sha256[:16] for name in ("digit_finder", "digit_reader")
+        )
+    (tmp_path / "digit_reader" / "model.onnx").write_bytes(b"no graph")
+    with dlkit.load(tmp_path / "digits") as own, pytest.raises(BundleError, match="damaged"):
+        own.read(page)
+    shutil.rmtree(tmp_path / "digit_finder")
+    Bundle.open("mmwave").copy(tmp_path / "digit_finder")
+    with dlkit.load(tmp_path / "digits") as own, pytest.raises(BundleError, match="something else"):
+        own.read(page)
 
 
 def test_networks_for_paper_that_give_nan(model: Recognizer, page: UInt8) -> None:

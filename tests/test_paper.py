@@ -95,12 +95,17 @@ def test_what_there_is_not(wrong: list[str], tmp_path: Path) -> None:
 
 def test_crops_to_train_on(tmp_path: Path) -> None:
     out = tmp_path / "crops.npz"
-    done = CliRunner().invoke(app, ["simulate", "crops", "--out", str(out), "--count", "300"])
-    assert done.exit_code == 0, done.output
-    found = load_labelled(str(out))
-    assert found.train_images.shape == (300, 32, 32)
-    assert found.classes[:11] == (*map(str, range(10)), ".")
-    assert set(found.train_labels[:300].tolist()) >= set(range(10))
+    options = ["simulate", "crops", "--count", "300", "--out"]
+    for workers in ("2", "1"):
+        done = CliRunner().invoke(app, [*options, str(out), "--workers", workers])
+        assert done.exit_code == 0, done.output
+        found = load_labelled(str(out))
+        assert found.train_images.shape == (300, 32, 32, 3)
+        assert found.classes[:11] == (*map(str, range(10)), ".")
+        assert set(found.train_labels[:300].tolist()) >= set(range(10))
+        if workers == "2":
+            first = found
+    assert first.fingerprint() == found.fingerprint()
 
 
 def test_what_a_finder_is_to_say(digits: Digits) -> None:

@@ -88,9 +88,10 @@ def of_paper(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     mini = load_labelled("mnist-mini")
     digits = Digits(mini.test_images, mini.test_labels)
     pages = [simulate(np.random.default_rng(seed), digits, "ruled").image for seed in range(24)]
+    opened = lambda: open_session(Bundle.open("digit_finder")).session  # noqa: E731
     cut = np.stack([page[:192, :256].max(axis=2) for page in pages])
     np.savez(folder / "pages.npz", pixels=cut)
-    np.savez(folder / "crops.npz", **labelled_crops(digits, digits, 1000, 0))
+    np.savez(folder / "crops.npz", **labelled_crops(digits, digits, 1000, 0, opened))
     return {"digit_finder": folder / "pages.npz", "digit_reader": folder / "crops.npz"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from dlkit.cli import _options
 
 if TYPE_CHECKING:
     from dlkit.paper import Digits
+    from dlkit.reading.finder import Network
 
 _Digits = Annotated[
     str,
@@ -65,12 +67,18 @@ def crops(
     out: Annotated[Path, typer.Option(help="File, .npz.", show_default=False)],
     count: Annotated[
         int, typer.Option(min=6, help="Crops to train on; a tenth as many to test.")
-    ] = (100_000),
+    ] = (147_000),
     seed: _Seed = 0,
     digits: _Digits = "mnist-mini",
+    finder: Annotated[
+        str, typer.Option(help="Bundle that finds signs on the pages.")
+    ] = "digit_finder",
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes; 0 is one for each processor.")
+    ] = 0,
     overwrite: _options.Replace = False,
 ) -> None:
-    """Cut digits and signs from simulated pages: what the recipe `reader` is trained on."""
+    """Cut what a finder finds on simulated pages: what the recipe `reader` is trained on."""
     from dlkit.atomic import check_file, check_new, check_writable
     from dlkit.paper.folder import write_arrays
     from dlkit.tasks.recognize.paper_crops import labelled_crops
@@ -78,10 +86,17 @@ def crops(
     check_file(out)
     check_new(out, overwrite)
     check_writable(out.resolve().parent)
-    write_arrays(
-        out, labelled_crops(_digits(digits, "train"), _digits(digits, "test"), count, seed)
-    )
+    made = labelled_crops(_digits(digits, "train"), _digits(digits, "test"), count, seed,
+                          partial(_open, finder), workers)  # fmt: skip
+    write_arrays(out, made)
     typer.echo(out)
+
+
+def _open(bundle: str) -> Network:
+    from dlkit.bundle import Bundle
+    from dlkit.runtime.session import open_session
+
+    return open_session(Bundle.open(bundle), threads=1).session
 
 
 def _digits(name: str, part: str) -> Digits:

@@ -15,6 +15,7 @@ BEFORE = "-+("
 BEHIND = "%)"
 JOINING = "+=-"
 _LETTERS = "ACDEFGHJKLMNPRTUVWXYabdefhkmnprtwxyz&#@*"
+_WOBBLE = 0.09  # of the digits' height: how far parts of a letter are shifted at most
 _FONTS = (
     cv2.FONT_HERSHEY_SIMPLEX,
     cv2.FONT_HERSHEY_DUPLEX,
@@ -121,8 +122,18 @@ def letter(random: Random, text: str, tall: float, width: float) -> Mark:
     cv2.putText(canvas, text, (3 * thick, high + low), font, scale, 255, thick, cv2.LINE_AA)
     slant = random.normal(0, 0.15)
     matrix = np.array([[1, slant, -slant * high / 2], [0, 1, 0]], np.float32)
-    ink = trimmed(np.asarray(cv2.warpAffine(canvas, matrix, canvas.shape[::-1]), np.uint8))
+    leant = np.asarray(cv2.warpAffine(canvas, matrix, canvas.shape[::-1]), np.uint8)
+    ink = trimmed(_by_hand(random, leant, random.uniform(0, _WOBBLE) * tall))
     return Mark(OTHER, ink, tall - ink.shape[0] + random.uniform(0, 0.1) * tall)
+
+
+def _by_hand(random: Random, ink: UInt8, far: float) -> UInt8:
+    """Ink whose parts are shifted by about that many pixels, each a little otherwise."""
+    columns, rows = np.meshgrid(*(np.arange(side, dtype=np.float32) for side in ink.shape[::-1]))
+    for part in (columns, rows):
+        coarse = random.normal(0, far, (4, 3)).astype(np.float32)
+        part += cv2.resize(coarse, ink.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.remap(ink, columns, rows, cv2.INTER_LINEAR), np.uint8)
 
 
 def _scribble(random: Random, tall: float, width: float) -> Mark:

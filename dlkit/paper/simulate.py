@@ -24,6 +24,7 @@ def simulate(
     tall: float | None = None,
     touching: float = 0.0,
     marks: float | None = None,
+    letters: float = 0.1,
 ) -> Page:
     """A page that follows from the random generator alone.
 
@@ -35,6 +36,7 @@ def simulate(
         tall: height of the digits in pixels.
         touching: share of neighbouring digits that touch.
         marks: share of the numbers that have other signs in or beside them; by default the kind's.
+        letters: of these, the share with a letter or a scribble; below 1.
     """
     mixed = kind == "any"
     pen_name = tool if tool != "any" else str(random.choice(PENS, p=[0.4, 0.35, 0.25]))
@@ -51,6 +53,7 @@ def simulate(
     writer = Writer(
         digits, random, np.zeros((height, width), np.uint8), pen(random, pen_name, tall), tall,
         marks=marks,
+        letters=letters,
         touching=touching,
         wide=(0.8, 1.5) if mixed and random.random() < 0.3 else (0.85, 1.15),
         sparse=mixed and random.random() < 0.2,

@@ -43,6 +43,7 @@ class Writer:
         ink: uint8 (H, W): what was written.
         tall: height of the digits in pixels.
         marks: share of the numbers that have other signs in or beside them.
+        letters: of these, the share with a letter or a scribble.
         touching: share of neighbouring digits that touch.
         wide: how many times as wide digits are drawn, from and to.
         sparse: the sheet has a few signs alone.
@@ -54,6 +55,7 @@ class Writer:
     tool: Pen
     tall: float
     marks: float = 0.0
+    letters: float = 0.1
     touching: float = 0.0
     wide: tuple[float, float] = (0.85, 1.15)
     sparse: bool = False
@@ -139,7 +141,7 @@ class Writer:
         number = "".join(self.digit() for _ in range(int(random.integers(1, 8))))
         if random.random() >= self.marks:
             return number
-        kind = random.random()
+        kind = random.random() * 0.9 / (1 - self.letters)
         if kind < 0.55:
             sign = str(random.choice(list(marks.BETWEEN), p=[0.25, 0.3, 0.15, 0.2, 0.1]))
             more = "".join(self.digit() for _ in range(int(random.integers(1, 4))))

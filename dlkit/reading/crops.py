@@ -8,11 +8,14 @@ from numpy.typing import NDArray
 
 from dlkit import images
 
-SIDE = 32  # pixels of a crop
+SIDE, VIEWS = 32, 3  # pixels of a view, views of a sign
 LABELS = (*map(str, range(10)), ".", ",", "-", "?", "none")
 OTHER, NONE = "?", "none"  # a sign of another kind; no sign, or not one
-_ROOM = 1.5  # sides of a sign: how much of its surroundings is seen
+_ROOM = 1.4  # sides of a sign: how much of its surroundings the first view has
 _LINE = 0.85  # of the height of the line's digits: a small sign is seen as small
+# The second view, in heights of the line's digits: whether a stroke is higher than they are, or
+# stands lower. It has the whole of a sign, however large. The third one shows what it is part of.
+_BESIDE, _WHOLE, _AROUND = 2.75, 1.6, 2.0
 _LARGEST = 1024  # pixels of the surroundings' side
 _LEAST_RANGE = 24  # of 255 levels: below it there is little but noise
 
@@ -20,7 +23,7 @@ _LEAST_RANGE = 24  # of 255 levels: below it there is little but noise
 def crop(
     grey: images.UInt8, box: tuple[float, float, float, float], line: float = 0.0
 ) -> images.UInt8:
-    """The surroundings of a sign, square, with levels from 0 to 255.
+    """Three views of a sign and its surroundings, square, each with levels from 0 to 255.
 
     Args:
         grey: uint8 (H, W), the image.
@@ -28,25 +31,33 @@ def crop(
         line: height of the digits beside it; 0 where that is not known.
 
     Returns:
-        uint8 (32, 32).
+        uint8 (32, 32, 3): the sign, the signs beside it, and twice as much as those.
     """
     left, top, width, height = box
-    side = max(2.0, _ROOM * max(width, height, _LINE * line))
-    x, y = left + width / 2 - side / 2, top + height / 2 - side / 2
-    ends = np.round([x, y, x + side, y + side]).astype(int)
+    size = max(width, height)
+    near = max(2.0, _ROOM * max(size, _LINE * line))
+    beside = max(near, _BESIDE * (line or size), _WHOLE * size)
+    x, y = left + width / 2, top + height / 2
+    views = [_view(grey, x, y, side) for side in (near, beside, _AROUND * beside)]
+    return np.asarray(cv2.merge(views), np.uint8)
+
+
+def _view(grey: images.UInt8, x: float, y: float, side: float) -> images.UInt8:
+    """A square of an image about a point, which may reach beyond it: uint8 (32, 32)."""
+    ends = np.round([x - side / 2, y - side / 2, x + side / 2, y + side / 2]).astype(int).tolist()
     rows, columns = grey.shape
-    x0, y0, x1, y1 = (max(ends[0], 0), max(ends[1], 0), min(ends[2], columns), min(ends[3], rows))
+    x0, y0, x1, y1 = max(ends[0], 0), max(ends[1], 0), min(ends[2], columns), min(ends[3], rows)
     part = grey[y0:y1, x0:x1]
     if not part.size:
         return np.zeros((SIDE, SIDE), np.uint8)
-    beyond = np.array([x0 - ends[0], y0 - ends[1], ends[2] - x1, ends[3] - y1])
+    beyond = [x0 - ends[0], y0 - ends[1], ends[2] - x1, ends[3] - y1]
     if side > _LARGEST:  # shrunk before it is padded: it may be far larger than the image
         scale = _LARGEST / side
         less = [max(1, round(length * scale)) for length in part.shape[::-1]]
         part = np.asarray(cv2.resize(part, less, interpolation=cv2.INTER_AREA), np.uint8)
-        beyond = np.round(beyond * scale).astype(int)
-    if beyond.any():
-        before, above, after, below = beyond.tolist()
+        beyond = [round(length * scale) for length in beyond]
+    if any(beyond):
+        before, above, after, below = beyond
         part = np.asarray(cv2.copyMakeBorder(
             part, above, below, before, after, cv2.BORDER_CONSTANT, value=float(np.median(part)),
         ), np.uint8)  # fmt: skip

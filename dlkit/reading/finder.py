@@ -19,7 +19,7 @@ UNIT = 16.0  # pixels: of widths and heights the logarithm of parts of it is giv
 _MARKS = 2.2  # points and commas are rare in training: their chance is that much higher
 _LEAST = 0.25  # chance: what is less is no sign
 _SAME = 0.4  # intersection over union: two boxes of one sign
-_WITHIN = 0.6  # of its area: a digit that lies so far in another one is a part of it
+WITHIN = 0.6  # of its area: a digit that lies so far in another one is a part of it
 _PIXELS = 1_000_000  # an image is first looked at with no more
 MOST_PIXELS = 4_000_000  # and, where its digits are small, with no more than this
 _SMALL = 15.0  # pixels: digits that are found to be less high are looked at again, larger
@@ -29,12 +29,13 @@ _COARSEST = 40  # pixels of the longer side
 _EDGE = 8  # pixels around the image: digits may touch its border
 
 
-def find(grey: images.UInt8, network: Network) -> Float:
+def find(grey: images.UInt8, network: Network, parts: bool = False) -> Float:
     """Signs in an image.
 
     Args:
         grey: uint8 (H, W).
         network: uint8 (1, h, w) to float32 (1, 6, h / 4, w / 4); sides are multiples of 16.
+        parts: also give digits that lie inside of likelier ones.
 
     Returns:
         float32 (N, 6): left, top, width and height in the image's pixels, and the chances of a
@@ -55,7 +56,7 @@ def find(grey: images.UInt8, network: Network) -> Float:
     finest = min(1.0, (MOST_PIXELS / pixels) ** 0.5)
     if scale < finest and len(digits) and np.median(digits[:, 3]) * scale < _SMALL:
         found.append(_at(grey, network, min(finest, 2 * scale)))
-    return merged(np.concatenate(found))
+    return merged(np.concatenate(found), parts)
 
 
 def _at(grey: images.UInt8, network: Network, scale: float) -> Float:
@@ -81,8 +82,8 @@ def _paper(small: images.UInt8) -> float:
     return float(np.median(border))
 
 
-def merged(found: Float) -> Float:
-    """Of boxes of one sign the most likely one."""
+def merged(found: Float, parts: bool = False) -> Float:
+    """Of boxes of one sign the most likely one; see ``find``."""
     found = found[np.argsort(-found[:, 4:].max(axis=1), kind="stable")]
     digit = found[:, 4] > found[:, 5]
     gone = np.zeros(len(found), bool)
@@ -90,13 +91,26 @@ def merged(found: Float) -> Float:
         if not gone[place]:
             box, rest = found[place : place + 1, :4], found[place + 1 :, :4]
             same = overlap(box, rest)[0] > _SAME
-            if digit[place]:
-                same |= (_inside(box, rest)[0] > _WITHIN) & digit[place + 1 :]
+            if digit[place] and not parts:
+                same |= (inside(box, rest)[0] > WITHIN) & digit[place + 1 :]
             gone[place + 1 :] |= same
     return found[~gone]
 
 
-def _inside(one: Float, other: Float) -> Float:
+def whole(found: Float) -> NDArray[np.bool_]:
+    """Which signs (N, 6), the most likely first, are no digits that lie in likelier ones, or hold
+    them."""
+    digit = found[:, 4] > found[:, 5]
+    kept = np.ones(len(found), bool)
+    for place in np.flatnonzero(digit).tolist():
+        if kept[place]:
+            rest = slice(place + 1, None)
+            within = inside(found[place : place + 1, :4], found[rest, :4])[0] > WITHIN
+            kept[rest] &= ~(within & digit[rest])
+    return kept
+
+
+def inside(one: Float, other: Float) -> Float:
     """What boxes (N, 4) and (M, 4) share, of the smaller one's area: (N, M)."""
     least = np.minimum(one[:, 2:4].prod(axis=1)[:, None], other[:, 2:4].prod(axis=1)[None])
     return np.asarray(_shared(one, other) / np.maximum(least, 1e-6), np.float32)

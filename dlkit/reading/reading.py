@@ -28,6 +28,8 @@ _SMALL = 0.58  # of the side: MNIST's digits fill 20 of 28 pixels, and none less
 _THERE, _THERE_MARK = 0.2, 0.1  # chance that it is one times its probability: digits, others
 _ALIKE = 1.7  # sizes that differ by less are alike
 _RARE = 0.05  # of the most that are alike: fewer are no digits of that page
+_TRUST = 0.25  # power of the finder's chance of another sign: the reader sees more of it
+_SURE_DIGIT = 0.9  # probability from which a photographed digit is read by nothing else
 _SURE = 0.6  # probability from which a point, comma or minus is written as such
 _DIGITS = np.array([label.isdigit() for label in LABELS])
 _NOTHING = LABELS.index(NONE)
@@ -62,9 +64,10 @@ class Reading:
 
     Attributes:
         squares: uint8 (28, 28) each, or what the network takes, bright on black: the only
-            digit; none where the page is known without.
+            digit, in one form or more; none where the page is known without.
         box: of the only digit.
-        known: the page, where it is known.
+        known: the page, where it is known; with squares, one digit that the networks for paper
+            read, and of both the surer answer counts.
     """
 
     squares: list[images.UInt8]
@@ -73,12 +76,17 @@ class Reading:
 
     def page(self, answers: Sequence[Answer]) -> Page:
         """The page, from an answer for each square."""
-        if self.known is not None:
+        if self.known is not None and not self.squares:
             return self.known
         assert self.box is not None
-        (answer,) = answers
-        digit = Digit(answer.label, answer.probability, self.box)
-        return Page((Line(answer.label, (digit,)),), single=True)
+        sums: dict[str, float] = {}
+        for answer in answers:
+            sums[answer.label] = sums.get(answer.label, 0.0) + answer.probability
+        label = max(sums, key=sums.__getitem__)
+        digit = Digit(label, sums[label] / len(answers), self.box)
+        if self.known is not None and self.known.digits[0].probability > digit.probability:
+            return self.known
+        return Page((Line(label, (digit,)),), single=True)
 
 
 def read(
@@ -98,19 +106,32 @@ def read(
     if mode not in MODES:
         raise UsageError(f"there is no mode '{mode}'", f"Use one of {', '.join(MODES)}")
     grey = colour.channel(image)
-    if mode != "page" and (found := plain(grey)) is not None:
-        alone = found.share >= _CROP and found.broad <= _BROAD
-        if mode == "single" or alone:
-            return Reading([images.fit(found.square, *size)], found.box)
+    squares: list[images.UInt8] = []
+    found = plain(grey) if mode != "page" else None
+    alone = found is not None and found.share >= _CROP and found.broad <= _BROAD
+    if found is not None and (mode == "single" or alone):
+        squares = [images.fit(one, *size) for one in found.squares]
+        if found.clean:
+            return Reading(squares, found.box)
     signs = _signs(grey, networks)
     digits = [sign for sign in signs if sign.label.isdigit()]
-    if mode == "single" or (mode == "auto" and _has_one(signs, digits, max(grey.shape))):
-        if not digits:
-            return whole(grey, size)
-        best = max(digits, key=lambda sign: sign.probability * sign.box[3])
-        digit = _digit(best, grey.shape)
-        return Reading([], known=Page((Line(digit.label, (digit,)),), single=True))
-    return Reading([], known=_page(signs, grey.shape))
+    single = mode == "single" or (mode == "auto" and _has_one(signs, digits, max(grey.shape)))
+    if not single and not squares:
+        return Reading([], known=_page(signs, grey.shape))
+    if not digits:
+        return Reading(squares, found.box) if found is not None and squares else whole(grey, size)
+    best = max(digits, key=lambda sign: sign.probability * sign.box[3] * _inner(sign, grey.shape))
+    digit = _digit(best, grey.shape)
+    known = Page((Line(digit.label, (digit,)),), single=True)
+    sure = digit.probability >= _SURE_DIGIT
+    return Reading([] if sure else squares, found.box if found is not None else None, known)
+
+
+def _inner(sign: _Sign, shape: tuple[int, ...]) -> float:
+    """From 1 in the middle of an image to a half at its edges."""
+    left, top, width, height = sign.box
+    x, y = (2 * left + width) / shape[1] - 1, (2 * top + height) / shape[0] - 1
+    return 1 - 0.5 * min(1.0, max(abs(x), abs(y)))
 
 
 def whole(grey: images.UInt8, size: tuple[int, int] = _MNIST) -> Reading:
@@ -118,7 +139,7 @@ def whole(grey: images.UInt8, size: tuple[int, int] = _MNIST) -> Reading:
     box = Box(0, 0, grey.shape[1], grey.shape[0])
     found = plain(grey, whatever=True)
     if found is not None:
-        return Reading([images.fit(found.square, *size)], box)
+        return Reading([images.fit(one, *size) for one in found.squares], box)
     return Reading([images.fit(images.fit(grey, square.SIDE, square.SIDE), *size)], box)
 
 
@@ -130,7 +151,7 @@ def upright_square(image: images.Image, size: tuple[int, int]) -> images.UInt8:
     ground = grey if grey[0, 0] < _DARK else cv2.bitwise_not(grey)
     _, _, width, height = cv2.boundingRect(ground)
     if max(width, height) <= _SMALL * max(size) and (found := plain(grey)) is not None:
-        return images.fit(found.square, *size)
+        return images.fit(found.squares[0], *size)
     return grey
 
 
@@ -143,11 +164,11 @@ class _Sign:
 
 def _signs(grey: images.UInt8, networks: Networks) -> list[_Sign]:
     """What both networks together take for digits and other signs."""
-    found = finder.find(grey, networks.find)
+    found = finder.find(grey, networks.find, parts=True)
     if not len(found):
         return []
     boxes, chances = found[:, :4], found[:, 4:]
-    heights = line_heights(boxes, chances[:, 0] > chances[:, 1])
+    heights = line_heights(boxes, finder.whole(found) & (chances[:, 0] > chances[:, 1]))
     crops = np.stack([
         crop(grey, tuple(box), float(line))
         for box, line in zip(boxes.tolist(), heights, strict=True)
@@ -156,7 +177,7 @@ def _signs(grey: images.UInt8, networks: Networks) -> list[_Sign]:
     # where the finder sees another sign rather than a digit, the reader must be the surer of one
     chance = chances.max(axis=1)
     share = chances / chance[:, None]
-    both = read * np.where(_DIGITS, share[:, :1], np.sqrt(share[:, 1:]))
+    both = read * np.where(_DIGITS, share[:, :1], share[:, 1:] ** _TRUST)
     both[:, _NOTHING] = read[:, _NOTHING]
     both /= both.sum(axis=1, keepdims=True)
     best = both.argmax(axis=1)
@@ -164,10 +185,44 @@ def _signs(grey: images.UInt8, networks: Networks) -> list[_Sign]:
     there = (best != _NOTHING) & (chance * sure >= np.where(_DIGITS[best], _THERE, _THERE_MARK))
     digit = there & _DIGITS[best]
     there &= ~digit | _fits(boxes, chance * sure, digit)
+    # a part of a digit may be read as another sign: what one network takes for a digit takes part
+    either = np.flatnonzero(there & (digit | (chances[:, 0] > chances[:, 1])))
+    there[either] = _whole_ones(boxes[either], np.where(digit, chance * sure, 0.0)[either])
+    marks = np.flatnonzero(there & ~digit)
+    there[marks] = ~_hold(boxes[marks], boxes[there & digit])
     return [
         _Sign(LABELS[best[place]], float(sure[place]), tuple(boxes[place].tolist()))
         for place in np.flatnonzero(there).tolist()
     ]
+
+
+def _hold(boxes: _Float, digits: _Float) -> NDArray[np.bool_]:
+    """In which of some boxes digits lie: these are no signs, but what is around digits."""
+    larger = boxes[:, 2:].prod(axis=1)[:, None] > digits[:, 2:].prod(axis=1)
+    held = finder.inside(boxes, digits) > finder.WITHIN
+    return np.asarray((larger & held).any(axis=1), bool)
+
+
+def _whole_ones(boxes: _Float, weights: _Float) -> NDArray[np.bool_]:
+    """Which signs are no parts of others, and hold no others: of a large box and what lies in it,
+    the surer one stays, or the several that are surer on average."""
+    kept = np.ones(len(boxes), bool)
+    areas = boxes[:, 2:].prod(axis=1)
+
+    def within(place: int) -> NDArray[np.int64]:
+        shared = finder.inside(boxes[place : place + 1], boxes)[0] > finder.WITHIN
+        shared[place] = False
+        return np.flatnonzero(shared & kept)
+
+    for place in np.argsort(-areas, kind="stable").tolist():
+        held = within(place)
+        held = held[areas[held] < areas[place]]
+        if len(held) > 1 and weights[held].mean() > weights[place]:
+            kept[place] = False
+    for place in np.argsort(-weights, kind="stable").tolist():
+        if kept[place]:
+            kept[within(place)] = False
+    return kept
 
 
 def _fits(boxes: _Float, weights: _Float, digit: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -17,6 +17,7 @@ _LOOK = 96  # pixels of the longer side at which an image is looked at
 _CUT = 160  # pixels of the longer side of a digit that is cut out
 _CONTRAST = 24.0  # of 255: less between ink and ground is none
 _ROUGH = 0.07  # of the contrast: how much the ground may vary
+_CLEAN = 0.006  # of the contrast: ground that varies less was drawn or cut out, not photographed
 _FEW = 24  # pixels of the longer side: smaller images are enlarged first
 _TINY = 40  # pixels of the longer side: edges are all there is, and say nothing of the ground
 _EMPTY = 0.1  # of the middle: less ink in it is none
@@ -28,7 +29,7 @@ _MOST_ALONG = 0.6  # of the border: more ink along it is none
 _THICK = 0.2  # of a digit's longer side: half of its strokes' width, at most
 _BAR, _FULL = 0.3, 0.55  # of its box: what fills more may be a stretched stroke,
 _GAPS, _BENT, _UNEVEN = 0.05, 0.07, 0.4  # with gaps, bends and changes of width up to these
-_NARROW = 0.35  # of its width: how a stretched stroke is read
+_SLIM, _NARROW = 0.75, 0.35  # of its width: how what may be stretched is read, and such a stroke
 
 
 @dataclass(frozen=True)
@@ -36,16 +37,20 @@ class Found:
     """One digit on plain ground.
 
     Attributes:
-        square: uint8 (28, 28), bright on black.
+        squares: uint8 (28, 28) each, bright on black: the digit; also as narrower ones where it
+            fills the image, and may have been stretched to do so.
         box: around it in the image's pixels.
         share: of the image's height or width that it takes, whichever is more.
         broad: how many times as wide as high it is.
+        clean: the ground is as even as nothing is that was photographed; or the digit is so large
+            that the networks for paper see its loops as digits.
     """
 
-    square: images.UInt8
+    squares: tuple[images.UInt8, ...]
     box: Box
     share: float
     broad: float
+    clean: bool
 
 
 def plain(grey: images.UInt8, whatever: bool = False) -> Found | None:
@@ -83,7 +88,7 @@ def plain(grey: images.UInt8, whatever: bool = False) -> Found | None:
     along = dark_rim if is_dark else 1.0 - dark_rim
     if not whatever and along > _MOST_ALONG:
         return None
-    ink = _ink(small, counts, cut, is_dark, rough)
+    ink, varies = _ink(small, counts, cut, is_dark, rough)
     found = None if ink is None else _ends(ink, rough)
     if ink is None or found is None:
         return None
@@ -92,19 +97,22 @@ def plain(grey: images.UInt8, whatever: bool = False) -> Found | None:
     room = _NEAR * np.array(small.shape)
     fills = found[0] <= room[1] and found[1] <= room[0]
     fills = fills and found[2] >= small.shape[1] - room[1] and found[3] >= small.shape[0] - room[0]
-    square = _square(_cut(grey, small, ink, found), fills)
+    squares = _squares(_cut(grey, small, ink, found), fills)
     x0, y0, x1, y1 = found
     ratio_x, ratio_y = width / small.shape[1], height / small.shape[0]
     low = (int(x0 * ratio_x), int(y0 * ratio_y))
     high = (max(low[0] + 1, round(x1 * ratio_x)), max(low[1] + 1, round(y1 * ratio_y)))
     box = Box(*low, min(high[0], width) - low[0], min(high[1], height) - low[1])
-    return Found(square, box, max(box.width / width, box.height / height), box.width / box.height)
+    share = max(box.width / width, box.height / height)
+    clean = varies <= _CLEAN or max(height, width) > _CROP
+    return Found(squares, box, share, box.width / box.height, clean)
 
 
 def _ink(
     small: images.UInt8, counts: NDArray[np.int64], cut: int, dark: bool, rough: bool
-) -> NDArray[np.float32] | None:
-    """Ink, 0 to 1, where the ground is plain.
+) -> tuple[NDArray[np.float32] | None, float]:
+    """Ink, 0 to 1, where the ground is plain; and how much that varies, as a share of the contrast
+    (0 where it is not asked for).
 
     Args:
         counts: of each of the 256 levels.
@@ -118,13 +126,15 @@ def _ink(
     full = _percentile(strokes, 0.25 if dark else 0.75)
     contrast = abs(full - base)
     if contrast < _CONTRAST and not rough:
-        return None
+        return None, 0.0
+    varies = 0.0
     if not rough:
         away = np.bincount(np.abs(levels - base), weights=ground, minlength=256)
-        if _percentile(away, 0.5) > _ROUGH * contrast:
-            return None
+        varies = _percentile(away, 0.5) / contrast
+        if varies > _ROUGH:
+            return None, varies
     table = ((levels - base) / (full - base or 1)).clip(0, 1).astype(np.float32)
-    return table[small]
+    return table[small], varies
 
 
 def _is_thick(ink: NDArray[np.float32], ends: tuple[int, int, int, int]) -> bool:
@@ -194,16 +204,24 @@ def _cut(
     return ink[max(0, y0 - 1) : y1 + 1, max(0, x0 - 1) : x1 + 1]
 
 
-def _square(ink: NDArray[np.float32], fills: bool) -> images.UInt8:
-    """In MNIST's form; a bar that fills the image is a stretched stroke, and is made narrow."""
+def _squares(ink: NDArray[np.float32], fills: bool) -> tuple[images.UInt8, ...]:
+    """In MNIST's form. What fills the image may have been stretched: it is also read narrower,
+    and much narrower where it is a bar."""
+    whole = mnist(ink)
     mask = (ink > EDGE).astype(np.uint8)
     x, y, across, down = cv2.boundingRect(mask)
     part = ink[y : y + down, x : x + across]
-    if not fills or not part.size or not _is_bar(part > EDGE, cv2.mean(part)[0]):
-        return mnist(ink)
-    width = max(1, round(_NARROW * part.shape[1]))
-    slim = cv2.resize(part, (width, part.shape[0]), interpolation=cv2.INTER_AREA)
-    return mnist(np.asarray(slim, np.float32))
+    if not fills or not part.size:
+        return (whole,)
+    narrow = [_SLIM]
+    if _is_bar(part > EDGE, cv2.mean(part)[0]):
+        narrow.append(_NARROW)
+    return (whole, *(_slim(part, times) for times in narrow))
+
+
+def _slim(ink: NDArray[np.float32], times: float) -> images.UInt8:
+    size = (max(1, round(times * ink.shape[1])), ink.shape[0])
+    return mnist(np.asarray(cv2.resize(ink, size, interpolation=cv2.INTER_AREA), np.float32))
 
 
 def _is_bar(mask: NDArray[np.bool_], share: float) -> bool:

@@ -39,13 +39,12 @@ class Opened(Chosen):
         """Answers, or the ``DlkitError`` in place of one, for what ``prepare`` gave."""
         return Runner(model, self.session, batch).answer(prepared)
 
-    def beside(self, name: str) -> Session:
-        """A session of another bundle that ships with dlkit, on the same backend and device.
+    def beside(self, bundle: Bundle) -> Session:
+        """A session of another bundle, on the same backend and device.
 
         Raises:
             BackendError: it cannot run there.
         """
-        bundle = Bundle.open(name)
         return (self.another or _anywhere)(bundle)
 
     def run_folder(

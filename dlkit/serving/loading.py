@@ -54,11 +54,11 @@ class Loaded:
     verdict: str
     wanted: Wanted
 
-    def beside(self, name: str) -> Session:
-        """A session of another bundle that ships with dlkit, opened as this one was."""
+    def beside(self, bundle: Bundle) -> Session:
+        """A session of another bundle, opened as this one was."""
         wanted = self.wanted
         opened = open_session(
-            Bundle.open(name), wanted.backend, wanted.device, wanted.threads, wanted.workers or 1
+            bundle, wanted.backend, wanted.device, wanted.threads, wanted.workers or 1
         )
         return opened.session
 

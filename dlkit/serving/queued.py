@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dlkit.bundle import Bundle
 from dlkit.errors import DlkitError
 from dlkit.serving.batcher import Batcher
 from dlkit.serving.refused import RefusedError
@@ -31,7 +32,7 @@ class Queued:
     batcher: Batcher
 
     def __init__(
-        self, session: Session, passed_over: dict[str, str], beside: Callable[[str], Session]
+        self, session: Session, passed_over: dict[str, str], beside: Callable[[Bundle], Session]
     ) -> None:
         self.session, self.passed_over, self.beside = session, passed_over, beside
         self._loop = asyncio.get_running_loop()

@@ -94,8 +94,8 @@ class Answers(Protocol):
         """Answers, or the ``DlkitError`` in place of one, for what ``prepare`` gave."""
         ...
 
-    def beside(self, name: str) -> Session:
-        """A session of another bundle that ships with dlkit, on the same backend and device.
+    def beside(self, bundle: Bundle) -> Session:
+        """A session of another bundle, on the same backend and device.
 
         Raises:
             BackendError: it cannot run there.

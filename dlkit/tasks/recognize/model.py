@@ -19,7 +19,7 @@ from dlkit.reading import colour, reading
 from dlkit.reading.page import Page
 from dlkit.tasks._door import Door, Reply
 from dlkit.tasks._model import Answers, Model
-from dlkit.tasks.recognize.paper import FINDER, READER, Paper
+from dlkit.tasks.recognize.paper import Paper
 
 _LEVELS = 255
 
@@ -59,14 +59,14 @@ class Recognizer(Model[images.Image, None, Prediction]):
         self.size = (int(height), int(width))
         classes = int(spec.output.shape[1])
         self.labels = spec.labels or tuple(map(str, range(classes)))
-        self.paper = Paper(opened)
+        self.paper = Paper(bundle, opened)
 
     @property
     def setting(self) -> str:
         """The networks for paper, where the bundle reads digits."""
         if not self.bundle.spec.pages:
             return ""
-        return " ".join(Bundle.open(name).sha256[:16] for name in (FINDER, READER))
+        return self.paper.setting
 
     def recognize(self, images: Iterable[images.Image], batch: int = 256) -> list[Prediction]:
         """Recognize images in memory.

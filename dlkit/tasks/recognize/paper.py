@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit import images
-from dlkit.errors import BackendError, InputError
+from dlkit.bundle import SHIPPED, Bundle
+from dlkit.errors import BackendError, BundleError, InputError
 from dlkit.tasks._model import Answers, Session
 
 FINDER, READER = "digit_finder", "digit_reader"  # bundles that ship with dlkit
@@ -16,10 +17,14 @@ _READ_AT_ONCE = 64  # crops
 
 
 class Paper:
-    """The networks that find and read digits on paper, opened when they are first needed."""
+    """The networks that find and read digits on paper, opened when they are first needed.
 
-    def __init__(self, opened: Answers) -> None:
-        self._opened = opened
+    They are bundles that ship with dlkit, or those of the same names in the folder that the
+    bundle for squares is in, which may have engines.
+    """
+
+    def __init__(self, bundle: Bundle, opened: Answers) -> None:
+        self._folder, self._opened = bundle.path.parent, opened
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
 
@@ -33,6 +38,11 @@ class Paper:
         parts = [crops[at : at + _READ_AT_ONCE] for at in range(0, len(crops), _READ_AT_ONCE)]
         return _finite(np.concatenate([session(part) for part in parts]))
 
+    @property
+    def setting(self) -> str:
+        """Which networks they are."""
+        return " ".join(self._bundle(name).sha256[:16] for name in (FINDER, READER))
+
     def close(self) -> None:
         """Let go of them."""
         for session in self._sessions.values():
@@ -42,13 +52,37 @@ class Paper:
         with self._lock:
             if name not in self._sessions:
                 try:
-                    self._sessions[name] = self._opened.beside(name)
+                    self._sessions[name] = self._opened.beside(self._bundle(name))
                 except BackendError as error:
                     raise BackendError(
                         f"{name}, which reads photographs and pages, cannot run so ({error.what})",
-                        "Choose another --backend for them",
+                        "Choose another --backend for them, or put one that can beside the bundle: "
+                        f"dlkit export {name} --out {self._folder / name}",
                     ) from error
             return self._sessions[name]
+
+    def _bundle(self, name: str) -> Bundle:
+        """The one beside the bundle for squares, else that which ships with dlkit.
+
+        Raises:
+            BundleError: the one beside it is for something else.
+        """
+        own, there = Bundle.open(SHIPPED / name), self._folder / name
+        if there == own.path or not (there / "model.json").is_file():
+            return own
+        found = Bundle.open(there)
+        if _form(found) != _form(own):
+            raise BundleError(
+                f"{there} takes and gives something else than {name}, which ships with dlkit",
+                "Give that folder another name",
+            )
+        return found
+
+
+def _form(bundle: Bundle) -> tuple[object, ...]:
+    spec = bundle.spec
+    shapes = [(one.dtype, one.shape) for one in (*spec.inputs, *spec.outputs)]
+    return shapes, spec.labels
 
 
 def _finite(answer: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,147 +1,214 @@
-"""Digits and signs cut from simulated paper, labelled: what the reader of pages is trained on."""
+"""What a finder finds on simulated paper, labelled: what the reader of pages is trained on."""
 
 from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from dlkit.paper import Digits, Page, simulate
-from dlkit.reading import finder
-from dlkit.reading.crops import LABELS, NONE, OTHER, crop, line_heights
+from dlkit.reading import colour, finder
+from dlkit.reading.crops import LABELS, NONE, OTHER, SIDE, VIEWS, crop, line_heights
 
-_SAME, _NOT_SAME = 0.45, 0.2  # intersection over union: a found box is a sign's, or none's
-_OFTEN = ("any", "form", "any", "squared", "any", "desk", "any", "marks")  # kinds of pages in turn
-_TIGHT = 0.12  # of the signs: the image ends near them
-_BETWEEN = 0.1  # of the signs: beside each of so many a crop that shows none
+Crop = tuple[NDArray[np.uint8], int]
+OpenFinder = Callable[[], finder.Network]
+
+# Intersection over union, from which on what was found is a sign; if it lies in its middle; and
+# below which it is none.
+_SAME, _SAME_MIDDLE, _NOT_SAME = 0.45, 0.25, 0.15
+_MIDDLE = 0.25  # of the sign's size
+_LEAST = 0.4  # of a line's height: boxes are compared as if they were at least as wide and high
+_KINDS = ("any", "form", "marks", "any", "squared", "marks", "desk", "any")  # of pages in turn
+_TALL = (10.0, 60.0)  # pixels: heights of digits
+_PIXELS = 900_000  # of a page, at most
+_ALONE = 6  # photographs of one digit that are cut from a page
+_AT_ONCE = 64  # pages that are asked of the processes
+_ROOM = (0.0, 0.45)  # of a digit's longer side: what is around it on these
 
 
 def paper_crops(
-    digits: Digits, count: int, seed: int
+    digits: Digits, count: int, seed: int, open_finder: OpenFinder, workers: int = 1
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Crops of simulated pages.
+    """Views of what is found on simulated pages, and on photographs of one digit cut from them.
 
     Args:
         digits: to write with.
-        count: how many crops.
-        seed: of the pages.
+        count: how many.
+        seed: of the pages, which are the same whatever the count and the workers.
+        open_finder: gives the finder's network, as ``reading.finder.find`` takes it.
+        workers: processes; 0 is one for each processor, 1 stays in this process.
 
     Returns:
-        uint8 (count, 32, 32), and int64 (count,), an index into ``LABELS``.
+        uint8 (count, 32, 32, 3), and int64 (count,), an index into ``LABELS``.
     """
-    pixels: list[NDArray[np.uint8]] = []
-    labels: list[int] = []
-    page = 0
-    while len(labels) < count:
-        random = np.random.default_rng([seed, page])
-        page += 1
-        tall = float(np.exp(random.uniform(*np.log([11, 60]))))
-        size = (int(tall * random.uniform(9, 14)), int(tall * random.uniform(14, 22)))
-        found = simulate(
-            random, digits, size=size, tall=tall, touching=float(random.choice([0, 0.1])),
-            marks=float(random.choice([0.0, 0.9])),
-        )  # fmt: skip
-        for one, label in _cut(random, found):
-            pixels.append(one)
-            labels.append(label)
-    return np.stack(pixels[:count]), np.array(labels[:count], np.int64)
-
-
-def _cut(random: np.random.Generator, page: Page) -> list[tuple[NDArray[np.uint8], int]]:
-    grey = np.asarray(cv2.cvtColor(page.image, cv2.COLOR_BGR2GRAY), np.uint8)
-    signs = page.signs
-    if not signs:
-        return []
-    boxes = np.array([sign.box for sign in signs], np.float32)
-    lines = line_heights(boxes, np.array([sign.is_digit for sign in signs]))
-    found = []
-    rare = [place for place, sign in enumerate(signs) if not sign.is_digit]
-    for place in [*range(len(signs)), *rare]:
-        sign = signs[place]
-        left, top, width, height = boxes[place].tolist()
-        reach = max(width, height, 0.6 * float(lines[place]))
-        box = (
-            left + random.normal(0, 0.05) * reach, top + random.normal(0, 0.05) * reach,
-            width * np.exp(random.normal(0, 0.08)), height * np.exp(random.normal(0, 0.08)),
-        )  # fmt: skip
-        line = float(lines[place] * np.exp(random.normal(0, 0.08)))
-        image = grey
-        if random.random() < _TIGHT:
-            room = random.uniform(0, 0.3, 4) * reach
-            x0, y0 = max(0, int(left - room[0])), max(0, int(top - room[1]))
-            x1, y1 = int(left + width + room[2] + 1), int(top + height + room[3] + 1)
-            image, box = grey[y0:y1, x0:x1], (box[0] - x0, box[1] - y0, *box[2:])
-            line = 0.0 if sign.is_digit else line
-        label = sign.text if sign.text in LABELS else OTHER
-        found.append((crop(image, box, line), LABELS.index(label)))
-        if random.random() < _BETWEEN:
-            found.append((_none(random, grey, boxes, place), LABELS.index(NONE)))
-    return found
-
-
-def _none(
-    random: np.random.Generator, grey: NDArray[np.uint8], boxes: NDArray[np.float32], place: int
-) -> NDArray[np.uint8]:
-    """Where no sign is: between two, on one's edge, or anywhere."""
-    left, top, width, height = boxes[place].tolist()
-    middles = boxes[:, :2] + boxes[:, 2:] / 2
-    for _ in range(8):
-        if random.random() < 0.6:
-            far = random.uniform(0.6, 1.5) * max(width, height)
-            angle = random.uniform(0, 2 * np.pi)
-            x, y = left + width / 2 + far * np.cos(angle), top + height / 2 + far * np.sin(angle)
-        else:
-            x, y = random.uniform(0, grey.shape[1]), random.uniform(0, grey.shape[0])
-        away = np.abs(middles - [x, y]) / np.maximum(boxes[:, 2:], 0.4 * height)
-        if (away.max(axis=1) > 0.55).all():
+    pixels = np.empty((count, SIDE, SIDE, VIEWS), np.uint8)
+    labels = np.empty(count, np.int64)
+    done = 0
+    for found in _run(digits, seed, open_finder, workers):
+        for one, label in found[: count - done]:
+            pixels[done], labels[done] = one, label
+            done += 1
+        if done == count:
             break
-    size = np.exp(random.normal(0, 0.2, 2)) * [max(width, 0.4 * height), height]
-    return crop(grey, (x - size[0] / 2, y - size[1] / 2, size[0], size[1]))
+    return pixels, labels
 
 
 def labelled_crops(
-    train: Digits, test: Digits, count: int, seed: int
+    train: Digits,
+    test: Digits,
+    count: int,
+    seed: int,
+    open_finder: OpenFinder,
+    workers: int = 1,
 ) -> dict[str, NDArray[np.generic]]:
     """``count`` crops to train on, a tenth as many to test, and the classes, as ``load_labelled``
     takes them from a file."""
-    images, labels = paper_crops(train, count, 2 * seed)
-    test_images, test_labels = paper_crops(test, max(1, count // 10), 2 * seed + 1)
+    more = (open_finder, workers)
+    images, labels = paper_crops(train, count, 2 * seed, *more)
+    test_images, test_labels = paper_crops(test, max(1, count // 10), 2 * seed + 1, *more)
     return {
         "x_train": images, "y_train": labels, "x_test": test_images, "y_test": test_labels,
         "classes": np.array(LABELS),
     }  # fmt: skip
 
 
-def found_crops(
-    digits: Digits, count: int, seed: int, find: finder.Network
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Crops of simulated pages as a finder cuts them, with what it takes for signs and are none.
+class Pages:
+    """By its number, what is found on a page."""
 
-    Args:
-        find: the finder's network, as ``reading.finder.find`` calls it.
+    def __init__(self, digits: Digits, seed: int, find: finder.Network) -> None:
+        self.digits, self.seed, self.find = digits, seed, find
 
-    Returns:
-        as ``paper_crops`` does.
-    """
-    pixels: list[NDArray[np.uint8]] = []
-    labels: list[int] = []
-    page = 0
-    while len(labels) < count:
-        random = np.random.default_rng([seed, page])
-        kind = _OFTEN[page % len(_OFTEN)]
-        page += 1
-        made = simulate(random, digits, kind, touching=float(random.choice([0, 0.08])))
-        grey = np.asarray(cv2.cvtColor(made.image, cv2.COLOR_BGR2GRAY), np.uint8)
-        found = finder.find(grey, find)
-        truth = np.array([sign.box for sign in made.signs], np.float32).reshape(-1, 4)
-        same = finder.overlap(found[:, :4], truth)
-        lines = line_heights(found[:, :4], found[:, 4] > found[:, 5])
-        for row, box, line in zip(same, found[:, :4].tolist(), lines.tolist(), strict=True):
-            best = int(row.argmax()) if len(row) else -1
-            share = float(row[best]) if len(row) else 0.0
-            if _NOT_SAME < share < _SAME:
-                continue  # nobody can say
-            text = made.signs[best].text if share >= _SAME else NONE
-            labels.append(LABELS.index(text if text in LABELS else OTHER))
-            pixels.append(crop(grey, tuple(box), line))
-    return np.stack(pixels[:count]), np.array(labels[:count], np.int64)
+    def __call__(self, number: int) -> list[Crop]:
+        """Views and labels of one page, and of photographs cut from it."""
+        random = np.random.default_rng([self.seed, number])
+        tall = float(np.exp(random.uniform(*np.log(_TALL))))
+        sides = tall * random.uniform([12, 16], [20, 28])
+        sides *= min(1.0, (_PIXELS / sides.prod()) ** 0.5)
+        page = simulate(
+            random, self.digits, _KINDS[number % len(_KINDS)], size=(int(sides[0]), int(sides[1])),
+            tall=tall, touching=float(random.choice([0, 0.08])), letters=0.3,
+        )  # fmt: skip
+        if not page.signs:
+            return []
+        truth = np.array([sign.box for sign in page.signs], np.float32)
+        heights = line_heights(truth, np.array([sign.is_digit for sign in page.signs]))
+        grey = colour.channel(page.image)
+        boxes, lines = self._found(grey)
+        crops = _labelled(grey, boxes, lines, page, truth, heights)
+        crops += _missed(random, grey, boxes, page, truth, heights)
+        chosen = [place for place, sign in enumerate(page.signs) if sign.is_digit]
+        for place in random.permutation(chosen)[:_ALONE].tolist():
+            crops += self._alone(random, page, truth[place], page.signs[place].text)
+        return crops
+
+    def _found(self, grey: NDArray[np.uint8]) -> tuple[finder.Float, finder.Float]:
+        found = finder.find(grey, self.find)
+        return found[:, :4], line_heights(found[:, :4], found[:, 4] > found[:, 5])
+
+    def _alone(
+        self, random: np.random.Generator, page: Page, box: finder.Float, label: str
+    ) -> list[Crop]:
+        """What is found on a photograph of one digit that is that digit."""
+        left, top, width, height = box.tolist()
+        room = random.uniform(*_ROOM, 4) * max(width, height)
+        x0, y0 = max(0, int(left - room[0])), max(0, int(top - room[1]))
+        image = page.image[y0 : int(top + height + room[2]), x0 : int(left + width + room[3])]
+        if min(image.shape[:2]) < 8:
+            return []
+        grey = colour.channel(image)
+        boxes, lines = self._found(grey)
+        if not len(boxes):
+            return []
+        same = overlap(boxes, (box - np.array([x0, y0, 0, 0], np.float32))[None], 0.4 * height)
+        best = int(same.argmax())
+        if same[best] < _SAME:
+            return []
+        return [(crop(grey, tuple(boxes[best].tolist()), float(lines[best])), LABELS.index(label))]
+
+
+def overlap(boxes: finder.Float, truth: finder.Float, least: float) -> finder.Float:
+    """Intersection over union of boxes (N, 4) and (M, 4) that are made at least so wide and high:
+    a stroke and a box around it that is a little wider share little."""
+    both = []
+    for some in (boxes, truth):
+        more = (least - some[:, 2:]).clip(0)
+        both.append(np.hstack([some[:, :2] - more / 2, some[:, 2:] + more]))
+    return finder.overlap(both[0], both[1])
+
+
+def _labelled(
+    grey: NDArray[np.uint8],
+    boxes: finder.Float,
+    lines: finder.Float,
+    page: Page,
+    truth: finder.Float,
+    heights: finder.Float,
+) -> list[Crop]:
+    """What was found, as far as it is certain what it is."""
+    same = overlap(boxes, truth, _LEAST * float(np.median(heights)))
+    crops = []
+    for row, box, line in zip(same, boxes, lines.tolist(), strict=True):
+        best = int(row.argmax())
+        away = np.abs(box[:2] + box[2:] / 2 - truth[best, :2] - truth[best, 2:] / 2).max()
+        inside = away < _MIDDLE * truth[best, 2:].max()
+        if row[best] >= (_SAME_MIDDLE if inside else _SAME):
+            text = page.signs[best].text
+        elif row[best] < _NOT_SAME:
+            text = NONE
+        else:
+            continue  # nobody can say
+        crops.append((crop(grey, tuple(box.tolist()), line), _index(text)))
+    return crops
+
+
+def _missed(
+    random: np.random.Generator,
+    grey: NDArray[np.uint8],
+    boxes: finder.Float,
+    page: Page,
+    truth: finder.Float,
+    heights: finder.Float,
+) -> list[Crop]:
+    """Signs that are no digits once more, as they may be found another time."""
+    crops = []
+    for sign, box, line in zip(page.signs, truth.tolist(), heights.tolist(), strict=True):
+        if sign.is_digit:
+            continue
+        reach = max(box[2], box[3], 0.4 * line)
+        shift, scale = random.normal(0, 0.07, 2) * reach, np.exp(random.normal(0, 0.12, 2))
+        left, top, width, height = box
+        moved = (left + shift[0], top + shift[1], width * scale[0], height * scale[1])
+        crops.append((crop(grey, moved, line * np.exp(random.normal(0, 0.08))), _index(sign.text)))
+    return crops
+
+
+def _index(text: str) -> int:
+    return LABELS.index(text if text in LABELS else OTHER)
+
+
+def _run(digits: Digits, seed: int, open_finder: OpenFinder, workers: int) -> Iterator[list[Crop]]:
+    if workers == 1:
+        yield from map(Pages(digits, seed, open_finder()), itertools.count())
+        return
+    with ProcessPoolExecutor(
+        workers or None, get_context("spawn"), _begin, (digits, seed, open_finder)
+    ) as pool:
+        for first in itertools.count(0, _AT_ONCE):
+            yield from pool.map(_page, range(first, first + _AT_ONCE), chunksize=4)
+
+
+_pages: list[Pages] = []  # of this process
+
+
+def _begin(digits: Digits, seed: int, open_finder: OpenFinder) -> None:
+    cv2.setNumThreads(1)
+    _pages[:] = [Pages(digits, seed, open_finder())]
+
+
+def _page(number: int) -> list[Crop]:
+    return _pages[0](number)
