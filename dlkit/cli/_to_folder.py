@@ -102,7 +102,7 @@ def _set_range(
     """Set which values stand for black and white: as asked for, or as the first files look."""
     from dlkit import images
     from dlkit.errors import InputError
-    from dlkit.tasks.denoise.model import TWELVE_BITS, Denoiser, parse_range, twelve_bits
+    from dlkit.tasks._levels import TWELVE_BITS, parse_range, twelve_bits
 
     if not isinstance(model, Denoiser):
         return
