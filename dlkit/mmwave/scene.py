@@ -187,6 +187,4 @@ def draw_scene(
         # Worn objects bulge; a faint texture and edge of their own.
         excess[here] += np.float32(rng.normal(0.0, 0.15))
     kelvin = background + excess * fade + np.float32(surroundings)
-    return Scene(
-        np.asarray(kelvin, dtype=np.float32), surroundings, body, labels, objects
-    )
+    return Scene(np.asarray(kelvin, dtype=np.float32), surroundings, body, labels, objects)

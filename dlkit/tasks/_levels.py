@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,6 +15,17 @@ from dlkit.errors import InputError, UsageError
 _COLOURED = 16
 TWELVE_BITS = (0, 4095)
 Range = tuple[float, float]
+
+
+@runtime_checkable
+class Ranged(Protocol):
+    """A model that takes images of any range.
+
+    Attributes:
+        range: values that stand for black and white; None for those of the dtype.
+    """
+
+    range: Range | None
 
 
 def to_bytes(image: images.Image, values: Range | None) -> images.Image:

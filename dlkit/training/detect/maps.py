@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import cv2
@@ -57,6 +58,27 @@ def jittered(random: np.random.Generator, noisy: NDArray[np.uint8]) -> NDArray[n
     gain, more = 1 + random.uniform(-1, 1) * _NOISE / 100, random.uniform(-1, 1) * _NOISE
     table = ((np.arange(256) - 127) * gain + 127 + more).round().clip(0, 255).astype(np.uint8)
     return np.asarray(cv2.LUT(noisy, table), np.uint8)
+
+
+def cropped(random: np.random.Generator, one: Observed, width: int) -> Observed:
+    """Columns of a scan around the person, anywhere where nobody is; what is cut off is hidden no
+    more."""
+    whole = one.noisy.shape[1]
+    if not 0 < width < whole:
+        return one
+    columns = np.flatnonzero(one.body.any(axis=0))
+    middle = (columns[0] + columns[-1]) / 2 if len(columns) else whole / 2
+    left = int(np.clip(middle - width / 2 + random.normal(0, 20), 0, whole - width))
+    cut = np.s_[:, left : left + width]
+    labels = one.labels[cut]
+    hidden = []
+    for number, thing in enumerate(one.hidden, start=1):
+        rows, places = np.nonzero(labels == number)
+        if len(rows):
+            x, y = int(places.min()), int(rows.min())
+            box = (x, y, int(places.max()) + 1 - x, int(rows.max()) + 1 - y)
+            hidden.append(replace(thing, box=box))
+    return Observed(one.noisy[cut], labels, one.body[cut], hidden)
 
 
 def _mark(maps: Maps, place: int, box: tuple[int, int, int, int]) -> None:

@@ -24,6 +24,7 @@ class DetectRecipe(Recipe):
         weight_decay: of AdamW.
         box_weight: of the boxes' error beside the centres'.
         mask_weight: of the masks' error beside the centres'.
+        crop_width: columns of the scans that a step sees, around the person; 0 takes all.
         smaller_share: of the steps, whose scans are 0.6 to 1 times as large.
         ema_decay: of the moving average of the weights, per step.
         held_out: scans that are evaluated on after each epoch.
@@ -33,8 +34,8 @@ class DetectRecipe(Recipe):
     trained_by: ClassVar[str] = "dlkit.training.detect.trainer:DetectTrainer"
     least: ClassVar[Mapping[str, float]] = {
         "steps": 1, "epochs": 1, "batch_size": 1, "learning_rate": 0, "weight_decay": 0,
-        "box_weight": 0, "mask_weight": 0, "smaller_share": 0, "ema_decay": 0, "held_out": 1,
-        "thresholds": 1,
+        "box_weight": 0, "mask_weight": 0, "smaller_share": 0, "crop_width": 0, "ema_decay": 0,
+        "held_out": 1, "thresholds": 1,
     }  # fmt: skip
     below: ClassVar[Mapping[str, float]] = {"ema_decay": 1}
 
@@ -44,8 +45,9 @@ class DetectRecipe(Recipe):
     batch_size: int = 4
     learning_rate: float = 4e-3
     weight_decay: float = 1e-3
-    box_weight: float = 1.0
+    box_weight: float = 3.0
     mask_weight: float = 0.5
+    crop_width: int = 288
     smaller_share: float = 0.3
     ema_decay: float = 0.99
     held_out: int = 40

@@ -1,7 +1,7 @@
 """Train a detector on simulated scans, drawn anew for each step.
 
 The loss of centres is the focal loss of "Objects as Points" (arXiv 1904.07850), that of boxes
-1 - generalised intersection over union (arXiv 1902.09630), that of masks cross-entropy; the
+1 - generalised intersection over union (arXiv 1902.09630) and the absolute error, that of masks cross-entropy; the
 exported weights are a moving average.
 """
 
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from dlkit.errors import UsageError
 from dlkit.mmwave import REFERENCE_SIZE
-from dlkit.mmwave.concealment import Observed, observe
+from dlkit.mmwave.concealment import CONCEALMENT, Observed, observe
 from dlkit.tasks.detect.decode import Float, decode
 from dlkit.tasks.detect.pixels import PixelDetector
 from dlkit.tasks.detect.scans import (
@@ -34,13 +34,15 @@ from dlkit.tasks.detect.scans import (
     sensitivities,
 )
 from dlkit.tasks.detect.score import at_false_alarms, average_precision, match
-from dlkit.training.detect.maps import Maps, draw, jittered
+from dlkit.training.detect.maps import Maps, cropped, draw, jittered
 from dlkit.training.detect.recipe import DetectRecipe
 from dlkit.training.engine.average import moving_average
 from dlkit.training.engine.fabric import Compute
 from dlkit.training.engine.trainer import Trainer
 
 _CLIP_NORM = 5.0
+# More objects than in scans that are evaluated on: each is one to learn from.
+_CROWDED = replace(CONCEALMENT, object_counts=(0.10, 0.25, 0.30, 0.20, 0.15))
 _FALSE_ALARMS = 0.1  # a scan: recall is said there
 
 
@@ -168,8 +170,14 @@ class DetectTrainer(Trainer):
             scale = random.uniform(0.6, 1.0)
             size = (round(size[0] * scale), round(size[1] * scale))
         first = self.first + number * self.recipe.batch_size
-        found = [observe(seed, size) for seed in range(first, first + self.recipe.batch_size)]
-        found = [replace(one, noisy=jittered(random, one.noisy)) for one in found]
+        width = round(self.recipe.crop_width * size[1] / REFERENCE_SIZE[1])
+        found = [
+            cropped(random, replace(one, noisy=jittered(random, one.noisy)), width)
+            for one in (
+                observe(seed, size, _CROWDED)
+                for seed in range(first, first + self.recipe.batch_size)
+            )
+        ]
         return draw(found, self.multiple_of)
 
     def _losses(self, batch: Maps, part: slice) -> dict[str, Tensor]:
@@ -184,8 +192,12 @@ class DetectTrainer(Trainer):
         hit = -F.logsigmoid(answer[:, 0]) * (1 - chance) ** 2 * centre
         missed = -F.logsigmoid(-answer[:, 0]) * chance**2 * (1 - heat) ** 4 * (1 - centre)
         count = centre.sum().clamp(min=1)
-        boxes = (_apart(answer[:, 2:], tensor(batch.sides)) * inside).sum()
-        masks = F.binary_cross_entropy_with_logits(answer[:, 1], tensor(batch.mask), reduction="sum")
+        sides = tensor(batch.sides)
+        error = F.l1_loss(answer[:, 2:], sides, reduction="none").mean(1)
+        boxes = ((_apart(answer[:, 2:], sides) + error) * inside).sum()
+        masks = F.binary_cross_entropy_with_logits(
+            answer[:, 1], tensor(batch.mask), reduction="sum"
+        )
         # about as many cells as objects of the reference size have
         return {
             "centres": (hit + missed).sum() / count,
