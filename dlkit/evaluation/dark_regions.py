@@ -25,8 +25,7 @@ def dark_regions(cleaned: UInt8) -> Float:
         float32 (N, 5): left, top, width, height, and a score, 0 to 1, that grows with darkness and
         area; the highest first.
     """
-    bright = (cleaned >= HALF).astype(np.uint8)
-    bright = cv2.morphologyEx(bright, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    bright = _opened((cleaned >= HALF).astype(np.uint8))
     count, labels, statistics, _ = cv2.connectedComponentsWithStats(bright)
     if count < 2:
         return np.zeros((0, 5), np.float32)
@@ -36,8 +35,7 @@ def dark_regions(cleaned: UInt8) -> Float:
     closed = closed[_CLOSED:-_CLOSED, _CLOSED:-_CLOSED]
     contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = cv2.drawContours(np.zeros_like(closed), contours, -1, (1,), cv2.FILLED)
-    dark = ((filled > 0) & (cleaned < HALF)).astype(np.uint8)
-    dark = cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    dark = _opened(((filled > 0) & (cleaned < HALF)).astype(np.uint8))
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(dark)
     found = []
     for number, (left, top, width, height, area) in enumerate(statistics[1:].tolist(), start=1):
@@ -47,3 +45,7 @@ def dark_regions(cleaned: UInt8) -> Float:
             found.append((left, top, width, height, score))
     boxes = np.array(found, np.float32).reshape(-1, 5)
     return boxes[np.argsort(-boxes[:, 4], kind="stable")]
+
+
+def _opened(mask: UInt8) -> UInt8:
+    return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), np.uint8)

@@ -25,7 +25,8 @@ def gaps_of(body: NDArray[np.bool_]) -> NDArray[np.int32]:
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(gap)
     large = statistics[:, cv2.CC_STAT_AREA] >= _LEAST
     large[0] = False
-    return np.asarray(np.cumsum(large) * large)[labels].astype(np.int32)
+    numbers: NDArray[np.int32] = np.cumsum(large).astype(np.int32) * large
+    return np.asarray(numbers[labels], np.int32)
 
 
 def alarmed(wrong: Float, gaps: NDArray[np.int32]) -> int:

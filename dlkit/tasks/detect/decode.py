@@ -16,6 +16,9 @@ LEAST = 0.02  # chance: what is less is nothing, whatever the sensitivity
 _SAME = 0.45  # intersection over union: two boxes of one object
 _LARGEST = 4.0  # logarithm of a distance: 870 pixels
 INSIDE = 0.5  # chance from which a pixel belongs to an object
+_PART = 0.3  # chance from which a cell belongs to a part of the mask
+_ON_PART = 0.2  # intersection over union of a box and the part that it lies on
+_TOWARDS = 0.75  # of the way from the box to the part
 
 
 def decode(answer: NDArray[Any], size: tuple[int, int], least: float = LEAST) -> Float:
@@ -43,8 +46,30 @@ def decode(answer: NDArray[Any], size: tuple[int, int], least: float = LEAST) ->
     right, bottom = (x + sides[2]).clip(0, width), (y + sides[3]).clip(0, height)
     found = np.stack([left, top, right - left, bottom - top, heat[rows, columns]], axis=1)
     found = found[(found[:, 2:4] > 0).all(axis=1)]
-    found = found[np.argsort(-found[:, 4], kind="stable")]
-    return _distinct(np.asarray(found, np.float32))
+    found = found[np.argsort(-found[:, 4], kind="stable")].astype(np.float32)
+    return _distinct(_by_parts(found, _parts(answer[1], size)))
+
+
+def _parts(chance: Float, size: tuple[int, int]) -> Float:
+    """Boxes around connected parts of the mask, inside the scan: (M, 4)."""
+    rows, columns = chance.shape
+    fine = cv2.resize(chance, (2 * columns, 2 * rows), interpolation=cv2.INTER_LINEAR)
+    step = STRIDE // 2
+    fine = fine[: -(-size[0] // step), : -(-size[1] // step)]
+    _, _, statistics, _ = cv2.connectedComponentsWithStats((fine >= _PART).astype(np.uint8))
+    boxes = statistics[1:, :4].astype(np.float32) * step
+    ends = np.minimum(boxes[:, :2] + boxes[:, 2:], (size[1], size[0]))
+    return np.asarray(np.concatenate([boxes[:, :2], ends - boxes[:, :2]], axis=1), np.float32)
+
+
+def _by_parts(found: Float, parts: Float) -> Float:
+    """Boxes that lie on a part of the mask, moved towards its sides: masks know them better."""
+    if len(found) and len(parts):
+        shared = overlap(found[:, :4], parts)
+        best = shared.argmax(axis=1)
+        same = shared[np.arange(len(found)), best] >= _ON_PART
+        found[same, :4] += _TOWARDS * (parts[best[same]] - found[same, :4])
+    return found
 
 
 def _distinct(found: Float) -> Float:

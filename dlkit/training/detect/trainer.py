@@ -1,8 +1,8 @@
 """Train a detector on simulated scans, drawn anew for each step.
 
 The loss of centres is the focal loss of "Objects as Points" (arXiv 1904.07850), that of boxes
-1 - generalised intersection over union (arXiv 1902.09630) and the absolute error, that of masks cross-entropy; the
-exported weights are a moving average.
+1 - generalised intersection over union (arXiv 1902.09630) and the absolute error, that of masks
+cross-entropy; the exported weights are a moving average.
 """
 
 from __future__ import annotations
