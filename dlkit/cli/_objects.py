@@ -76,10 +76,12 @@ def with_detector(
     from dlkit.cli._console import plain
     from dlkit.runtime.model import load
     from dlkit.tasks.denoise import Denoiser
+    from dlkit.tasks.detect import TASK, Detector
     from dlkit.tasks.detect.with_denoiser import DenoiserWithObjects
 
     assert isinstance(model, Denoiser)
-    detector = load(objects.bundle, backend=backend, device=device, task="detect")
+    detector = load(objects.bundle, backend=backend, device=device, task=TASK.name)
+    assert isinstance(detector, Detector)
     session, spec = detector.opened.session, detector.bundle.spec
     console.print(
         f"{plain(spec.name)} ({spec.precision}) on {session.backend}, {session.device}",
