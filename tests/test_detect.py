@@ -41,6 +41,7 @@ from dlkit.tasks.detect.score import (
     match,
     strict_precision,
 )
+from dlkit.training.detect.maps import cropped, draw
 
 SHIPPED = "objects"
 
@@ -168,6 +169,42 @@ def test_masks_lie_where_the_map_says() -> None:
     expected[8:24, 8:32] = True
     assert mask.shape == (32, 40)
     assert float((mask != expected).mean()) < 0.02  # corners are round
+
+
+# --- training ---
+
+
+def test_what_training_asks_for_is_what_decoding_gives(observed: list[Observed]) -> None:
+    asked = draw(observed, 32)
+    answers = np.concatenate([asked.heat[:, None], asked.mask[:, None], asked.sides], axis=1)
+    found = [decode(answer, (678, 384), least=0.99) for answer in answers]
+    truth = [boxes_of(one) for one in observed]
+    assert average_precision(match(found, truth)) > 0.95
+    assert strict_precision(found, truth) > 0.7
+
+
+def test_crops_keep_what_shows_and_forget_the_rest(observed: list[Observed]) -> None:
+    random = np.random.default_rng(0)
+    for one in observed:
+        cut = cropped(random, one, 288)
+        assert cut.noisy.shape == cut.body.shape == (678, 288)
+        assert len(cut.hidden) == len(set(np.unique(cut.labels).tolist()) - {0})
+        for thing in cut.hidden:
+            left, _, width, _ = thing.box
+            assert 0 <= left < left + width <= 288
+        assert cropped(random, one, 0) is one
+
+
+def test_a_short_training_goes_the_whole_way(tmp_path: Path) -> None:
+    few = {"steps": 2, "epochs": 1, "batch_size": 1, "held_out": 1, "thresholds": 2}
+    run = dlkit.train("detector", out=tmp_path / "run", **few)
+    assert run.finished
+    bundle = dlkit.export(run)
+    with dlkit.load(bundle, task="detect", device="cpu") as loaded:
+        assert set(loaded.thresholds) == {"high", "normal", "low"}
+        assert len(loaded.detect([observe(3, (170, 96)).noisy])) == 1
+    with pytest.raises(UsageError, match="simulated"):
+        dlkit.train("detector", data=str(tmp_path), out=tmp_path / "other", **few)
 
 
 # --- scores ---

@@ -40,8 +40,8 @@ class DetectRecipe(Recipe):
     below: ClassVar[Mapping[str, float]] = {"ema_decay": 1}
 
     data: str = SIMULATED
-    steps: int = 1600
-    epochs: int = 8
+    steps: int = 3000
+    epochs: int = 10
     batch_size: int = 4
     learning_rate: float = 4e-3
     weight_decay: float = 1e-3
