@@ -17,8 +17,8 @@ _SAME = 0.45  # intersection over union: two boxes of one object
 _LARGEST = 4.0  # logarithm of a distance: 870 pixels
 INSIDE = 0.5  # chance from which a pixel belongs to an object
 _PART = 0.3  # chance from which a cell belongs to a part of the mask
-_ON_PART = 0.2  # intersection over union of a box and the part that it lies on
-_TOWARDS = 0.75  # of the way from the box to the part
+_ON_PART = 0.35  # intersection over union of a box and the part that it lies on
+_TOWARDS = 0.5  # of the way from the box to the part
 
 
 def decode(answer: NDArray[Any], size: tuple[int, int], least: float = LEAST) -> Float:
