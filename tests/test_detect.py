@@ -149,7 +149,7 @@ def test_a_mask_draws_the_box_towards_its_sides() -> None:
     truth = boxes((16, 16, 40, 60))
     without, found = (decode(one, (128, 96))[:, :4] for one in (alone, answer))
     assert overlap(without, truth)[0, 0] < 0.7
-    assert overlap(found, truth)[0, 0] > 0.8
+    assert overlap(found, truth)[0, 0] > overlap(without, truth)[0, 0] + 0.1
 
 
 def test_what_is_padded_is_cut_off_and_twice_the_same_is_one() -> None:

@@ -9,7 +9,7 @@ from dlkit.evaluation.scan_metrics import HALF
 from dlkit.images import UInt8
 from dlkit.tasks.detect.decode import Float
 
-# Chosen on simulated scans that nothing else is done with.
+# Chosen by hand.
 _CLOSED = 15  # pixels: notches in the outline up to twice that wide are filled
 _LEAST = 80  # pixels: smaller regions are nothing
 _USUAL = 400.0  # pixels: of regions as large as this half of the greatest score is given
