@@ -37,6 +37,7 @@ Bundles = Callable[[str, str], Bundle]
 FEW = {
     "recognize": 100,
     "denoise": 4,
+    "detect": 4,
     "generate": 100,
     "tensors": 24,
 }  # the fewest inputs that a certificate needs

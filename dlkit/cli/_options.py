@@ -42,6 +42,14 @@ Frames = Annotated[
         help="Of files with several frames or pages: all, first, or the number of one, from 1."
     ),
 ]
+Range = Annotated[
+    str | None,
+    typer.Option(
+        "--range",
+        help="Values that stand for black and white, LOW:HIGH, e.g. 0:4095.",
+        show_default="the type's; 0:4095 where 16 bits hold 12",
+    ),
+]
 MaxPixels = Annotated[
     int | None,
     typer.Option(min=1, help="Largest image that is taken.", show_default="134 million"),

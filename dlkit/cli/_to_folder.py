@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from dlkit.cli._console import notes
 from dlkit.cli._folder import Flags, end, execute, load_model
+from dlkit.cli._objects import Objects, say_found, with_detector, with_table
+from dlkit.cli._range import set_range
 from dlkit.cli._ray import same_command
 
 if TYPE_CHECKING:
     import typer
-    from rich.console import Console
 
     from dlkit.runtime.folders.feeding import Feeding
-    from dlkit.runtime.folders.sources import Inputs
     from dlkit.storage import Place
-    from dlkit.tasks import Model
-
-_LOOKED_AT = 4  # files, to see what range their values have
 
 
 def to_folder(
@@ -36,12 +32,14 @@ def to_folder(
     workers: int | None,
     flags: Flags,
     value_range: str | None = None,
+    objects: Objects | None = None,
 ) -> NoReturn:
     """Run a bundle into a folder, a file for every file; ends the command.
 
     Args:
         task: that the bundle must serve; None for its own.
         value_range: of a denoiser's images, as ``--range`` has it.
+        objects: what else is found on a denoiser's images.
     """
     from dlkit.atomic import check_writable
     from dlkit.bundle import Bundle
@@ -72,13 +70,21 @@ def to_folder(
         opened, serves.name, backend, device, feed, None if flags.watch else files(),
         flags.require_certificate, flags.accept_random, console,
     )  # fmt: skip
-    with model:
-        _set_range(model, value_range, files, console)
+    counts = None
+    with ExitStack() as stack:
+        stack.enter_context(model)
+        if objects is not None:
+            model = stack.enter_context(with_detector(model, objects, backend, device, console))
+        set_range(model, value_range, files, console)
         job = folder_job(model, inputs, target, feeding, flags.follow, flags.frames,
                          archives=not flags.watch)  # fmt: skip
+        if objects is not None:
+            job, counts = with_table(job, objects, inputs, flags)
         if not flags.dry_run and isinstance(target, Path):
             check_writable(target)
         code = execute(job, flags, console)
+    if counts is not None and not flags.dry_run:
+        say_found(counts, console)
     end(target, code)
 
 
@@ -94,31 +100,3 @@ def _beside(inputs: Place, ending: str) -> Place:
     first = inputs.resolve()
     base = first if first.is_dir() else first.parent
     return base.with_name(f"{base.name}-{ending}")
-
-
-def _set_range(
-    model: Model[Any, Any, Any], text: str | None, files: Inputs, console: Console
-) -> None:
-    """Set which values stand for black and white: as asked for, or as the first files look."""
-    from dlkit import images
-    from dlkit.errors import InputError
-    from dlkit.tasks.denoise.model import TWELVE_BITS, Denoiser, parse_range, twelve_bits
-
-    if not isinstance(model, Denoiser):
-        return
-    if text is not None:
-        model.range = parse_range(text)
-        return
-    looked_at = []
-    for source in itertools.islice(files(), _LOOKED_AT):
-        with contextlib.suppress(InputError):
-            looked_at.append(images.decode(source.read(), source.path))
-    if not twelve_bits(looked_at):
-        return
-    model.range = TWELVE_BITS
-    console.print(
-        "16-bit images hold no value above 4095: taken as 12 bits, --range 0:4095; for all 16 bits "
-        "say --range 0:65535",
-        style="yellow",
-        soft_wrap=True,
-    )

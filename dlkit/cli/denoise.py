@@ -8,7 +8,10 @@ import typer
 
 from dlkit.cli import _options
 
-EXAMPLE = "Example:  dlkit denoise scans/ --out cleaned/"
+EXAMPLE = (
+    "Examples:  dlkit denoise scans/ --out cleaned/  |  "
+    "dlkit denoise scans/ --objects objects.jsonl"
+)
 
 
 def command(
@@ -20,14 +23,20 @@ def command(
     out: Annotated[
         str | None, typer.Option(help="Folder of cleaned images.", show_default="FOLDER-denoised")
     ] = None,
-    range_: Annotated[
+    objects: Annotated[
         str | None,
         typer.Option(
-            "--range",
-            help="Values that stand for black and white, LOW:HIGH, e.g. 0:4095.",
-            show_default="the type's; 0:4095 where 16 bits hold 12",
+            help="Find concealed objects too: their table, .jsonl, .csv or .parquet.",
+            show_default="none",
         ),
     ] = None,
+    detector: Annotated[
+        str, typer.Option(help="Bundle that finds the objects: a folder, or a shipped one's name.")
+    ] = "objects",
+    sensitivity: Annotated[
+        str, typer.Option(help="Of finding objects: high, normal or low.")
+    ] = "normal",
+    range_: _options.Range = None,
     backend: _options.Backend = "auto",
     device: _options.Device = "auto",
     batch: _options.Batch = None,
@@ -50,6 +59,7 @@ def command(
     what was done.
     """
     from dlkit.cli._folder import Flags
+    from dlkit.cli._objects import Objects
     from dlkit.cli._to_folder import to_folder
 
     flags = Flags(
@@ -66,8 +76,9 @@ def command(
         ray,
     )
     to_folder(
-        context, "denoise", model, inputs, out, backend, device, batch, workers, flags, range_
-    )
+        context, "denoise", model, inputs, out, backend, device, batch, workers, flags, range_,
+        None if objects is None else Objects(objects, detector, sensitivity),
+    )  # fmt: skip
 
 
 command.__name__ = "denoise"

@@ -34,7 +34,8 @@ def command(
         typer.Option(
             help="To classify: mnist-mini (bundled), mnist or fashion-mnist (downloaded), a folder "
             "with MNIST's four files, a folder of class folders, or a .npz file with images and "
-            "labels. To restore: simulated, or a folder with noisy/ and clean/.",
+            "labels. To detect: simulated. To restore: simulated, or a folder with noisy/ and "
+            "clean/.",
             show_default="the recipe's",
         ),
     ] = None,

@@ -14,10 +14,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from dlkit.mmwave.fields import FloatImage
 from dlkit.mmwave.parameters import Parameters
 from dlkit.mmwave.retouch import retouch
 from dlkit.mmwave.scanner import Optics, kill_columns, quantise, receive, to_grey
-from dlkit.mmwave.scene import draw_scene
+from dlkit.mmwave.scene import Scene, draw_scene
 
 __all__ = ["DEFAULTS", "REFERENCE_SIZE", "Parameters", "Scan", "simulate"]
 
@@ -45,7 +46,23 @@ class Scan:
     boxes: list[Box]  # x0, y0, x1, y1 (exclusive) and kind, in the order of object_mask
 
 
-def _enlarge(image: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+def received(
+    rng: np.random.Generator, size: tuple[int, int], parameters: Parameters
+) -> tuple[float, Scene, Optics, FloatImage]:
+    """A scene and what the scanner makes of it: pixels in a reference pixel, the scene, its optics,
+    and float32 (H, W) grey levels, 0 to 255, without dead columns."""
+    height, width = size
+    scale = min(height / REFERENCE_SIZE[0], width / REFERENCE_SIZE[1])
+    step = 2 if scale >= HALF_FROM else 1
+    canvas = (-(-height // step), -(-width // step))
+    scene = draw_scene(rng, parameters, canvas, scale / step)
+    optics = Optics.draw(rng, parameters, scale / step)
+    image = enlarge(optics.apply(scene.kelvin), size)
+    kelvin = receive(rng, parameters, image, scale, scene.surroundings)
+    return scale, scene, optics, np.clip(to_grey(parameters, kelvin), 0.0, 255.0)
+
+
+def enlarge(image: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Bring a canvas to (H, W)."""
     if image.shape == size:
         return image
@@ -63,31 +80,24 @@ def simulate(
     if min(height, width) < 16:
         raise ValueError(f"size {height}x{width} is too small for a scan; at least 16x16 is needed")
     rng = np.random.default_rng(seed)
-    scale = min(height / REFERENCE_SIZE[0], width / REFERENCE_SIZE[1])
-    step = 2 if scale >= HALF_FROM else 1
-    canvas = (-(-height // step), -(-width // step))
-    scene = draw_scene(rng, parameters, canvas, scale / step)
-
-    optics = Optics.draw(rng, parameters, scale / step)
-    image = _enlarge(optics.apply(scene.kelvin), size)
-    kelvin = receive(rng, parameters, image, scale, scene.surroundings)
-    grey = np.clip(to_grey(parameters, kelvin), 0.0, 255.0)
+    scale, scene, optics, grey = received(rng, size, parameters)
     noisy = quantise(grey)
 
     sharp = scene.body.astype(np.float32) / np.float32(255)
-    coverage = _enlarge(optics.apply(sharp), size)
-    body_mask = _enlarge(sharp, size) > 0.5
+    coverage = enlarge(optics.apply(sharp), size)
+    body_mask = enlarge(sharp, size) > 0.5
     object_mask = np.zeros(size, np.uint8)
     hidden = np.zeros(size, np.float32)
     boxes: list[Box] = []
-    for number, kind in enumerate(scene.kinds, start=1):
+    for number, thing in enumerate(scene.objects, start=1):
         alone = (scene.labels == number).astype(np.float32)
-        seen = _enlarge(alone, size) > 0.5
+        seen = enlarge(alone, size) > 0.5
         object_mask[seen] = number
-        blurred = _enlarge(optics.apply(alone), size)
+        blurred = enlarge(optics.apply(alone), size)
         np.maximum(hidden, blurred / max(float(blurred.max()), 1e-3), out=hidden)
         rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
-        boxes.append((int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1, kind))
+        ends = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+        boxes.append((*ends, thing.kind))
     clean = retouch(rng, parameters, grey, coverage, body_mask, object_mask > 0, hidden, scale)
     noisy = kill_columns(rng, parameters, noisy)
     return Scan(noisy, clean, object_mask, body_mask, boxes)

@@ -33,6 +33,7 @@ class Figure:
     crotch: Point = (0.0, 0.0)
     # Places where an object can be worn: (x, y, radius within which it may lie).
     spots: list[tuple[float, float, float]] = field(default_factory=list)
+    limb_spots: int = 0  # so many of them, the first ones, are on arms and legs
 
 
 def _blend(start: Point, end: Point, share: float) -> Point:
@@ -70,6 +71,9 @@ def _arm_angles(rng: np.random.Generator, pose: str) -> tuple[float, float, floa
     if pose == "front":
         upper = rng.uniform(0.0, 0.25)
         return upper, -rng.uniform(0.7, 2.3), rng.uniform(0.7, 1.0)
+    if pose == "pocket":
+        upper = rng.uniform(0.20, 0.50)
+        return upper, -rng.uniform(0.10, 0.45), rng.uniform(0.85, 1.0)
     upper = rng.uniform(0.15, 0.45)  # behind the back
     return upper, -rng.uniform(0.3, 1.2), rng.uniform(0.6, 0.9)
 
@@ -153,7 +157,7 @@ def draw_figure(
         target = behind if pose == "behind" or (pose == "hip" and rng.random() < 0.4) else before
         target.append(Part("upper arm", upper_arm, "sleeve"))
         target.append(Part("forearm", fore_arm, "skin" if bare else "sleeve"))
-        target.append(Part("hand", hand, "skin"))
+        target.append(Part("hand", hand, "trouser" if pose == "pocket" else "skin"))
         figure.spots.append((*_blend(joint, elbow, 0.6), arm * 0.8))
 
     # Legs: hip joint, knee, ankle, foot.
@@ -199,6 +203,7 @@ def draw_figure(
         fall = _limb([head, at(0.0, shoulder_row + 0.03)], [head_half * 1.05, head_half * 1.1])
         parts.insert(0, Part("hair", fall, "hair"))
     figure.parts = [*parts, *before]
+    figure.limb_spots = len(figure.spots)
     chest_reach, belly_reach = shoulder * 0.75, waist * 0.85
     figure.spots += [(*figure.chest, chest_reach)] * 3 + [(*figure.waist, belly_reach)] * 5
     figure.spots += [(*at(0.0, crotch_row - 0.06), hip * 0.9)] * 4

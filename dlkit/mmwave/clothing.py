@@ -98,3 +98,43 @@ def clothing_detail(
                 _patch(canvas, ellipse(head[0] + x * tall, head[1] + y * tall, wide, high), scale,
                        depth(-0.30, 0.06))  # fmt: skip
     return canvas
+
+
+def clutter(
+    rng: np.random.Generator, figure: Figure, shape: tuple[int, int], scale: float,
+    excess: float, count: float,
+) -> FloatImage:  # fmt: skip
+    """Kelvin of what looks like something hidden, and is not; arguments as ``clothing_detail``.
+
+    `count` is the mean number of empty pockets, straps, prints and watches. Depths are chosen.
+    """
+    canvas = np.zeros(shape, np.float32)
+    tall, chest, crotch = figure.height, figure.chest, figure.crotch
+    for _ in range(int(rng.poisson(count))):
+        depth = float(rng.uniform(-0.26, 0.18)) * excess
+        x = chest[0] + float(rng.uniform(-0.12, 0.12)) * tall
+        y = float(rng.uniform(chest[1] - 0.05 * tall, crotch[1] + 0.2 * tall))
+        kind = int(rng.integers(4))
+        if kind == 0:  # an empty pocket: cloth twice, with a seam around it
+            outline = ellipse(x, y, float(rng.uniform(0.02, 0.05)) * tall,
+                              float(rng.uniform(0.025, 0.06)) * tall,
+                              float(rng.normal(0, 0.15)), 8)  # fmt: skip
+            _patch(canvas, outline, scale, depth * 0.8)
+            ring = [(float(a), float(b)) for a, b in [*outline, outline[0]]]
+            _stroke(canvas, ring, scale, float(rng.uniform(2, 4)), depth * 0.6)
+        elif kind == 1:  # a strap over a shoulder
+            side = float(rng.choice([-1.0, 1.0]))
+            ends = [(chest[0] + side * 0.07 * tall, chest[1] - 0.09 * tall),
+                    (chest[0] + float(rng.uniform(-0.08, 0.08)) * tall,
+                     chest[1] + float(rng.uniform(0.05, 0.25)) * tall)]  # fmt: skip
+            _stroke(canvas, ends, scale, float(rng.uniform(5, 16)), depth)
+        elif kind == 2:  # a print or a label
+            _patch(canvas, ellipse(x, y, float(rng.uniform(5, 22)), float(rng.uniform(5, 18)),
+                                   float(rng.uniform(0, 3)), float(rng.uniform(1, 8))),
+                   scale, depth * 0.9)  # fmt: skip
+        else:  # a watch, a ring of keys: small and dark
+            place = figure.spots[int(rng.integers(len(figure.spots)))]
+            radius = float(rng.uniform(2.5, 5.5))
+            _patch(canvas, ellipse(place[0], place[1], radius * 1.3, radius), scale,
+                   float(rng.uniform(-0.55, 0.1)) * excess)  # fmt: skip
+    return canvas

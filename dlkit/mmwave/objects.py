@@ -29,14 +29,19 @@ KINDS: tuple[tuple[str, float], ...] = (
     ("powder bag", 2.0),
 )
 
+# Kinds that detectors meet besides, all alike often.
+FURTHER_KINDS = ("plate", "disc", "package", "cutter", "pipe")
+
 
 @dataclass
 class Concealed:
-    """One object on the person: its outlines in reference pixels and its radiometric contrast."""
+    """One object on the person."""
 
     kind: str
-    outlines: list[Points]
-    contrast: float  # share of the way from the body's temperature to the surroundings'
+    outlines: list[Points]  # in reference pixels
+    # Share of the way from the body's temperature to the surroundings'; below 0 it is brighter.
+    contrast: float
+    place: str  # trunk, limb or outline
 
 
 def _rectangle(left: float, top: float, right: float, bottom: float) -> Points:
@@ -79,6 +84,23 @@ def outline(rng: np.random.Generator, kind: str) -> list[Points]:
         half, long = rng.uniform(2.8, 4.3), rng.uniform(12.0, 19.0)
         return [ellipse(0, 0, half, long / 2, 0.0, 6),
                 _rectangle(-1.4, -long / 2 - rng.uniform(2.5, 5), 1.4, -long / 2 + 1)]  # fmt: skip
+    if kind == "plate":
+        return [ellipse(0, 0, rng.uniform(7.0, 12.0), rng.uniform(9.0, 14.0), 0.0, 8)]
+    if kind == "disc":
+        half = rng.uniform(3.0, 7.0)
+        return [ellipse(0, 0, half, half * rng.uniform(0.8, 1.0))]
+    if kind == "package":  # any polygon of five to eight corners
+        turn = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(5, 9))))
+        reach = rng.uniform(3.5, 9.0, len(turn))
+        return [np.stack([reach * np.cos(turn), reach * np.sin(turn)], axis=1).astype(np.float32)]
+    if kind == "cutter":
+        long, broad = rng.uniform(12.0, 18.0), rng.uniform(1.8, 2.8)
+        return [_rectangle(-long / 2, -broad / 2, long / 2, broad / 2),
+                ellipse(-long / 2 - 2.0, 0, 3.2, rng.uniform(2.6, 4.4))]  # fmt: skip
+    if kind == "pipe":  # bent once
+        one, other, broad = rng.uniform(9, 20), rng.uniform(5, 14), rng.uniform(2.8, 4.5)
+        return [_rectangle(-one, -broad / 2, broad / 2, broad / 2),
+                _rectangle(-broad / 2, -broad / 2, broad / 2, other)]  # fmt: skip
     # Powder bag: a wobbling blob.
     turn = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     radius = rng.uniform(3.8, 7.8) * np.ones(24)
@@ -94,7 +116,10 @@ def draw_object(rng: np.random.Generator, parameters: Parameters, figure: Figure
     """One object somewhere on the person, turned at random."""
     weights = np.array([weight for _, weight in KINDS])
     kind = KINDS[int(rng.choice(len(KINDS), p=weights / weights.sum()))][0]
-    x, y, reach = figure.spots[int(rng.integers(len(figure.spots)))]
+    if parameters.further_kinds and rng.random() < parameters.further_kinds:
+        kind = str(rng.choice(FURTHER_KINDS))
+    spot = int(rng.integers(len(figure.spots)))
+    x, y, reach = figure.spots[spot]
     x += float(rng.uniform(-1, 1)) * reach
     y += float(rng.uniform(-1, 1)) * min(reach, 0.05 * figure.height)
     angle = float(rng.uniform(-np.pi, np.pi))
@@ -104,4 +129,11 @@ def draw_object(rng: np.random.Generator, parameters: Parameters, figure: Figure
     mirror = np.array([1.0 if rng.random() < 0.5 else -1.0, 1.0])
     outlines = [placed(shape * mirror * scale, x, y, angle) for shape in outline(rng, kind)]
     bounds = parameters.metal_contrast if kind in METAL else parameters.dielectric_contrast
-    return Concealed(kind, outlines, uniform(rng, bounds))
+    if parameters.faint_share or parameters.bright_share:
+        other = rng.random()
+        if other < parameters.faint_share:
+            bounds = parameters.faint_contrast
+        elif other > 1 - parameters.bright_share:
+            bounds = parameters.bright_contrast
+    place = "limb" if spot < figure.limb_spots else "trunk"
+    return Concealed(kind, outlines, uniform(rng, bounds), place)

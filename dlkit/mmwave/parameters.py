@@ -101,6 +101,18 @@ class Parameters:
     dielectric_contrast: Range = (0.58, 0.92)
     object_scale: Range = (0.80, 1.35)  # relative to the kind's ordinary size [chosen]
     object_least_area: float = 200.0  # visible square pixels, below it another is drawn [chosen]
+    object_least_share: float = 0.6  # of its area that lies before the body [chosen]
+    # What detectors meet besides; `concealment` sets these, and 0 leaves each out. Shares of
+    # objects that are drawn from further kinds, sit on the body's outline, are faint, or brighter
+    # than the body (wet or warm), and the contrasts of the last two. [chosen]
+    further_kinds: float = 0.0
+    outline_share: float = 0.0
+    faint_share: float = 0.0
+    faint_contrast: Range = (0.42, 0.60)
+    bright_share: float = 0.0
+    bright_contrast: Range = (-0.50, -0.28)
+    # Mean number of empty pockets, straps, prints and watches, which hide nothing. [chosen]
+    clutter: float = 0.0
 
     # ---- the optics -----------------------------------------------------------------------
     # Gaussian point-spread function, sigma in pixels, across and down, in focus.

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from dlkit.mmwave.body import Figure, draw_figure
-from dlkit.mmwave.clothing import clothing_detail
+from dlkit.mmwave.clothing import clothing_detail, clutter
 from dlkit.mmwave.fields import ByteImage, FloatImage, Points, fill, smooth_field, uniform
 from dlkit.mmwave.objects import Concealed, draw_object
 from dlkit.mmwave.parameters import Parameters
 
 # Attempts to place one object where enough of it is seen before the body.
 ATTEMPTS = 6
-
-# Least share of an object that lies before the body.
-LEAST_SHARE = 0.6
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,7 @@ class Scene:
     surroundings: float  # kelvin
     body: ByteImage  # 255 where the person is, else 0
     labels: ByteImage  # k where the k-th object is seen, else 0
-    kinds: list[str]  # of the objects, in the order of their labels
+    objects: list[Concealed]  # in the order of their labels
 
 
 def _draw(shape: tuple[int, int], outlines: list[Points], scale: float) -> ByteImage:
@@ -107,6 +104,8 @@ def _excess(
         excess[window][inside] = (value * (1.0 - loss))[inside]
         body[window][inside] = 255
     detail = clothing_detail(rng, figure, shape, scale, skin)
+    if p.clutter:
+        detail += clutter(rng, figure, shape, scale, skin, p.clutter)
     for kelvin, extent, stretch in (
         (p.slow_texture_kelvin, p.slow_texture_scale, 1.4),
         (p.fine_texture_kelvin, p.fine_texture_scale, 1.2),
@@ -115,6 +114,19 @@ def _excess(
         detail += smooth_field(rng, shape, length, length * stretch) * uniform(rng, kelvin)
     excess += np.maximum(detail, -p.darkest_detail * skin) * (body > 0)
     return np.maximum(excess, 0.0, out=excess), body, skin
+
+
+def _to_outline(
+    rng: np.random.Generator, thing: Concealed, body: ByteImage, scale: float
+) -> Concealed:
+    """The object with its middle near a point of the body's outline."""
+    contours, _ = cv2.findContours(body, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    points = np.concatenate([contour[:, 0] for contour in contours]) / scale
+    x, y = points[int(rng.integers(len(points)))] + rng.normal(0, 7, 2)
+    corners = np.concatenate(thing.outlines)
+    move = np.array([x, y], np.float32) - (corners.min(axis=0) + corners.max(axis=0)) / 2
+    outlines = [np.asarray(outline + move, np.float32) for outline in thing.outlines]
+    return replace(thing, outlines=outlines, place="outline")
 
 
 def _place_objects(
@@ -127,11 +139,13 @@ def _place_objects(
     for _ in range(int(rng.choice(len(counts), p=counts / counts.sum()))):
         for _ in range(ATTEMPTS):
             thing = draw_object(rng, p, figure)
+            if p.outline_share and rng.random() < p.outline_share:
+                thing = _to_outline(rng, thing, body, scale)
             mask = _draw((body.shape[0], body.shape[1]), thing.outlines, scale) > 0
             area = int(mask.sum())
             seen = int((mask & (body > 0)).sum())
             apart = not bool((mask & (labels > 0)).any())
-            enough = seen >= max(LEAST_SHARE * area, p.object_least_area * scale**2, 1.0)
+            enough = seen >= max(p.object_least_share * area, p.object_least_area * scale**2, 1.0)
             if apart and enough:
                 objects.append(thing)
                 labels[mask] = len(objects)
@@ -173,6 +187,4 @@ def draw_scene(
         # Worn objects bulge; a faint texture and edge of their own.
         excess[here] += np.float32(rng.normal(0.0, 0.15))
     kelvin = background + excess * fade + np.float32(surroundings)
-    return Scene(
-        np.asarray(kelvin, dtype=np.float32), surroundings, body, labels, [o.kind for o in objects]
-    )
+    return Scene(np.asarray(kelvin, dtype=np.float32), surroundings, body, labels, objects)

@@ -16,6 +16,7 @@ from dlkit.tasks import TASKS, Model, Session, Task
 if TYPE_CHECKING:
     from dlkit.runtime.folders.tally import Tally
     from dlkit.tasks.denoise import Denoiser
+    from dlkit.tasks.detect import Detector
     from dlkit.tasks.generate import Generator
     from dlkit.tasks.recognize import Recognizer
     from dlkit.tasks.tensors import TensorModel
@@ -84,6 +85,15 @@ def load(
 ) -> Denoiser: ...
 @overload
 def load(
+    bundle: Literal["objects"],
+    backend: str = ...,
+    device: str = ...,
+    threads: int | None = ...,
+    task: None = ...,
+    callers: int = ...,
+) -> Detector: ...
+@overload
+def load(
     bundle: Literal["digit_maker"],
     backend: str = ...,
     device: str = ...,
@@ -111,6 +121,16 @@ def load(
     task: Literal["denoise"],
     callers: int = ...,
 ) -> Denoiser: ...
+@overload
+def load(
+    bundle: str | Path | Bundle,
+    backend: str = ...,
+    device: str = ...,
+    threads: int | None = ...,
+    *,
+    task: Literal["detect"],
+    callers: int = ...,
+) -> Detector: ...
 @overload
 def load(
     bundle: str | Path | Bundle,
@@ -152,7 +172,7 @@ def load(
 
     Args:
         bundle: a bundle's folder, or the name of one that ships with dlkit
-            (``digits``, ``mmwave``, ``digit_maker``, ...).
+            (``digits``, ``mmwave``, ``objects``, ``digit_maker``, ...).
         backend: ``onnxruntime``, ``openvino``, ... or ``auto``.
         device: ``cpu``, ``cuda`` or ``auto``.
         threads: CPU threads of the backend; all that the process may use by default.
@@ -162,8 +182,9 @@ def load(
 
     Returns:
         by the bundle's task, a ``Recognizer`` (``.recognize(images)``, ``.read(image)``), a
-        ``Denoiser`` (``.denoise(images)``), a ``Generator`` (``.generate(count)``), a
-        ``TensorModel`` (``.run(arrays)``), or what a plug-in's task gives. Close it, or use it with
+        ``Denoiser`` (``.denoise(images)``), a ``Detector`` (``.detect(scans)``), a ``Generator``
+        (``.generate(count)``), a ``TensorModel`` (``.run(arrays)``), or what a plug-in's task
+        gives. Close it, or use it with
         ``with``.
 
     Raises:

@@ -26,6 +26,11 @@ def clean(scan: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> float:
         return float(cleaned.mean()) + done.done + len(done.failures)
 
 
+def find(scan: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> list[float]:
+    with dlkit.load("objects") as model:
+        return [one.score for one in model.detect([scan], sensitivity="low")[0].objects]
+
+
 def arrays(path: str) -> tuple[int, ...]:
     model = dlkit.load(path, task="tensors", backend="onnxruntime")
     shape: tuple[int, ...] = model.run({"x": np.zeros((1, 3), np.float32)})["y"].shape

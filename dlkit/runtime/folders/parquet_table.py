@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from dlkit.runtime.folders.table import COLUMNS, UNSURE, Form, Row, Table, each_
 
 _ROWS = 1 << 16  # of a row group
 # Types by column; all others are texts.
-_NUMBERS = ("line", "place", "x", "y", "width", "height")
+_NUMBERS = ("line", "place", "x", "y", "width", "height", "object", "area")
 
 
 class ParquetTable(Table):
@@ -35,7 +34,7 @@ class ParquetTable(Table):
                 "Install it: pip install 'dlkit-vision[parquet]'; or choose .csv or .jsonl",
             ) from error
         types = {
-            "probability": arrow.float64(),
+            **dict.fromkeys(("probability", "score"), arrow.float64()),
             UNSURE: arrow.bool_(),
             **dict.fromkeys(_NUMBERS, arrow.int32()),
         }
@@ -45,7 +44,7 @@ class ParquetTable(Table):
         )
         self._form = form
         self._waiting: list[Sequence[Any]] = []
-        form.digits = form.unsure = form.empty = 0
+        form.begin()
         self._writer: Any = ParquetWriter(path, self._schema)
 
     def add(self, rows: Iterable[Row]) -> None:
@@ -78,14 +77,6 @@ class ParquetTable(Table):
         ]
         self._writer.write_table(self._arrow.Table.from_arrays(arrays, schema=self._schema))
         self._waiting = []
-
-
-@contextmanager
-def parquet_table(path: Path, form: Form) -> Iterator[ParquetTable]:
-    """A Parquet table that is whole when the block ends well."""
-    table = ParquetTable(path, form)
-    yield table
-    table.close()
 
 
 def _cell(name: str, cell: Any) -> Any:

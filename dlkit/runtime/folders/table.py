@@ -39,6 +39,10 @@ class Form:
         marked = () if self.reject is None else (UNSURE,)
         return COLUMNS + (ON_PAGE if self.pages else ()) + marked
 
+    def begin(self) -> None:
+        """Nothing was written yet."""
+        self.digits = self.unsure = self.empty = 0
+
 
 class Table:
     """Rows on their way into a file. Names that begin like a formula get a ' before them in CSV.
@@ -50,7 +54,7 @@ class Table:
     def __init__(self, file: IO[str], json_lines: bool, form: Form) -> None:
         self._file, self._json_lines, self._form = file, json_lines, form
         self._csv = csv.writer(file)
-        form.digits = form.unsure = form.empty = 0
+        form.begin()
         if not json_lines:
             self._csv.writerow(form.columns)
 
@@ -86,6 +90,9 @@ class Table:
                     cells = (_safe(line["file"]), get("digit", ""), get("probability", ""))
                     rows.append((*cells, get("error", ""), *blank))
             self._csv.writerows(rows)
+
+    def close(self) -> None:
+        """Write what could not be written before the end is known."""
 
     def _counted(self, lines: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
         for line in lines:

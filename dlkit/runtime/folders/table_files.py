@@ -6,10 +6,11 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from dlkit.atomic import atomic_path, check_file, same_place
 from dlkit.errors import MachineError, UsageError
-from dlkit.runtime.folders.parquet_table import parquet_table
+from dlkit.runtime.folders.parquet_table import ParquetTable
 from dlkit.runtime.folders.stored_journal import state_of
 from dlkit.runtime.folders.table import Form, Table
 from dlkit.storage import MissingError, Place, open_store
@@ -60,27 +61,38 @@ def _parts(manifest: Place) -> bool:
     return any(any(store.list(state_of(manifest, kind).key)) for kind in ("parts", "shards"))
 
 
+class Kinds(NamedTuple):
+    """Classes of tables: of text files, and of Parquet files."""
+
+    text: type[Table] = Table
+    parquet: type[ParquetTable] = ParquetTable
+
+
+DIGITS = Kinds()
+
+
 @contextmanager
-def open_table(place: Place, form: Form | None = None) -> Iterator[Table]:
+def open_table(place: Place, form: Form | None = None, kinds: Kinds = DIGITS) -> Iterator[Table]:
     """``open_file_table``, or one that is put when the block ends well."""
     if isinstance(place, Path):
-        with open_file_table(place, form) as table:
+        with open_file_table(place, form, kinds) as table:
             yield table
         return
     with tempfile.TemporaryDirectory(prefix="dlkit-") as folder:
         path = Path(folder, f"table{place.suffix}")
-        with open_file_table(path, form) as table:
+        with open_file_table(path, form, kinds) as table:
             yield table
         open_store(place).put(place.key, path)
 
 
 @contextmanager
-def open_file_table(path: Path, form: Form | None = None) -> Iterator[Table]:
+def open_file_table(path: Path, form: Form | None = None, kinds: Kinds = DIGITS) -> Iterator[Table]:
     """A table that appears whole when the block ends well: JSON lines when its name ends in .jsonl,
     Parquet when in .parquet, else CSV.
 
     Args:
         form: which columns; its counts are those of this table.
+        kinds: what takes the lines.
 
     Raises:
         MachineError: it cannot be written, e.g. no space is left.
@@ -88,13 +100,17 @@ def open_file_table(path: Path, form: Form | None = None) -> Iterator[Table]:
     form = form or Form()
     try:
         if path.suffix.lower() == ".parquet":
-            with atomic_path(path) as part, parquet_table(part, form) as rows:
+            with atomic_path(path) as part:
+                rows = kinds.parquet(part, form)
                 yield rows
+                rows.close()
             return
         with (
             atomic_path(path) as part,
             part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
         ):
-            yield Table(file, path.suffix.lower() in (".jsonl", ".json"), form)
+            table = kinds.text(file, path.suffix.lower() in (".jsonl", ".json"), form)
+            yield table
+            table.close()
     except OSError as error:
         raise MachineError(f"{path} cannot be written ({error.strerror})") from error

@@ -1,0 +1,108 @@
+"""The values of images as they come, and the 8 bits that networks take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from dlkit import images
+from dlkit.errors import InputError, UsageError
+
+# Mean distance of a pixel's channels, in levels, from which an image is taken for a coloured one:
+# JPEG files of grey pictures have 1 to 3.
+_COLOURED = 16
+TWELVE_BITS = (0, 4095)
+Range = tuple[float, float]
+
+
+@runtime_checkable
+class Ranged(Protocol):
+    """A model that takes images of any range.
+
+    Attributes:
+        range: values that stand for black and white; None for those of the dtype.
+    """
+
+    range: Range | None
+
+
+def to_bytes(image: images.Image, values: Range | None) -> images.Image:
+    """Into 8 bits (or 16 of the whole range).
+
+    Args:
+        values: that stand for black and white; None for those of the dtype.
+
+    Raises:
+        InputError: something is no image, or does not lie in the range.
+    """
+    if not isinstance(image, np.ndarray) or image.dtype != np.float32:
+        images.check(image)
+    if values is None:
+        if image.dtype == np.float32:
+            raise InputError(
+                f"has float32 values from {image.min():g} to {image.max():g}, and nobody knows "
+                "which stand for black and white",
+                "Say it with --range LOW:HIGH",
+            )
+        return image
+    low, high = values
+    if image.dtype != np.float32 and not (
+        np.iinfo(image.dtype).min <= low and high <= np.iinfo(image.dtype).max
+    ):
+        raise InputError(f"is {image.dtype}, which does not hold a range of {low:g}:{high:g}")
+    colours = image[:, :, :3] if image.ndim == 3 else image
+    if colours.min() < low or colours.max() > high:
+        raise InputError(
+            f"has values from {colours.min():g} to {colours.max():g}, outside the range of "
+            f"{low:g} to {high:g}",
+            "Give the range of all images with --range LOW:HIGH",
+        )
+    scaled = (colours.astype(np.float64) - low) * (255 / (high - low))
+    return np.rint(scaled).astype(np.uint8)
+
+
+def refuse_colours(pixels: images.Image) -> None:
+    """Refuse what a network for grey images cannot take.
+
+    Raises:
+        InputError: it is in colours.
+    """
+    if (apart := _apart(pixels)) > _COLOURED:
+        raise InputError(
+            f"is in colours (channels are {apart:.0f} levels apart), and the network takes "
+            "grey images: false colours have no brightness that it could know",
+            "Save the image in grey, or take a bundle for colours",
+        )
+
+
+def parse_range(text: str) -> tuple[float, float]:
+    """``"0:4095"`` as (0, 4095).
+
+    Raises:
+        UsageError: something else.
+    """
+    low, _, high = text.partition(":")
+    try:
+        found = float(low), float(high)
+    except ValueError:
+        found = (0.0, 0.0)
+    if not (np.isfinite(found).all() and found[0] < found[1]):
+        raise UsageError(f"--range is '{text}', expected LOW:HIGH, e.g. 0:4095")
+    return found
+
+
+def twelve_bits(found: Sequence[images.Image]) -> bool:
+    """Whether images of 16 bits hold 12: no value is above 4095."""
+    wide = [image for image in found if image.dtype == np.uint16]
+    return bool(wide) and all(int(image.max()) <= TWELVE_BITS[1] for image in wide)
+
+
+def _apart(image: images.Image) -> float:
+    """Mean distance of a pixel's lowest and highest channel, in levels of 8 bits."""
+    if image.ndim == 2 or image.shape[2] == 1:
+        return 0.0
+    some = image[:: max(1, image.shape[0] // 256), :: max(1, image.shape[1] // 256), :3]
+    apart = float((some.max(axis=2).astype(np.float32) - some.min(axis=2)).mean())
+    return apart / 257 if image.dtype == np.uint16 else apart

@@ -1,0 +1,1 @@
+"""Train a detector of concealed objects on simulated scans."""

@@ -1,0 +1,220 @@
+"""Train a detector on simulated scans, drawn anew for each step.
+
+The loss of centres is the focal loss of "Objects as Points" (arXiv 1904.07850), that of boxes
+1 - generalised intersection over union (arXiv 1902.09630) and the absolute error, that of masks
+cross-entropy; the exported weights are a moving average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from dlkit.errors import UsageError
+from dlkit.mmwave import REFERENCE_SIZE
+from dlkit.mmwave.concealment import CONCEALMENT, Observed, observe
+from dlkit.tasks.detect.decode import Float, decode
+from dlkit.tasks.detect.pixels import PixelDetector
+from dlkit.tasks.detect.scans import (
+    HELD_OUT_SEED,
+    SIMULATED,
+    THRESHOLD_SEED,
+    Sensitivity,
+    boxes_of,
+    first_seed,
+    padded,
+    sensitivities,
+)
+from dlkit.tasks.detect.score import at_false_alarms, average_precision, match
+from dlkit.training.detect.maps import Maps, cropped, draw, jittered
+from dlkit.training.detect.recipe import DetectRecipe
+from dlkit.training.engine.average import moving_average
+from dlkit.training.engine.fabric import Compute
+from dlkit.training.engine.trainer import Trainer
+
+_CLIP_NORM = 5.0
+# More objects than in scans that are evaluated on: each is one to learn from.
+_CROWDED = replace(CONCEALMENT, object_counts=(0.10, 0.25, 0.30, 0.20, 0.15))
+_FALSE_ALARMS = 0.1  # a scan: recall is said there
+
+
+class DetectTrainer(Trainer):
+    """One step is one batch of fresh scans, which follow from the seed and the step's number."""
+
+    recipe: DetectRecipe
+
+    def __init__(self, recipe: DetectRecipe, data: str, compute: Compute) -> None:
+        if data != SIMULATED:
+            raise UsageError(
+                f"data is '{data}': a detector is trained on simulated scans",
+                f"Give --data {SIMULATED}",
+            )
+        filled = recipe.network.filled(channels=1)
+        if filled.config.channels != 1:
+            raise UsageError(f"channels is {filled.config.channels}, expected 1: scans are grey")
+        self.recipe = recipe = replace(recipe, network=filled, data=data)
+        self.compute, self.device = compute, compute.device
+        self.dataset, self.fingerprint, self.notes = data, data, []
+        self.multiple_of = recipe.network.architecture.multiple_of
+        self.steps_per_epoch = max(1, recipe.steps // recipe.epochs)
+        self.epochs = -(-recipe.steps // self.steps_per_epoch)
+        scans = self.epochs * self.steps_per_epoch * recipe.batch_size
+        self.first = first_seed(recipe.seed, scans)
+        self.held_out = [observe(HELD_OUT_SEED + place) for place in range(recipe.held_out)]
+        self.sensitivity: dict[str, Sensitivity] = {}
+        self.trained = recipe.network.build().to(self.device)
+        self.average = moving_average(self.trained, recipe.ema_decay)
+        self.network = self.average.module
+        self.model = PixelDetector(self.network)
+        optimizer = torch.optim.AdamW(
+            self.trained.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, recipe.learning_rate,
+            total_steps=self.epochs * self.steps_per_epoch + 1,
+            pct_start=0.1, div_factor=20, final_div_factor=200,
+        )  # fmt: skip
+        self.forward, self.optimizer = compute.setup(self.trained, optimizer)
+
+    def step(self, epoch: int, index: int) -> Mapping[str, Tensor]:
+        """Draw a batch, and learn from it."""
+        batch = self._drawn(epoch * self.steps_per_epoch + index)
+        self.trained.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        parts: dict[str, Tensor] = {}
+
+        def loss_of(part: slice) -> Tensor:
+            losses = self._losses(batch, part)
+            for name, loss in losses.items():
+                parts[name] = parts.get(name, 0) + loss.detach() / self.compute.accumulate
+            recipe = self.recipe
+            boxes, masks = recipe.box_weight * losses["boxes"], recipe.mask_weight * losses["masks"]
+            return losses["centres"] + boxes + masks
+
+        loss = self.compute.backward(self.forward, len(batch.pixels), loss_of)
+        self.compute.clip(self.forward, self.optimizer, _CLIP_NORM)
+        self.optimizer.step()
+        self.schedule.step()
+        self.average.update_parameters(self.trained)
+        return {"loss": loss, **parts}
+
+    def evaluate(self) -> Mapping[str, float]:
+        """Average precision at an intersection over union of 0.5, and recall at one false alarm in
+        ten scans, on scans that are kept out."""
+        found = self._found(self.held_out)
+        matched = match(found, [boxes_of(one) for one in self.held_out])
+        recall = at_false_alarms(matched, _FALSE_ALARMS).recall
+        return {"ap50": average_precision(matched), "recall": recall}
+
+    def finish(self, folder: Path) -> Mapping[str, float]:
+        """Take the thresholds of the sensitivities from scans of their own."""
+        found: list[Float] = []
+        truth: list[Float] = []
+        for place in range(self.recipe.thresholds):
+            observed = observe(THRESHOLD_SEED + place)
+            found += self._found([observed])
+            truth.append(boxes_of(observed))
+        self.sensitivity = sensitivities(found, truth)
+        return {f"recall_{name}": one.recall for name, one in self.sensitivity.items()}
+
+    def meaning(self) -> dict[str, Any]:
+        """Channels, and the thresholds once they are known."""
+        found: dict[str, Any] = {"channels": 1}
+        if self.sensitivity:
+            found["sensitivity"] = {name: asdict(one) for name, one in self.sensitivity.items()}
+        return found
+
+    def start_from(self, weights: Mapping[str, Tensor]) -> None:
+        """Begin with these weights instead of fresh ones."""
+        self.trained.load_state_dict(weights)
+        self.network.load_state_dict(weights)
+
+    def state(self) -> dict[str, Any]:
+        """The weights as trained, the average's count, optimizer and schedule."""
+        return {
+            "trained": self.trained.state_dict(),
+            "averaged": self.average.n_averaged,
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what ``state`` gave."""
+        self.trained.load_state_dict(state["trained"])
+        self.average.n_averaged.copy_(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+
+    @torch.inference_mode()
+    def _found(self, scans: Iterable[Observed]) -> list[Float]:
+        self.model.eval()
+        found = []
+        for one in scans:
+            pixels = torch.from_numpy(padded(one.noisy, self.multiple_of)).to(self.device)
+            answer = self.model(pixels)[0].cpu().numpy()
+            found.append(decode(answer, (one.noisy.shape[0], one.noisy.shape[1])))
+        return found
+
+    def _drawn(self, number: int) -> Maps:
+        random = np.random.default_rng([self.recipe.seed, number])
+        size = REFERENCE_SIZE
+        if random.random() < self.recipe.smaller_share:
+            scale = random.uniform(0.6, 1.0)
+            size = (round(size[0] * scale), round(size[1] * scale))
+        first = self.first + number * self.recipe.batch_size
+        width = round(self.recipe.crop_width * size[1] / REFERENCE_SIZE[1])
+        found = [
+            cropped(random, replace(one, noisy=jittered(random, one.noisy)), width)
+            for one in (
+                observe(seed, size, _CROWDED)
+                for seed in range(first, first + self.recipe.batch_size)
+            )
+        ]
+        return draw(found, self.multiple_of)
+
+    def _losses(self, batch: Maps, part: slice) -> dict[str, Tensor]:
+        def tensor(array: NDArray[Any]) -> Tensor:
+            return torch.from_numpy(array[part]).to(self.device)
+
+        answer = self.forward(tensor(batch.pixels).float().unsqueeze(1) / 255).float()
+        heat, inside = tensor(batch.heat), tensor(batch.inside)
+        # focal loss from logits, so that nothing is lost near 0 and 1
+        chance = torch.sigmoid(answer[:, 0])
+        centre = (heat == 1).float()
+        hit = -F.logsigmoid(answer[:, 0]) * (1 - chance) ** 2 * centre
+        missed = -F.logsigmoid(-answer[:, 0]) * chance**2 * (1 - heat) ** 4 * (1 - centre)
+        count = centre.sum().clamp(min=1)
+        sides = tensor(batch.sides)
+        error = F.l1_loss(answer[:, 2:], sides, reduction="none").mean(1)
+        boxes = ((_apart(answer[:, 2:], sides) + error) * inside).sum()
+        masks = F.binary_cross_entropy_with_logits(
+            answer[:, 1], tensor(batch.mask), reduction="sum"
+        )
+        # about as many cells as objects of the reference size have
+        return {
+            "centres": (hit + missed).sum() / count,
+            "boxes": boxes / inside.sum().clamp(min=1),
+            "masks": masks / tensor(batch.mask).sum().clamp(min=20),
+        }
+
+
+def _apart(answer: Tensor, wanted: Tensor) -> Tensor:
+    """1 - generalised intersection over union of boxes around the same point, by the logarithms of
+    the distances to their sides: (N, 4, H, W) both to (N, H, W)."""
+    one, other = answer.clamp(-4, 4).exp(), wanted.exp()
+    low, high = torch.minimum(one, other), torch.maximum(one, other)
+
+    def area(sides: Tensor) -> Tensor:
+        return (sides[:, 0] + sides[:, 2]) * (sides[:, 1] + sides[:, 3])
+
+    both, hull = area(low), area(high)
+    union = area(one) + area(other) - both
+    return 1 - both / union + (hull - union) / hull
