@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from dlkit.bundle import Bundle
 from dlkit.errors import UsageError
 from dlkit.evaluation import classical
 from dlkit.evaluation.dark_regions import dark_regions
@@ -62,7 +63,7 @@ class Objects(Evaluation):
             )  # fmt: skip
         detectors = {name: cast(Detector, model) for name, model in models.items()}
         first = next(iter(detectors.values()))
-        session = first.opened.beside("mmwave")
+        session = first.opened.beside(Bundle.open("mmwave"))
 
         def cleaned(observed: Observed) -> Float:
             height, width = observed.noisy.shape
