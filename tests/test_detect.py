@@ -195,6 +195,7 @@ def test_crops_keep_what_shows_and_forget_the_rest(observed: list[Observed]) -> 
         assert cropped(random, one, 0) is one
 
 
+@pytest.mark.long
 def test_a_short_training_goes_the_whole_way(tmp_path: Path) -> None:
     few = {"steps": 2, "epochs": 1, "batch_size": 1, "held_out": 1, "thresholds": 2}
     run = dlkit.train("detector", out=tmp_path / "run", **few)

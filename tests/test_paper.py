@@ -97,7 +97,7 @@ def test_crops_to_train_on(tmp_path: Path) -> None:
     out = tmp_path / "crops.npz"
     options = ["simulate", "crops", "--count", "300", "--out"]
     for workers in ("2", "1"):
-        done = CliRunner().invoke(app, [*options, str(out), "--workers", workers])
+        done = CliRunner().invoke(app, [*options, str(out), "--workers", workers, "--overwrite"])
         assert done.exit_code == 0, done.output
         found = load_labelled(str(out))
         assert found.train_images.shape == (300, 32, 32, 3)
