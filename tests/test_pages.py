@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import dlkit
 from dlkit import images
-from dlkit.bundle import Bundle
+from dlkit.bundle import SHIPPED, Bundle
 from dlkit.cli import app
 from dlkit.errors import BundleError, InputError, UsageError
 from dlkit.images import UInt8
@@ -475,3 +475,22 @@ def test_arrays_of_which_nobody_can_say(shape: tuple[int, ...], tmp_path: Path) 
         return
     assert done.exit_code == 1
     assert "expected uint8 images (N, height, width)" in " ".join(done.output.split())
+
+
+def test_networks_for_paper_that_lie_beside_need_a_certificate_too(tmp_path: Path) -> None:
+    for name in ("digits", "digit_finder"):
+        shutil.copytree(SHIPPED / name, tmp_path / name)
+    cv2.imwrite(str(tmp_path / "seven.png"), np.zeros((28, 28), np.uint8))
+    options = ["recognize", str(tmp_path / "seven.png"), "--model", str(tmp_path / "digits"),
+               "--out", str(tmp_path / "a.csv"), "--overwrite"]  # fmt: skip
+    done = CliRunner().invoke(app, [*options, "--require-certificate"])
+    assert done.exit_code == 0
+    assert f"with {tmp_path / 'digit_finder'}" in " ".join(done.stderr.split())
+    spec = tmp_path / "digit_finder" / "model.json"
+    data = json.loads(spec.read_text())
+    del data["certificate"]
+    spec.write_text(json.dumps(data))
+    refused = CliRunner().invoke(app, [*options, "--require-certificate"])
+    assert isinstance(refused.exception, BundleError)
+    assert "digit_finder" in str(refused.exception)
+    assert "warning" in CliRunner().invoke(app, options).stderr

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dlkit.cli import app
-from dlkit.errors import UsageError
+from dlkit.errors import BundleError, UsageError
 from dlkit.paper import KINDS, PENS, Digits, simulate
 from dlkit.paper.strokes import strokes, thin
 from dlkit.tasks.recognize.datasets import load_labelled
@@ -106,6 +106,13 @@ def test_crops_to_train_on(tmp_path: Path) -> None:
         if workers == "2":
             first = found
     assert first.fingerprint() == found.fingerprint()
+
+
+def test_crops_are_cut_by_a_finder_alone(tmp_path: Path) -> None:
+    options = ["simulate", "crops", "--out", str(tmp_path / "c.npz"), "--finder", "digits"]
+    done = CliRunner().invoke(app, options)
+    assert isinstance(done.exception, BundleError)
+    assert "something else than digit_finder" in str(done.exception)
 
 
 def test_what_a_finder_is_to_say(digits: Digits) -> None:

@@ -464,5 +464,7 @@ def test_what_is_closed_lets_go_of_its_memory_though_it_is_held(backend: str, ki
         model.close()
         model.close()
         assert alive() == before
+        with pytest.raises(UsageError, match="was closed"):
+            model.recognize([np.zeros((28, 28), np.uint8)])
     finally:
         gc.enable()

@@ -150,15 +150,22 @@ def load_model(
         line = f"  not {', '.join(names)}: {plain(reason)}"
         console.print(line, style="dim", highlight=False, soft_wrap=True)
     other = session.backend if session.arithmetic else None
-    if why := bundle.uncertified(session.sha256, other):
-        if require_certificate:
-            raise BundleError(why)
-        console.print(f"warning: {plain(why)}", style="yellow", highlight=False, soft_wrap=True)
-    elif require_certificate and not accept_random and _random(bundle):
-        raise BundleError(
-            f"{bundle.path} was verified on random inputs, on which nobody knows the answers",
-            f"Verify it on real ones: dlkit verify {bundle.path} --data; or say --accept-random",
-        )
+    whys = [(bundle, bundle.uncertified(session.sha256, other))]
+    for one in model.others:
+        if not one.shipped:
+            line = f"  with {plain(str(one.path))}"
+            console.print(line, style="dim", highlight=False, soft_wrap=True)
+        whys.append((one, one.uncertified(one.sha256)))
+    for one, why in whys:
+        if why is not None:
+            if require_certificate:
+                raise BundleError(why)
+            console.print(f"warning: {plain(why)}", style="yellow", highlight=False, soft_wrap=True)
+        elif require_certificate and not accept_random and _random(one):
+            raise BundleError(
+                f"{one.path} was verified on random inputs, on which nobody knows the answers",
+                f"Verify it on real ones: dlkit verify {one.path} --data; or say --accept-random",
+            )
     return model, feed(session.device)
 
 

@@ -80,12 +80,15 @@ def crops(
 ) -> None:
     """Cut what a finder finds on simulated pages: what the recipe `reader` is trained on."""
     from dlkit.atomic import check_file, check_new, check_writable
+    from dlkit.bundle import Bundle
     from dlkit.paper.folder import write_arrays
+    from dlkit.tasks.recognize.paper import FINDER, check_form
     from dlkit.tasks.recognize.paper_crops import labelled_crops
 
     check_file(out)
     check_new(out, overwrite)
     check_writable(out.resolve().parent)
+    check_form(Bundle.open(finder), FINDER)
     made = labelled_crops(_digits(digits, "train"), _digits(digits, "test"), count, seed,
                           partial(_open, finder), workers)  # fmt: skip
     write_arrays(out, made)

@@ -56,6 +56,8 @@ class Runner:
         watched = _Watched(self.session)
         try:
             outputs = self.model.infer(watched, batch)
+        except UsageError:  # it was closed
+            raise
         except Exception as error:
             if watched.failed is not error and not isinstance(error, MemoryError | DlkitError):
                 raise

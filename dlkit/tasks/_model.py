@@ -57,8 +57,13 @@ class Session(ABC):
         """End calls that are under way in other threads; they raise. The session is of no use
         afterwards."""
 
-    def close(self) -> None:  # noqa: B027  # most backends let go by themselves
+    def close(self) -> None:  # noqa: B027  # not every backend holds something
         """Let go of memory and device; a second call does nothing."""
+
+
+def closed() -> UsageError:
+    """What a session raises that is asked after it was closed."""
+    return UsageError("the model was closed", "Load it again, or ask it before")
 
 
 class Folder(Protocol):
@@ -153,6 +158,11 @@ class Model(ABC, Generic[Sample, Note, Answer]):
     def setting(self) -> str:
         """What else than the bundle and the backend its answers depend on, for manifests."""
         return ""
+
+    @property
+    def others(self) -> tuple[Bundle, ...]:
+        """Other bundles whose networks take part in its answers."""
+        return ()
 
     def check(self, sample: Sample) -> None:  # files are checked as they are decoded
         """Refuse what is no sample, of those that come from memory.

@@ -17,7 +17,7 @@ from dlkit.runtime.backends._onnx_session import onnx_session
 from dlkit.runtime.backends._onnx_wheel import WHEEL, WITH_CUDA
 from dlkit.runtime.gpu.driver import no_cuda
 from dlkit.runtime.session import Backend, Unavailable
-from dlkit.tasks import Feeds, Session
+from dlkit.tasks import Feeds, Session, closed
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # TensorFloat-32 has 10 bits of mantissa: not what a graph in float32 asks for.
@@ -93,14 +93,19 @@ class OnnxRuntimeSession(Session):
 
     def run(self, feeds: Feeds) -> dict[str, NDArray[Any]]:
         """Run one batch."""
-        found = self._session.run(self._outputs, dict(feeds), self._how)
+        found = self._run(dict(feeds))
         return dict(zip(self._outputs, map(np.asarray, found), strict=True))
 
     def __call__(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Run one batch; the returned array is the caller's."""
         feeds = {self._input: np.ascontiguousarray(batch)}
-        (output,) = self._session.run(self._outputs, feeds, self._how)
+        (output,) = self._run(feeds)
         return np.asarray(output)
+
+    def _run(self, feeds: dict[str, NDArray[Any]]) -> Any:
+        if self._session is None:
+            raise closed()
+        return self._session.run(self._outputs, feeds, self._how)
 
     def stop(self) -> None:
         """End calls that are under way."""

@@ -14,7 +14,7 @@ from dlkit.bundle import Bundle
 from dlkit.errors import BackendError
 from dlkit.runtime.backends._openvino_core import core
 from dlkit.runtime.session import Backend, Unavailable
-from dlkit.tasks import Feeds, Session
+from dlkit.tasks import Feeds, Session, closed
 
 _CALLS = 4  # of one shape until it gets its own model; compiling takes a few tenths of a second
 _SHAPES = 4  # at most so many
@@ -105,6 +105,8 @@ class OpenVinoSession(Session):
         self._model = self._any = None
 
     def _infer(self, feeds: Feeds) -> Any:
+        if self._any is None:
+            raise closed()
         # in C order: ``ascontiguousarray`` would make a scalar an array of one
         arrays = {
             self._places[name]: np.asarray(array, order="C")

@@ -64,9 +64,12 @@ class Recognizer(Model[images.Image, None, Prediction]):
     @property
     def setting(self) -> str:
         """The networks for paper, where the bundle reads digits."""
-        if not self.bundle.spec.pages:
-            return ""
-        return self.paper.setting
+        return self.paper.setting if self.bundle.spec.pages else ""
+
+    @property
+    def others(self) -> tuple[Bundle, ...]:
+        """The networks for paper, where the bundle reads digits."""
+        return self.paper.bundles if self.bundle.spec.pages else ()
 
     def recognize(self, images: Iterable[images.Image], batch: int = 256) -> list[Prediction]:
         """Recognize images in memory.

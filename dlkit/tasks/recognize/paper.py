@@ -41,12 +41,18 @@ class Paper:
     @property
     def setting(self) -> str:
         """Which networks they are."""
-        return " ".join(self._bundle(name).sha256[:16] for name in (FINDER, READER))
+        return " ".join(bundle.sha256[:16] for bundle in self.bundles)
+
+    @property
+    def bundles(self) -> tuple[Bundle, ...]:
+        """Theirs."""
+        return self._bundle(FINDER), self._bundle(READER)
 
     def close(self) -> None:
         """Let go of them."""
         for session in self._sessions.values():
             session.close()
+        self._sessions.clear()
 
     def _session(self, name: str) -> Session:
         with self._lock:
@@ -67,16 +73,25 @@ class Paper:
         Raises:
             BundleError: the one beside it is for something else.
         """
-        own, there = Bundle.open(SHIPPED / name), self._folder / name
-        if there == own.path or not (there / "model.json").is_file():
-            return own
+        there = self._folder / name
+        if there == SHIPPED / name or not (there / "model.json").is_file():
+            return Bundle.open(SHIPPED / name)
         found = Bundle.open(there)
-        if _form(found) != _form(own):
-            raise BundleError(
-                f"{there} takes and gives something else than {name}, which ships with dlkit",
-                "Give that folder another name",
-            )
+        check_form(found, name)
         return found
+
+
+def check_form(bundle: Bundle, name: str) -> None:
+    """Refuse a bundle that cannot take the place of the one of that name that ships with dlkit.
+
+    Raises:
+        BundleError: it is for something else.
+    """
+    if _form(bundle) != _form(Bundle.open(SHIPPED / name)):
+        raise BundleError(
+            f"{bundle.path} takes and gives something else than {name}, which ships with dlkit",
+            "Give that folder another name, or name another bundle",
+        )
 
 
 def _form(bundle: Bundle) -> tuple[object, ...]:
