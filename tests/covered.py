@@ -6,8 +6,8 @@ Tracing is what takes time, so no recipe is here that adds neither.
 import pytest
 
 ARCHITECTURES_ONCE = [
-    "alexnet_small", "best", "cgan", "cyclegan_small", "dcgan", "denoiser", "finder", "gan",
-    "googlenet_small", "lenet", "mlp_plus", "pix2pix_small", "resnet_small", "vgg_small",
+    "alexnet_small", "best", "cgan", "cyclegan_small", "dcgan", "denoiser", "detector", "finder",
+    "gan", "googlenet_small", "lenet", "mlp_plus", "pix2pix_small", "resnet_small", "vgg_small",
     "wgan_small",
 ]  # fmt: skip
 HALF = [

@@ -88,7 +88,7 @@ def command(
     from dlkit.cli._extras import training_installed
 
     notes = Console(stderr=True)
-    if out is not None:
+    if out is not None and out.is_dir():
         check_new(out, overwrite)
     with training_installed("evaluate"):
         from dlkit.evaluation.evaluate import evaluate_bundles
