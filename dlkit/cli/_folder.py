@@ -152,9 +152,11 @@ def load_model(
     other = session.backend if session.arithmetic else None
     if why := bundle.uncertified(session.sha256, other):
         if require_certificate:
+            model.close()
             raise BundleError(why)
         console.print(f"warning: {plain(why)}", style="yellow", highlight=False, soft_wrap=True)
     elif require_certificate and not accept_random and _random(bundle):
+        model.close()
         raise BundleError(
             f"{bundle.path} was verified on random inputs, on which nobody knows the answers",
             f"Verify it on real ones: dlkit verify {bundle.path} --data; or say --accept-random",
