@@ -78,11 +78,11 @@ def open_detector(bundle: str, sensitivity: str) -> Bundle:
     from dlkit.bundle import Bundle
     from dlkit.runtime.model import task_of
     from dlkit.tasks.detect import TASK
-    from dlkit.tasks.detect.model import threshold_of
+    from dlkit.tasks.detect.model import threshold_of, thresholds_of
 
     opened = Bundle.open(bundle)
     task_of(opened, TASK.name).check(opened.spec)
-    threshold_of(opened.spec, sensitivity)
+    threshold_of(thresholds_of(opened.spec), sensitivity)
     return opened
 
 

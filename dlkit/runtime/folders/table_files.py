@@ -74,13 +74,14 @@ def mark(table: Place) -> None:
         MachineError: it cannot be written.
     """
     place = manifest_of(table)
+    if _there(place):
+        return
     if isinstance(place, Address):
         with suppress(ExistsError):
             open_store(place).put(place.key, _MARK, create=True)
         return
     try:
-        if not place.exists():
-            write_bytes(place, _MARK)
+        write_bytes(place, _MARK)
     except OSError as error:
         raise MachineError(f"{place} cannot be written ({error.strerror})") from error
 

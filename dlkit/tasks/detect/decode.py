@@ -78,11 +78,11 @@ def _parts(chance: Float, size: tuple[int, int]) -> Float:
 
 def _by_parts(found: Float, parts: Float) -> Float:
     """Boxes that lie on a part of the mask, moved towards its sides: masks know them better."""
-    if len(found) and len(parts):
-        shared = overlap(found[:, :4], parts)
-        best = shared.argmax(axis=1)
-        same = shared[np.arange(len(found)), best] >= _ON_PART
-        found[same, :4] += _TOWARDS * (parts[best[same]] - found[same, :4])
+    for place in range(len(found) if len(parts) else 0):  # all at once would take gigabytes
+        shared = overlap(found[place : place + 1, :4], parts)[0]
+        best = int(shared.argmax())
+        if shared[best] >= _ON_PART:
+            found[place, :4] += _TOWARDS * (parts[best] - found[place, :4])
     return found
 
 

@@ -55,7 +55,7 @@ class Detector(Model[images.Image, tuple[int, int], Detection]):
         super().__init__(bundle, opened)
         self.range: tuple[float, float] | None = None
         self.measured = _measured(bundle.spec)
-        self.thresholds = _thresholds(bundle.spec)
+        self.thresholds = thresholds_of(bundle.spec)
         self.sensitivity = NORMAL
 
     @property
@@ -65,7 +65,7 @@ class Detector(Model[images.Image, tuple[int, int], Detection]):
         Raises:
             UsageError: there is no such sensitivity.
         """
-        return threshold_of(self.bundle.spec, self.sensitivity)
+        return threshold_of(self.thresholds, self.sensitivity)
 
     @property
     def setting(self) -> str:
@@ -168,16 +168,21 @@ class Detector(Model[images.Image, tuple[int, int], Detection]):
         return Reply("application/json", json.dumps(answer.record()).encode())
 
 
-def threshold_of(spec: ModelSpec, sensitivity: str) -> float:
+def threshold_of(thresholds: Mapping[str, float], sensitivity: str) -> float:
     """Least chance of what a detector says.
 
     Raises:
         UsageError: there is no such sensitivity.
     """
-    known = _thresholds(spec)
-    if sensitivity not in known:
-        raise unknown("sensitivity", sensitivity, list(known))
-    return known[sensitivity]
+    if sensitivity not in thresholds:
+        raise unknown("sensitivity", sensitivity, list(thresholds))
+    return thresholds[sensitivity]
+
+
+def thresholds_of(spec: ModelSpec) -> dict[str, float]:
+    """By sensitivity; guessed where nobody measured."""
+    found = {name: one.threshold for name, one in _measured(spec).items()}
+    return found or dict(_GUESSED)
 
 
 def check_sensitivity(names: Any) -> None:
@@ -207,8 +212,3 @@ def check_sensitivity(names: Any) -> None:
 def _measured(spec: ModelSpec) -> dict[str, Sensitivity]:
     known = spec.options.get("sensitivity", {})
     return {name: Sensitivity(**values) for name, values in known.items()}
-
-
-def _thresholds(spec: ModelSpec) -> dict[str, float]:
-    found = {name: one.threshold for name, one in _measured(spec).items()}
-    return found or dict(_GUESSED)
