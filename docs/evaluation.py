@@ -1,6 +1,6 @@
 """Write docs/evaluation.md and its pictures from a report on the shipped digits.
 
-dlkit evaluate digits --data mnist --out report && python docs/evaluation.py report
+dlkit evaluate digits --data mnist --out figures && python docs/evaluation.py figures
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,15 @@ from dlkit.errors import BundleError, InputError, UsageError
 from dlkit.evaluation.dark_regions import dark_regions
 from dlkit.evaluation.gaps import alarmed, gaps_of
 from dlkit.mmwave.concealment import CONCEALMENT, Observed, observe
+from dlkit.runtime.folders.object_table import COCO, ObjectForm
+from dlkit.runtime.folders.table_files import open_table
+from dlkit.runtime.model import Opened, _anywhere
 from dlkit.runtime.session import runnable
 from dlkit.spec import ModelSpec
+from dlkit.tasks import Session
 from dlkit.tasks.detect import TASK, Detector
 from dlkit.tasks.detect.decode import decode, mask_of, overlap
+from dlkit.tasks.detect.objects import ConcealedObject, Detection
 from dlkit.tasks.detect.scans import (
     EVALUATION_SEED,
     HELD_OUT_SEED,
@@ -41,6 +47,7 @@ from dlkit.tasks.detect.score import (
     match,
     strict_precision,
 )
+from dlkit.tasks.detect.with_denoiser import DenoiserWithObjects
 from dlkit.training.detect.maps import cropped, draw
 
 SHIPPED = "objects"
@@ -169,6 +176,17 @@ def test_masks_lie_where_the_map_says() -> None:
     expected[8:24, 8:32] = True
     assert mask.shape == (32, 40)
     assert float((mask != expected).mean()) < 0.02  # corners are round
+
+
+def test_a_plateau_is_one_peak_and_peaks_are_not_endless() -> None:
+    flat = np.zeros((6, 300, 300), np.float32)
+    flat[0], flat[2:] = 0.5, -4
+    assert len(decode(flat, (1200, 1200))) == 1
+    flat[0] = 0
+    flat[0, ::2, ::2] = np.linspace(0.1, 0.9, 150 * 150).reshape(150, 150)
+    found = decode(flat, (1200, 1200))
+    assert len(found) == 1000
+    assert found[0, 4] == pytest.approx(0.9)
 
 
 # --- training ---
@@ -337,6 +355,29 @@ def test_the_door_answers_json(model: Detector, observed: list[Observed]) -> Non
         model.reply(b"", {"colour": "red"})
 
 
+def test_floats_that_are_no_scan_are_refused(scans: Path, tmp_path: Path) -> None:
+    with dlkit.load(SHIPPED, device="cpu") as detector, dlkit.load("mmwave") as denoiser:
+        detector.range = denoiser.range = (0, 1)
+        for model in (detector, denoiser):
+            for bad in (np.nan, np.inf, -np.inf):
+                scan = np.full((64, 64), 0.5, np.float32)
+                scan[3, 3] = bad
+                with pytest.raises(InputError, match="has NaN or infinity"):
+                    model.answers([scan], 1)
+                data = images.encode(scan, ".tiff")
+                with pytest.raises(InputError, match="has NaN or infinity"):
+                    model.reply(data, {"range": "0:1"})
+            for shape in ((0, 4), (9,), (64, 64, 2), (2, 64, 64, 1), (64, 64, 7)):
+                with pytest.raises(InputError, match="has shape"):
+                    model.answers([np.zeros(shape, np.float32)], 1)
+            assert len(model.answers([np.full((64, 64), 0.5, np.float32)], 1)) == 1
+    images.write(tmp_path / "floats" / "a.tiff", scan)
+    for name, out in (("detect", "a.csv"), ("denoise", "cleaned")):
+        result = command(name, tmp_path / "floats", "--out", tmp_path / out, "--range", "0:1")
+        assert result.exit_code == 1
+        assert "has NaN or infinity" in result.output
+
+
 # --- folders ---
 
 
@@ -424,24 +465,157 @@ def test_denoise_finds_objects_in_the_same_pass(scans: Path, tmp_path: Path) -> 
     assert table.read_text() == kept
 
 
+def test_tables_replace_no_input_and_nothing_of_others(scans: Path, tmp_path: Path) -> None:
+    cleaned, table, link = tmp_path / "cleaned", tmp_path / "own.csv", tmp_path / "link.csv"
+    link.symlink_to(scans / "0.png")
+    assert command("denoise", scans, "--out", cleaned).exit_code == 0
+    table.write_text("mine")
+    before = {path: path.read_bytes() for path in (*scans.iterdir(), *cleaned.iterdir(), table)}
+
+    def refused(*words: object) -> str:
+        result = command(*words)
+        assert result.exit_code, words
+        return str(result.exception)
+
+    denoise = ("denoise", scans, "--out", cleaned, "--objects")
+    assert "no dlkit wrote it" in refused(*denoise, table)
+    for more in ((), ("--overwrite",)):
+        for name in ("manifest.jsonl", "0.png", "new.csv"):
+            assert "is in --out" in refused(*denoise, cleaned / name, *more)
+        for bad in (scans / "0.png", scans / "new.png", link):
+            for words in (denoise, ("detect", scans, "--out"), ("recognize", scans, "--out")):
+                assert "where the inputs are" in refused(*words, bad, *more)
+            if bad.exists():
+                for name in ("detect", "recognize"):
+                    assert "is an input" in refused(name, scans / "0.png", "--out", bad, *more)
+    assert {path: path.read_bytes() for path in before} == before
+    assert command(*denoise, table, "--overwrite").exit_code == 0
+    assert "4 done before, 0 done" in command(*denoise, table).output
+    assert len(table.read_text().splitlines()) > 4
+
+
+def test_the_detector_is_loaded_as_the_denoiser_is(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("denoise", scans, "--out", tmp_path / "out", "--objects", tmp_path / "o.csv")
+    for one in ("--detector", "--sensitivity"):
+        result = command("denoise", scans, "--out", tmp_path / "out", one, "high")
+        assert isinstance(result.exception, UsageError)
+        assert "there is no --objects" in str(result.exception)
+    plain = tmp_path / "plain"  # without a certificate, and without sensitivities
+    dlkit.Bundle.open(SHIPPED).copy(plain).with_certificate(None)
+    written = json.loads((plain / "model.json").read_text())
+    del written["spec"]["options"]["sensitivity"]
+    (plain / "model.json").write_text(json.dumps(written))
+    done = command(*words, "--detector", plain)
+    assert done.exit_code == 0, done.output
+    for result in (done, command("detect", scans, "--model", plain, "--out", tmp_path / "p.csv")):
+        assert "threshold of 0.35 is a guess" in result.output
+        assert f"{plain} has no certificate" in result.output.replace("\n", "")
+    refused = command(*words, "--detector", plain, "--require-certificate")
+    assert isinstance(refused.exception, BundleError)
+    opened: list[object] = []
+    monkeypatch.setattr("dlkit.runtime.model.open_session", opened.append)
+    for bad in (command(*words, "--sensitivity", "odd"),
+                command("detect", scans, "--sensitivity", "odd")):  # fmt: skip
+        assert isinstance(bad.exception, UsageError)
+    assert not opened
+
+
+def test_shards_count_objects_when_there_is_a_table(scans: Path, tmp_path: Path) -> None:
+    for words in (
+        ("detect", scans, "--out", tmp_path / "d.csv"),
+        ("denoise", scans, "--out", tmp_path / "out", "--objects", tmp_path / "o.csv"),
+    ):
+        for shard in ("plan", "0/1"):
+            result = command(*words, "--shard", shard)
+            assert result.exit_code == 0, result.output
+            assert "objects on" not in result.output.replace("objects (fp32) on", "")
+        assert "on 4 scans" in command(*words, "--shard", "join").output
+        assert words[-1].exists()  # type: ignore[attr-defined]
+        assert command(*words, "--shard", "plan").exit_code == 0
+
+
+def test_a_bug_of_finding_objects_is_no_bad_input(
+    model: Detector, observed: list[Observed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("what is behind it")
+
+    with dlkit.load("mmwave", device="cpu") as denoiser:
+        both = DenoiserWithObjects(denoiser, model)
+        assert len(both.answers([observed[0].noisy], 1)) == 1
+        with monkeypatch.context() as patch:
+            patch.setattr(Detector, "infer", broken)
+            with pytest.raises(RuntimeError, match="behind"):
+                both.answers([observed[0].noisy], 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(type(model.opened.session), "__call__", broken)
+            with pytest.raises(InputError, match="failed: what is behind it"):
+                both.detector.answers([observed[0].noisy], 1)
+
+
+def test_pictures_of_formats_without_colours_are_png(
+    observed: list[Observed], tmp_path: Path
+) -> None:
+    small = np.ascontiguousarray(observed[0].noisy[:128, :128])
+    for ending in ("gif", "pgm", "pnm", "png"):
+        images.write(tmp_path / "in" / f"a.{ending}", small)
+    for name in ("detect", "recognize"):
+        seen = tmp_path / name
+        result = command(name, tmp_path / "in", "--out", tmp_path / f"{name}.csv",
+                         "--annotate", seen)  # fmt: skip
+        assert result.exit_code == 0, result.output
+        names = {path.name for path in seen.iterdir()}
+        assert names == {"a.gif.png", "a.pgm.png", "a.pnm.png", "a.png"}
+        assert all(images.read(path).shape == (128, 128, 3) for path in seen.iterdir())
+
+
+def test_coco_has_every_name_and_an_outline_for_every_object(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"a\xff.png")
+    thin = ConcealedObject(4, 5, 3, 2, 0.5, np.zeros((2, 3), np.bool_))
+    lines = [{"file": odd, **Detection((thin,), 32, 32).record()},
+             {"file": f"b{odd}", "error": "is none"}]  # fmt: skip
+    with open_table(tmp_path / "o.json", ObjectForm(), COCO) as table:
+        table.add_lines(lines)
+    whole = json.loads((tmp_path / "o.json").read_bytes().decode("utf-8"))
+    assert whole["images"][0]["file_name"] == "a\\xff.png"
+    assert list(whole["info"]["failed"]) == ["ba\\xff.png"]
+    assert whole["annotations"][0]["segmentation"] == [[4, 5, 7, 5, 7, 7, 4, 7]]
+
+
 # --- bundles ---
 
 
 def test_a_spec_of_another_form_is_refused(model: Detector) -> None:
     spec = model.bundle.spec
     TASK.check(spec)
-    data = spec.to_json()
+    data, known = spec.to_json(), spec.options["sensitivity"]
     for change, what in (
         ({"colour": "rgb"}, "grey"),
         ({"outputs": [{"name": "found", "dtype": "float32", "shape": ["n", 5, "h", "w"]}]}, "6"),
-        ({"options": {"sensitivity": {"high": {"threshold": 2}}}}, "threshold"),
+        ({"options": {"sensitivity": {**known, "high": {"threshold": 2}}}}, "threshold"),
+        ({"options": {"sensitivity": {"high": known["high"]}}}, "without 'normal'"),
+        ({"options": {"sensitivity": ["normal"]}}, "by name"),
+        ({"options": {"sensitivity": "normal"}}, "by name"),
+        ({"options": {"sensitivity": {"normal": "half"}}}, "'half'"),
     ):
         with pytest.raises(BundleError, match=what):
             TASK.check(ModelSpec.from_json({**data, **change}))
 
 
-def test_evaluation_counts_groups_and_gaps(tmp_path: Path) -> None:
+def test_evaluation_counts_groups_and_gaps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, closed = [], []
+
+    def beside(self: Opened, bundle: dlkit.Bundle) -> Session:
+        session = _anywhere(bundle)
+        opened.append(session)
+        monkeypatch.setattr(session, "close", lambda: closed.append(session))
+        return session
+
+    monkeypatch.setattr(Opened, "beside", beside)
     result = command("evaluate", SHIPPED, "--count", 8, "--out", tmp_path / "report")
+    assert opened == closed != []
     assert result.exit_code == 0, result.output
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     rows = {row["method"]: row for row in report["rows"]}

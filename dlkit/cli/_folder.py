@@ -159,9 +159,11 @@ def load_model(
     for one, why in whys:
         if why is not None:
             if require_certificate:
+                model.close()
                 raise BundleError(why)
             console.print(f"warning: {plain(why)}", style="yellow", highlight=False, soft_wrap=True)
         elif require_certificate and not accept_random and _random(one):
+            model.close()
             raise BundleError(
                 f"{one.path} was verified on random inputs, on which nobody knows the answers",
                 f"Verify it on real ones: dlkit verify {one.path} --data; or say --accept-random",

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rich.console import Console
 
+    from dlkit.bundle import Bundle
     from dlkit.cli._folder import Flags
+    from dlkit.runtime.folders.feeding import Feeding
     from dlkit.runtime.folders.job import Job
     from dlkit.runtime.folders.object_table import ObjectForm
     from dlkit.runtime.folders.result import Result
+    from dlkit.runtime.folders.sources import Inputs
     from dlkit.runtime.folders.table import Table
     from dlkit.storage import Place
     from dlkit.tasks import Model
+    from dlkit.tasks.detect import Detector
     from dlkit.tasks.detect.with_denoiser import DenoiserWithObjects
 
 _FORMATS = ("auto", "coco")
@@ -58,55 +60,102 @@ def open_objects(
 
 
 def say_found(counts: ObjectForm, console: Console) -> None:
-    """How many objects there were."""
+    """How many objects there were, where a table was written: a shard writes none."""
+    if not counts.begun:
+        return
     things = "1 object" if counts.found == 1 else f"{counts.found} objects"
     scans = "1 scan" if counts.scans == 1 else f"{counts.scans} scans"
     console.print(f"{things} on {scans}", highlight=False)
 
 
+def open_detector(bundle: str, sensitivity: str) -> Bundle:
+    """The bundle of a detector that has such a sensitivity.
+
+    Raises:
+        BundleError: it is missing, damaged or for another task.
+        UsageError: there is no such sensitivity.
+    """
+    from dlkit.bundle import Bundle
+    from dlkit.runtime.model import task_of
+    from dlkit.tasks.detect import TASK
+    from dlkit.tasks.detect.model import threshold_of, thresholds_of
+
+    opened = Bundle.open(bundle)
+    task_of(opened, TASK.name).check(opened.spec)
+    threshold_of(thresholds_of(opened.spec), sensitivity)
+    return opened
+
+
+def say_guessed(detector: Detector, console: Console) -> None:
+    """Warn of thresholds that nobody measured."""
+    from dlkit.cli._console import plain
+
+    if not detector.measured:
+        console.print(
+            f"warning: {plain(detector.bundle.spec.name)} was exported without a training: its "
+            f"threshold of {detector.threshold:g} is a guess, and nobody measured what it brings",
+            style="yellow", highlight=False, soft_wrap=True,
+        )  # fmt: skip
+
+
 def with_detector(
-    model: Model[Any, Any, Any], objects: Objects, backend: str, device: str, console: Console
+    model: Model[Any, Any, Any],
+    bundle: Bundle,
+    sensitivity: str,
+    load: Callable[[Bundle, str], tuple[Model[Any, Any, Any], Feeding]],
+    console: Console,
 ) -> DenoiserWithObjects:
     """A denoiser that finds objects too; closing it closes the detector.
 
-    Raises:
-        BundleError: the bundle is missing, damaged or for another task.
-        UsageError: there is no such sensitivity.
+    Args:
+        bundle: of the detector; see ``open_detector``.
+        load: loads a bundle for a task, as the denoiser was loaded.
     """
-    from dlkit.cli._console import plain
-    from dlkit.runtime.model import load
     from dlkit.tasks.denoise import Denoiser
     from dlkit.tasks.detect import TASK, Detector
     from dlkit.tasks.detect.with_denoiser import DenoiserWithObjects
 
     assert isinstance(model, Denoiser)
-    detector = load(objects.bundle, backend=backend, device=device, task=TASK.name)
-    assert isinstance(detector, Detector)
-    session, spec = detector.opened.session, detector.bundle.spec
-    console.print(
-        f"{plain(spec.name)} ({spec.precision}) on {session.backend}, {session.device}",
-        highlight=False,
-    )
-    return DenoiserWithObjects(model, detector.with_sensitivity(objects.sensitivity))
+    found, _ = load(bundle, TASK.name)
+    assert isinstance(found, Detector)
+    detector = found.with_sensitivity(sensitivity)
+    say_guessed(detector, console)
+    return DenoiserWithObjects(model, detector)
 
 
-def with_table(
-    job: Job, objects: Objects, inputs: Sequence[Place], flags: Flags
-) -> tuple[Job, ObjectForm]:
-    """The job of a denoiser with objects, with their table; and what will be counted.
+def check_objects(table: str, out: Place, inputs: Inputs, flags: Flags) -> Place:
+    """Where the table of a denoiser's objects goes.
 
     Raises:
-        UsageError: the table would replace an input, or what no dlkit wrote.
+        UsageError: it would replace an input, an output, or what no dlkit wrote.
+    """
+    from dlkit.errors import UsageError
+    from dlkit.runtime.folders.table_files import check_table, is_inside
+
+    target = flags.place(table)
+    flags.check((), target)
+    if is_inside(target, out):
+        raise UsageError(
+            f"--objects {target} is in --out {out}, where the cleaned images go",
+            "Choose a place beside it",
+        )
+    replaced = flags.overwrite or flags.dry_run
+    check_table(target, inputs.paths, inputs.takes, replaced, "--objects")
+    return target
+
+
+def with_table(job: Job, target: Place, flags: Flags) -> tuple[Job, ObjectForm]:
+    """The job of a denoiser with objects, with their table; and what will be counted.
+
+    Args:
+        target: of the table; see ``check_objects``.
     """
     from dlkit.atomic import check_writable
-    from dlkit.runtime.folders import table_files
     from dlkit.runtime.folders.object_table import ObjectForm
     from dlkit.runtime.folders.pipeline import FileWork
+    from dlkit.runtime.folders.table_files import mark
     from dlkit.tasks.detect.record import line
 
-    target = flags.place(objects.table)
-    flags.check((), target)
-    table_files.check_table(target, job.manifest, inputs, flags.overwrite or flags.dry_run)
     if not flags.dry_run and isinstance(target, Path):
         check_writable(target.resolve().parent, "--objects")
     counts = ObjectForm()
@@ -116,6 +165,13 @@ def with_table(
         return line([one.found for one in answer] if isinstance(answer, list) else
                     None if answer is None else answer.found)  # fmt: skip
 
+    opens = open_objects(target, "auto", counts)
+
+    @contextmanager
+    def table() -> Iterator[Table]:
+        mark(target)
+        with opens() as rows:
+            yield rows
+
     work = FileWork(job.work.runner, job.outputs, keep=True, frames=job.work.frames)
-    table = open_objects(target, "auto", counts)
     return replace(job, work=work, line=kept, table=table), counts

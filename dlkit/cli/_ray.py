@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from dlkit.runtime.folders.tally import Tally
 
 _OURS = ("ray", "shard", "overwrite")  # options that the driver sees to
-_PLACES = ("inputs", "out", "annotate")
-_BUNDLES = ("model", "bundle")
+_PLACES = ("inputs", "out", "annotate", "objects")
+_BUNDLES = ("model", "bundle", "detector")
 
 
 def same_command(context: typer.Context, flags: Flags, target: object) -> list[str]:

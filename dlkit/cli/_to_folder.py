@@ -5,11 +5,18 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dlkit.cli._console import notes
 from dlkit.cli._folder import Flags, end, execute, load_model
-from dlkit.cli._objects import Objects, say_found, with_detector, with_table
+from dlkit.cli._objects import (
+    Objects,
+    check_objects,
+    open_detector,
+    say_found,
+    with_detector,
+    with_table,
+)
 from dlkit.cli._range import set_range
 from dlkit.cli._ray import same_command
 
@@ -18,6 +25,7 @@ if TYPE_CHECKING:
 
     from dlkit.runtime.folders.feeding import Feeding
     from dlkit.storage import Place
+    from dlkit.tasks import Model
 
 
 def to_folder(
@@ -66,24 +74,33 @@ def to_folder(
                    archives=not flags.watch)  # fmt: skip
     if not flags.watch and next(files(), None) is None:
         raise no_inputs(inputs, suffixes)
-    model, feeding = load_model(
-        opened, serves.name, backend, device, feed, None if flags.watch else files(),
-        flags.require_certificate, flags.accept_random, console,
-    )  # fmt: skip
+    table = finds = None
+    if objects is not None:
+        finds = open_detector(objects.bundle, objects.sensitivity)
+        table = check_objects(objects.table, target, files, flags)
+
+    def load(bundle: Bundle, task: str) -> tuple[Model[Any, Any, Any], Feeding]:
+        return load_model(
+            bundle, task, backend, device, feed, None if flags.watch else files(),
+            flags.require_certificate, flags.accept_random, console,
+        )  # fmt: skip
+
+    model, feeding = load(opened, serves.name)
     counts = None
     with ExitStack() as stack:
         stack.enter_context(model)
-        if objects is not None:
-            model = stack.enter_context(with_detector(model, objects, backend, device, console))
+        if objects is not None and finds is not None:
+            both = with_detector(model, finds, objects.sensitivity, load, console)
+            model = stack.enter_context(both)
         set_range(model, value_range, files, console)
         job = folder_job(model, inputs, target, feeding, flags.follow, flags.frames,
                          archives=not flags.watch)  # fmt: skip
-        if objects is not None:
-            job, counts = with_table(job, objects, inputs, flags)
+        if table is not None:
+            job, counts = with_table(job, table, flags)
         if not flags.dry_run and isinstance(target, Path):
             check_writable(target)
         code = execute(job, flags, console)
-    if counts is not None and not flags.dry_run:
+    if counts is not None:
         say_found(counts, console)
     end(target, code)
 

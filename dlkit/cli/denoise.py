@@ -31,11 +31,16 @@ def command(
         ),
     ] = None,
     detector: Annotated[
-        str, typer.Option(help="Bundle that finds the objects: a folder, or a shipped one's name.")
-    ] = "objects",
+        str | None,
+        typer.Option(
+            help="Bundle that finds the objects: a folder, or a shipped one's name.",
+            show_default="objects",
+        ),
+    ] = None,
     sensitivity: Annotated[
-        str, typer.Option(help="Of finding objects: high, normal or low.")
-    ] = "normal",
+        str | None,
+        typer.Option(help="Of finding objects: high, normal or low.", show_default="normal"),
+    ] = None,
     range_: _options.Range = None,
     backend: _options.Backend = "auto",
     device: _options.Device = "auto",
@@ -61,7 +66,13 @@ def command(
     from dlkit.cli._folder import Flags
     from dlkit.cli._objects import Objects
     from dlkit.cli._to_folder import to_folder
+    from dlkit.errors import UsageError
 
+    if objects is None and not (detector is None and sensitivity is None):
+        raise UsageError(
+            "--detector and --sensitivity are of finding objects, and there is no --objects",
+            "Add --objects objects.jsonl, or leave them out",
+        )
     flags = Flags(
         overwrite,
         watch,
@@ -77,7 +88,8 @@ def command(
     )
     to_folder(
         context, "denoise", model, inputs, out, backend, device, batch, workers, flags, range_,
-        None if objects is None else Objects(objects, detector, sensitivity),
+        None if objects is None
+        else Objects(objects, detector or "objects", sensitivity or "normal"),
     )  # fmt: skip
 
 

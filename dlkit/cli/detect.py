@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from dlkit.tasks.detect import Detection
 
 EXAMPLE = "Example:  dlkit detect scans/ --out objects.jsonl --annotate seen/"
-_PGM = re.compile(r"\.pgm(\.png)*$", re.IGNORECASE)
 
 
 def command(
@@ -28,7 +26,9 @@ def command(
     ),
     out: Annotated[
         str,
-        typer.Option(help="Table of objects; .jsonl gives JSON lines, .parquet Parquet, else CSV."),
+        typer.Option(
+            help="Table of objects; .jsonl and .json give JSON lines, .parquet Parquet, else CSV."
+        ),
     ] = "objects.csv",
     form: Annotated[
         str, typer.Option("--format", help="auto: as OUT's name says; coco: COCO's JSON.")
@@ -65,10 +65,9 @@ def command(
     """
     from dlkit import images
     from dlkit.atomic import check_writable
-    from dlkit.bundle import Bundle
     from dlkit.cli._console import notes
     from dlkit.cli._folder import Flags, end, execute, load_model
-    from dlkit.cli._objects import open_objects, say_found
+    from dlkit.cli._objects import open_detector, open_objects, say_found, say_guessed
     from dlkit.cli._range import set_range
     from dlkit.cli._ray import same_command
     from dlkit.errors import UsageError
@@ -102,15 +101,14 @@ def command(
         refuse_same(seen, places, "--annotate")
         if isinstance(seen, Path) and seen.exists() and not seen.is_dir():
             raise UsageError(f"--annotate {seen} is a file, expected a folder")
-    manifest = target.with_name(target.name + ".manifest.jsonl")
-    table_files.check_table(target, manifest, places, overwrite or dry_run)
-    counts = ObjectForm()
-    table = open_objects(target, form, counts)
     files = Inputs(places, lambda name: ends_in(name, images.SUFFIXES), seen, follow_symlinks,
                    archives=not watch)  # fmt: skip
+    table_files.check_table(target, places, files.takes, overwrite or dry_run)
+    counts = ObjectForm()
+    table = open_objects(target, form, counts)
     if not watch and next(files(), None) is None:
         raise no_inputs(places, images.SUFFIXES)
-    opened = Bundle.open(model)
+    opened = open_detector(model, sensitivity)
     task = task_of(opened, "detect")
 
     def feed(device: str) -> Feeding:
@@ -123,15 +121,13 @@ def command(
     assert isinstance(found, Detector)
     with found:
         detector = found.with_sensitivity(sensitivity)
+        say_guessed(detector, console)
         set_range(detector, range_, files, console)
         if not dry_run:
             if isinstance(target, Path):
                 check_writable(target.resolve().parent)
             if isinstance(seen, Path):
                 check_writable(seen, "--annotate")
-
-        def drawn(name: str) -> str:
-            return name + (".png" if _PGM.search(name) else "")  # PGM holds no colours
 
         def draw(source: Source, answer: Detection | list[Detection], path: Path) -> None:
             answers = answer if isinstance(answer, list) else [answer]
@@ -143,13 +139,13 @@ def command(
         def kept(result: Result) -> dict[str, object]:
             return line(None if result.error is not None else result.answer)
 
-        outputs = outputs_in(seen, drawn, draw) if seen is not None else None
+        outputs = outputs_in(seen, images.in_colours, draw) if seen is not None else None
         runner = Runner(detector, detector.opened.session, feeding.batch)
         job = Job(
             work=FileWork(runner, outputs, keep=True, frames=frames),
             feeding=feeding,
             sources=files,
-            manifest=manifest,
+            manifest=table_files.manifest_of(target),
             key=answer_key(detector, frames),
             outputs=outputs,
             outputs_in=seen if isinstance(seen, Path) else None,
@@ -157,8 +153,7 @@ def command(
             table=table,
         )
         code = execute(job, flags, console)
-    if not dry_run:
-        say_found(counts, console)
+    say_found(counts, console)
     end(target, code)
 
 

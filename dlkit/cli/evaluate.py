@@ -12,9 +12,9 @@ from dlkit.cli import _options
 EXAMPLE = (
     "Examples. Digits:  dlkit evaluate digits --data mnist --out report/\n\n"
     "Two precisions:  dlkit evaluate runs/lenet/bundle-fp32 --compare runs/lenet/bundle-int8\n\n"
-    "Scans:  dlkit evaluate mmwave --count 50 --out report/\n\n"
+    "Scans:  dlkit evaluate mmwave --count 50 --out scans-report/\n\n"
     "On your own pairs:  dlkit evaluate runs/denoiser/bundle-fp32 --data pairs/\n\n"
-    "Generated digits:  dlkit evaluate digit_maker --data mnist --out report/"
+    "Generated digits:  dlkit evaluate digit_maker --data mnist --out generated-report/"
 )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 EXAMPLE = "Example:  dlkit recognize scans/ --out digits.csv --annotate seen/ --reject 0.9"
 
-_PGM = re.compile(r"\.pgm(\.png)*$", re.IGNORECASE)
 _LARGE = 1 << 14  # bytes
 _PHOTOGRAPHS = 4  # that a worker takes at once: finding digits takes longer than recognizing them
 
@@ -105,6 +103,7 @@ def command(
     from dlkit.reading.reading import MODES
     from dlkit.reading.record import line
     from dlkit.runtime.folders import arrays, table_files
+    from dlkit.runtime.folders.archives import is_archive
     from dlkit.runtime.folders.array_files import is_array
     from dlkit.runtime.folders.feeding import Feeding
     from dlkit.runtime.folders.job import Job, answer_key
@@ -130,11 +129,14 @@ def command(
         refuse_same(seen, places, "--annotate")
         if isinstance(seen, Path) and seen.exists() and not seen.is_dir():
             raise UsageError(f"--annotate {seen} is a file, expected a folder")
-    manifest = target.with_name(target.name + ".manifest.jsonl")
-    table_files.check_table(target, manifest, places, overwrite or dry_run)
 
     def is_file(name: str) -> bool:
         return ends_in(name, images.SUFFIXES)
+
+    def is_taken(name: str) -> bool:
+        return is_file(name) or is_array(name) or is_archive(name)
+
+    table_files.check_table(target, places, is_taken, overwrite or dry_run)
 
     def is_named_file(source: Source) -> bool:
         return not is_array(source.name)
@@ -176,10 +178,6 @@ def command(
                 rows.add(part)
                 yield None
 
-    def drawn(name: str) -> str:
-        # PGM holds no colours; what would then have the name of another picture moves on as well
-        return name + (".png" if _PGM.search(name) else "")
-
     def draw(source: Source, answer: Answer | list[Answer], path: Path) -> None:
         data = source.read()
         pictures = []
@@ -192,12 +190,12 @@ def command(
 
     pages = mode != "single" and recognizer.bundle.spec.pages
     form = Form(pages=pages, reject=reject)
-    outputs = outputs_in(seen, drawn, draw) if seen is not None else None
+    outputs = outputs_in(seen, images.in_colours, draw) if seen is not None else None
     job = Job(
         work=FileWork(runner, outputs, True, recognizer.whole(mode), frames),
         feeding=feeding,
         sources=files,
-        manifest=manifest,
+        manifest=table_files.manifest_of(target),
         # Pictures show which digits are unsure.
         key=answer_key(recognizer, f"{mode} {frames}{f' {reject}' if annotate else ''}"),
         outputs=outputs,

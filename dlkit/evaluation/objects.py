@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -78,7 +79,8 @@ class Objects(Evaluation):
         }
         for name, model in detectors.items():
             ways[name] = finder(model)
-        report, kept = measure(ways, request)
+        with contextlib.closing(session):
+            report, kept = measure(ways, request)
         for name, model in detectors.items():
             report.details[name]["sensitivity"] = {
                 level: at_threshold(kept[name].matched, threshold)._asdict()

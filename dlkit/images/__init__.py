@@ -31,7 +31,7 @@ from dlkit.images.geometry import (
     pad,
     resize,
 )
-from dlkit.images.writing import encode, write, write_frames
+from dlkit.images.writing import encode, in_colours, write, write_frames
 
 __all__ = [
     "FRAMES",
@@ -48,6 +48,7 @@ __all__ = [
     "encode",
     "fit",
     "grey",
+    "in_colours",
     "is_grey",
     "like",
     "max_pixels",

@@ -18,15 +18,19 @@ Image: TypeAlias = NDArray[Any]  # uint8 or uint16
 _UINT16_PER_UINT8 = 257
 
 
-def check(image: Image) -> None:
+def check(image: Image, floats: bool = False) -> None:
     """Refuse what is no image.
 
+    Args:
+        floats: float32 is taken, too.
+
     Raises:
-        InputError: not uint8 or uint16; not (H, W), (H, W, 3) or (H, W, 4); empty; too large.
+        InputError: not uint8 or uint16; not (H, W), (H, W, 3) or (H, W, 4); empty; too large; NaN
+            or infinity.
     """
     if not isinstance(image, np.ndarray):
         raise InputError(f"got {type(image).__name__}, expected a numpy array")
-    if image.dtype not in (np.uint8, np.uint16):
+    if image.dtype not in (np.uint8, np.uint16) and not (floats and image.dtype == np.float32):
         raise InputError(f"has {image.dtype} pixels, expected uint8 or uint16: convert it first")
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
         raise InputError(f"has shape {image.shape}, expected (H, W), (H, W, 3) or (H, W, 4)")
@@ -36,6 +40,11 @@ def check(image: Image) -> None:
         raise InputError(
             f"has {pixels / 1e6:.0f} million pixels, at most {most / 1e6:.0f} are taken",
             "Cut or shrink it, or allow it with --max-pixels",
+        )
+    if image.dtype == np.float32 and not np.isfinite(image).all():
+        raise InputError(
+            "has NaN or infinity, which stands for no brightness",
+            "Write a number where nothing was measured, e.g. what stands for black",
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,15 @@ from dlkit.errors import InputError
 from dlkit.images.files import reason
 from dlkit.images.geometry import Image, UInt8
 
+# Of grey levels alone, as they are written here; with what a name of such a picture has already.
+_GREY = re.compile(r"\.(pgm|pnm|pbm|gif)(\.png)*$", re.IGNORECASE)
 _FRAME = 100  # milliseconds of a frame: OpenCV does not tell what it was
+
+
+def in_colours(name: str) -> str:
+    """What a picture in colours of a file is called: ``.png`` is added where the file's format is
+    written in grey alone; what would then have the name of another picture moves on as well."""
+    return name + (".png" if _GREY.search(name) else "")
 
 
 def write(path: Path, image: Image) -> None:

@@ -35,10 +35,9 @@ def to_bytes(image: images.Image, values: Range | None) -> images.Image:
         values: that stand for black and white; None for those of the dtype.
 
     Raises:
-        InputError: something is no image, or does not lie in the range.
+        InputError: something is no image, has NaN or infinity, or does not lie in the range.
     """
-    if not isinstance(image, np.ndarray) or image.dtype != np.float32:
-        images.check(image)
+    images.check(image, floats=True)
     if values is None:
         if image.dtype == np.float32:
             raise InputError(

@@ -21,10 +21,12 @@ class ObjectForm(Form):
 
     Attributes:
         scans, found: scans that were written, and objects on them.
+        begun: a table was.
     """
 
     scans: int = 0
     found: int = 0
+    begun: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -34,6 +36,7 @@ class ObjectForm(Form):
     def begin(self) -> None:
         """Nothing was written yet."""
         self.scans = self.found = 0
+        self.begun = True
 
 
 class _Objects(Table):
@@ -79,7 +82,7 @@ class ParquetObjects(_Objects, ParquetTable):
 
 class CocoObjects(_Objects):
     """COCO's JSON: images, annotations with boxes, outlines and scores, one category. Files that
-    failed are in ``info``."""
+    failed are in ``info``. An object without an outline has that of its box."""
 
     def __init__(self, file: IO[str], json_lines: bool, form: Form) -> None:
         super().__init__(file, True, form)
@@ -91,16 +94,16 @@ class CocoObjects(_Objects):
         """Keep them: COCO's images come before its annotations."""
         for line in self._counted(each_frame(lines)):
             if "objects" not in line:
-                self._failed[line["file"]] = line.get("error", "")
+                self._failed[_text(line["file"])] = line.get("error", "")
                 continue
             number = len(self._images) + 1
             size = {"height": line["height"], "width": line["width"]}
-            self._images.append({"id": number, "file_name": line["file"], **size})
+            self._images.append({"id": number, "file_name": _text(line["file"]), **size})
             for one in line["objects"]:
                 self._annotations.append({
                     "id": len(self._annotations) + 1, "image_id": number, "category_id": 1,
                     "bbox": [one["x"], one["y"], one["width"], one["height"]],
-                    "area": one["area"], "segmentation": one["outlines"], "iscrowd": 0,
+                    "area": one["area"], "segmentation": one["outlines"] or _box(one), "iscrowd": 0,
                     "score": one["score"],
                 })  # fmt: skip
 
@@ -114,6 +117,18 @@ class CocoObjects(_Objects):
         }
         json.dump(whole, self._file, ensure_ascii=False)
         self._file.write("\n")
+
+
+def _box(one: Mapping[str, Any]) -> list[list[int]]:
+    """The box's outline."""
+    left, top = one["x"], one["y"]
+    right, bottom = left + one["width"], top + one["height"]
+    return [[left, top, right, top, right, bottom, left, bottom]]
+
+
+def _text(name: str) -> str:
+    """A name whose bytes that are no UTF-8 are written as ``\\xff``: JSON has no others."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 TABLES = Kinds(TextObjects, ParquetObjects)

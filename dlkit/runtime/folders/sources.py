@@ -162,7 +162,8 @@ class Inputs:
         """Whether a file is taken as a folder."""
         return self.archives and is_archive(source.name)
 
-    def _taken(self, name: str) -> bool:
+    def takes(self, name: str) -> bool:
+        """Whether a file of this name in a folder is an input."""
         return self.wanted(name) or (self.archives and is_archive(name))
 
     def _unread(self, name: str) -> bool:
@@ -208,9 +209,9 @@ class Inputs:
                 continue
             source = Source(f"{address.root}/{entry.key}", below + short, Stored(store, entry))
             if f"/{short}".find("/.") >= 0:
-                if self._taken(short):
+                if self.takes(short):
                     left_out.add("hidden files", source.name)
-            elif self._taken(short):
+            elif self.takes(short):
                 yield source
             elif self._unread(short):
                 left_out.add("files of kinds that are not read", source.name)
@@ -236,11 +237,11 @@ class Inputs:
                     for entry in listing:
                         name = entry.name
                         if name.startswith("."):
-                            if self._taken(name) and not name.startswith(".dlkit-"):
+                            if self.takes(name) and not name.startswith(".dlkit-"):
                                 left_out.add("hidden files", below + name)
                             continue
                         if not _is_dir(entry):
-                            if self._taken(name):
+                            if self.takes(name):
                                 yield Source(entry.path, below + name)
                             elif self._unread(name):
                                 left_out.add("files of kinds that are not read", below + name)

@@ -3,44 +3,93 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from dlkit.atomic import atomic_path, check_file, same_place
+from dlkit.atomic import atomic_path, check_file, same_place, write_bytes
 from dlkit.errors import MachineError, UsageError
 from dlkit.runtime.folders.parquet_table import ParquetTable
 from dlkit.runtime.folders.stored_journal import state_of
 from dlkit.runtime.folders.table import Form, Table
-from dlkit.storage import MissingError, Place, open_store
+from dlkit.storage import Address, ExistsError, MissingError, Place, open_store
+
+_MARK = b'{"claim": []}\n'  # a manifest of nothing
 
 
-def check_table(table: Place, manifest: Place, inputs: Sequence[Place], replace: bool) -> None:
-    """Refuse a table that would replace an input, or what no dlkit wrote.
+def manifest_of(table: Place) -> Place:
+    """Beside a table: who finds it there knows that the table is dlkit's."""
+    return table.with_name(table.name + ".manifest.jsonl")
+
+
+def check_table(
+    table: Place,
+    inputs: Sequence[Place],
+    taken: Callable[[str], bool],
+    replace: bool,
+    option: str = "--out",
+) -> None:
+    """Refuse a table that would replace an input or become one, or replace what no dlkit wrote.
 
     Args:
-        replace: what others wrote may be replaced.
+        taken: whether a file of this name, in a folder of inputs, is an input.
+        replace: what others wrote may be replaced; never an input.
+        option: that named the table.
 
     Raises:
         UsageError: why not.
     """
     if isinstance(table, Path):
-        check_file(table)
-    if any(
-        same_place(table, one)
-        if isinstance(table, Path) and isinstance(one, Path)
-        else table == one
-        for one in inputs
-    ):
+        check_file(table, option)
+    if any(_same(table, one) for one in inputs):
         raise UsageError(
-            f"--out {table} is an input: it would be overwritten", "Choose another --out"
+            f"{option} {table} is an input: it would be overwritten", f"Choose another {option}"
         )
+    names = {table.name, table.resolve().name} if isinstance(table, Path) else {table.name}
+    if any(map(taken, names)) and any(is_inside(table, one) for one in inputs):
+        raise UsageError(
+            f"{option} {table} is where the inputs are, and has the name of one",
+            f"Choose another {option}",
+        )
+    manifest = manifest_of(table)
     if not replace and _there(table) and not _there(manifest) and not _parts(manifest):
         raise UsageError(
-            f"--out {table} is there already, and no dlkit wrote it",
+            f"{option} {table} is there already, and no dlkit wrote it",
             "Choose another, or replace it with --overwrite",
         )
+
+
+def is_inside(table: Place, folder: Place) -> bool:
+    """Whether a table would be a folder or in it, through links too."""
+    if isinstance(table, Path) and isinstance(folder, Path):
+        return table.resolve().is_relative_to(folder.resolve())
+    return isinstance(table, Address) and isinstance(folder, Address) and folder.holds(table)
+
+
+def mark(table: Place) -> None:
+    """Note that a table is dlkit's, where the manifest of its run is elsewhere.
+
+    Raises:
+        MachineError: it cannot be written.
+    """
+    place = manifest_of(table)
+    if _there(place):
+        return
+    if isinstance(place, Address):
+        with suppress(ExistsError):
+            open_store(place).put(place.key, _MARK, create=True)
+        return
+    try:
+        write_bytes(place, _MARK)
+    except OSError as error:
+        raise MachineError(f"{place} cannot be written ({error.strerror})") from error
+
+
+def _same(one: Place, other: Place) -> bool:
+    if isinstance(one, Path) and isinstance(other, Path):
+        return same_place(one, other)
+    return one == other
 
 
 def _there(place: Place) -> bool:

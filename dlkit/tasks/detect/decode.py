@@ -14,6 +14,7 @@ STRIDE = 4  # pixels of a cell of the maps
 UNIT = 16.0  # pixels: distances to the sides are given as natural logarithms of parts of it
 LEAST = 0.02  # chance: what is less is nothing, whatever the sensitivity
 _SAME = 0.45  # intersection over union: two boxes of one object
+_MOST = 1000  # peaks: no scan hides so much, and noise has one in every ninth cell
 _LARGEST = 4.0  # logarithm of a distance: 870 pixels
 INSIDE = 0.5  # chance from which a pixel belongs to an object
 _PART = 0.3  # chance from which a cell belongs to a part of the mask
@@ -39,7 +40,7 @@ def decode(answer: NDArray[Any], size: tuple[int, int], least: float = LEAST) ->
     answer = np.asarray(answer, np.float32)
     heat = np.ascontiguousarray(answer[0])
     peak = heat >= np.asarray(cv2.dilate(heat, np.ones((3, 3), np.uint8)))
-    rows, columns = np.nonzero(peak & (heat >= least))
+    rows, columns = _likeliest(heat, peak & (heat >= least))
     x, y = (columns + 0.5) * STRIDE, (rows + 0.5) * STRIDE
     sides = np.exp(answer[2:6, rows, columns].clip(-_LARGEST, _LARGEST)) * UNIT
     left, top = (x - sides[0]).clip(0, width), (y - sides[1]).clip(0, height)
@@ -48,6 +49,19 @@ def decode(answer: NDArray[Any], size: tuple[int, int], least: float = LEAST) ->
     found = found[(found[:, 2:4] > 0).all(axis=1)]
     found = found[np.argsort(-found[:, 4], kind="stable")].astype(np.float32)
     return _distinct(_by_parts(found, _parts(answer[1], size)))
+
+
+def _likeliest(heat: Float, peak: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Rows and columns of peaks in the order of the map: of those that touch, and so are equally
+    high, the first one; at most ``_MOST``."""
+    _, plateaus = cv2.connectedComponents(peak.astype(np.uint8))
+    rows, columns = np.nonzero(peak)
+    _, first = np.unique(plateaus[rows, columns], return_index=True)
+    first = np.sort(first)
+    if len(first) > _MOST:
+        order = np.argsort(-heat[rows[first], columns[first]], kind="stable")
+        first = np.sort(first[order[:_MOST]])
+    return rows[first], columns[first]
 
 
 def _parts(chance: Float, size: tuple[int, int]) -> Float:
@@ -64,11 +78,11 @@ def _parts(chance: Float, size: tuple[int, int]) -> Float:
 
 def _by_parts(found: Float, parts: Float) -> Float:
     """Boxes that lie on a part of the mask, moved towards its sides: masks know them better."""
-    if len(found) and len(parts):
-        shared = overlap(found[:, :4], parts)
-        best = shared.argmax(axis=1)
-        same = shared[np.arange(len(found)), best] >= _ON_PART
-        found[same, :4] += _TOWARDS * (parts[best[same]] - found[same, :4])
+    for place in range(len(found) if len(parts) else 0):  # all at once would take gigabytes
+        shared = overlap(found[place : place + 1, :4], parts)[0]
+        best = int(shared.argmax())
+        if shared[best] >= _ON_PART:
+            found[place, :4] += _TOWARDS * (parts[best] - found[place, :4])
     return found
 
 

@@ -16,6 +16,7 @@ from dlkit.atomic import write_new
 from dlkit.bundle import Bundle
 from dlkit.errors import InputError, UsageError
 from dlkit.plugins import unknown
+from dlkit.spec import ModelSpec
 from dlkit.tasks._door import Door, Reply
 from dlkit.tasks._levels import parse_range, refuse_colours, to_bytes
 from dlkit.tasks._model import Answers, Model
@@ -26,6 +27,7 @@ from dlkit.tasks.detect.scans import Sensitivity
 # Of bundles that were exported without a training: nobody knows what these bring.
 _GUESSED = {"high": 0.2, "normal": 0.35, "low": 0.6}
 NORMAL = "normal"
+_MEND = "Train and export the bundle again, which measures them, or leave them out"
 
 
 class Detector(Model[images.Image, tuple[int, int], Detection]):
@@ -52,10 +54,8 @@ class Detector(Model[images.Image, tuple[int, int], Detection]):
     def __init__(self, bundle: Bundle, opened: Answers) -> None:
         super().__init__(bundle, opened)
         self.range: tuple[float, float] | None = None
-        known = bundle.spec.options.get("sensitivity", {})
-        self.measured = {name: Sensitivity(**values) for name, values in known.items()}
-        found = {name: one.threshold for name, one in self.measured.items()}
-        self.thresholds: dict[str, float] = found or dict(_GUESSED)
+        self.measured = _measured(bundle.spec)
+        self.thresholds = thresholds_of(bundle.spec)
         self.sensitivity = NORMAL
 
     @property
@@ -65,9 +65,7 @@ class Detector(Model[images.Image, tuple[int, int], Detection]):
         Raises:
             UsageError: there is no such sensitivity.
         """
-        if self.sensitivity not in self.thresholds:
-            raise unknown("sensitivity", self.sensitivity, list(self.thresholds))
-        return self.thresholds[self.sensitivity]
+        return threshold_of(self.thresholds, self.sensitivity)
 
     @property
     def setting(self) -> str:
@@ -170,16 +168,47 @@ class Detector(Model[images.Image, tuple[int, int], Detection]):
         return Reply("application/json", json.dumps(answer.record()).encode())
 
 
-def check_sensitivity(names: Mapping[str, Any]) -> None:
+def threshold_of(thresholds: Mapping[str, float], sensitivity: str) -> float:
+    """Least chance of what a detector says.
+
+    Raises:
+        UsageError: there is no such sensitivity.
+    """
+    if sensitivity not in thresholds:
+        raise unknown("sensitivity", sensitivity, list(thresholds))
+    return thresholds[sensitivity]
+
+
+def thresholds_of(spec: ModelSpec) -> dict[str, float]:
+    """By sensitivity; guessed where nobody measured."""
+    found = {name: one.threshold for name, one in _measured(spec).items()}
+    return found or dict(_GUESSED)
+
+
+def check_sensitivity(names: Any) -> None:
     """Refuse thresholds that cannot be.
+
+    Args:
+        names: of a spec's options: values of ``Sensitivity`` by name; empty where nobody measured.
 
     Raises:
         UsageError: what is wrong.
     """
+    if not isinstance(names, Mapping):
+        raise UsageError(f"the sensitivities are {names!r}, expected values by name", _MEND)
+    if names and NORMAL not in names:
+        raise UsageError(f"the sensitivities are {', '.join(names)}, without '{NORMAL}'", _MEND)
     for name, values in names.items():
         try:
             fine = 0 <= Sensitivity(**values).threshold <= 1
         except TypeError:
             fine = False
         if not fine:
-            raise UsageError(f"the sensitivity '{name}' is {values}, expected a threshold 0 to 1")
+            raise UsageError(
+                f"the sensitivity '{name}' is {values!r}, expected a threshold 0 to 1", _MEND
+            )
+
+
+def _measured(spec: ModelSpec) -> dict[str, Sensitivity]:
+    known = spec.options.get("sensitivity", {})
+    return {name: Sensitivity(**values) for name, values in known.items()}

@@ -75,7 +75,7 @@ class Detect(Task):
         try:
             check_sensitivity(spec.options.get("sensitivity", {}))
         except UsageError as error:
-            raise BundleError(error.what) from error
+            raise BundleError(error.what, error.mend) from error
 
     def held_out(
         self,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from dlkit import images
-from dlkit.errors import InputError
+from dlkit.errors import DlkitError, InputError
 from dlkit.tasks._levels import Range
 from dlkit.tasks._model import Model, Session
 from dlkit.tasks.denoise.model import Denoiser
@@ -84,12 +84,9 @@ class DenoiserWithObjects(Model[images.Image, _Note, Both]):
 
     def finish(self, output: NDArray[Any], note: _Note) -> Both:
         """Both answers."""
-        try:
-            maps = self.detector.opened.session(note.pixels[None])
-        except Exception as error:  # each backend has exceptions of its own
-            line = str(error).strip().partition("\n")[0]
-            raise InputError(f"finding objects failed: {line}") from error
-        found = self.detector.finish(maps[0], note.size)
+        (found,) = self.detector.opened.answer(self.detector, [(note.pixels, note.size)], 1)
+        if isinstance(found, DlkitError):
+            raise InputError(f"finding objects failed: {found.what}", found.mend) from found
         return Both(self.denoiser.finish(output, note.denoiser), found)
 
     def save(self, answer: Both, path: Path) -> None:
