@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dlkit.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Unavailable:
@@ -28,3 +30,8 @@ def several(reasons: Mapping[str, Unavailable]) -> Unavailable:
         ((name, reason),) = reasons.items()
         return Unavailable(f"{name}: {reason.what}", reason.mend)
     return Unavailable("; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
+
+
+def closed() -> UsageError:
+    """What a session raises that is asked after it was closed."""
+    return UsageError("the model was closed", "Load it again, or ask it before")

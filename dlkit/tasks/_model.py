@@ -61,11 +61,6 @@ class Session(ABC):
         """Let go of memory and device; a second call does nothing."""
 
 
-def closed() -> UsageError:
-    """What a session raises that is asked after it was closed."""
-    return UsageError("the model was closed", "Load it again, or ask it before")
-
-
 class Folder(Protocol):
     """How a run over files went.
 

@@ -17,7 +17,8 @@ from dlkit.runtime.backends._onnx_session import onnx_session
 from dlkit.runtime.backends._onnx_wheel import WHEEL, WITH_CUDA
 from dlkit.runtime.gpu.driver import no_cuda
 from dlkit.runtime.session import Backend, Unavailable
-from dlkit.tasks import Feeds, Session, closed
+from dlkit.runtime.unavailable import closed
+from dlkit.tasks import Feeds, Session
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # TensorFloat-32 has 10 bits of mantissa: not what a graph in float32 asks for.

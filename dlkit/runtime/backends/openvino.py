@@ -14,7 +14,8 @@ from dlkit.bundle import Bundle
 from dlkit.errors import BackendError
 from dlkit.runtime.backends._openvino_core import core
 from dlkit.runtime.session import Backend, Unavailable
-from dlkit.tasks import Feeds, Session, closed
+from dlkit.runtime.unavailable import closed
+from dlkit.tasks import Feeds, Session
 
 _CALLS = 4  # of one shape until it gets its own model; compiling takes a few tenths of a second
 _SHAPES = 4  # at most so many
