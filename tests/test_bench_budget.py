@@ -120,7 +120,7 @@ def test_real_servers(tmp_path: Path) -> None:
     assert result["best"]["inside"]
     assert {one["workers"] for one in result["tried"]} >= {1, 2}
     assert any(one["delay_s"] == 15.0 for one in result["tried"])
-    nothing = CliRunner().invoke(app, [*arguments, "--budget", "p50=1us"])
+    nothing = CliRunner().invoke(app, [*arguments, "--overwrite", "--budget", "p50=1us"])
     assert nothing.exit_code == 1
     assert "nothing answers p50 within 0.001 ms" in nothing.output
     found_nothing = json.loads(file.read_text())

@@ -12,6 +12,7 @@ import cv2
 import pytest
 import torch
 
+from dlkit.errors import UsageError
 from dlkit.mmwave.folder import write_pairs
 from dlkit.tasks.recognize.datasets import load_labelled
 from dlkit.training.architecture import ARCHITECTURES, Network
@@ -155,6 +156,21 @@ FINDER = {
     "ema_decay": ("0.05", "0.1"),
     "held_out": ("2", "3"),
 }
+DETECT = {
+    "seed": ("0", "1"),
+    "bfloat16": ("false", "true"),
+    "steps": ("2", "3"),
+    "epochs": ("2", "1"),
+    "batch_size": ("1", "2"),
+    "learning_rate": ("0.3", "0.4"),  # enough to see objects everywhere
+    "weight_decay": ("0", "0.5"),
+    "box_weight": ("1", "0"),
+    "mask_weight": ("1", "0"),
+    "crop_width": ("128", "0"),
+    "smaller_share": ("0", "1"),
+    "ema_decay": ("0.05", "0.1"),
+    "held_out": ("1", "2"),
+}
 TABLES = {
     "lenet_relu": (CLASSIFY, ["network.batch_norm=true", "network.image_size=28"]),
     "denoiser": (PAIRED, ["network.width=4", "network.deepest=8", "network.blocks=1"]),
@@ -163,7 +179,12 @@ TABLES = {
     "cyclegan_small": (CYCLEGAN, ["network.width=0.03", "network.blocks=1"]),
     "cgan": (GENERATE, ["network.width=0.1"]),
     "finder": (FINDER, ["network.width=0.2"]),
+    "detector": (DETECT, ["network.width=0.1"]),
 }
+# What a recipe takes in one form alone: another is an error.
+ONE_FORM = {"detector": {"data"}}
+# What matters only to a network that finds something: see the test of its own.
+TRAINED = {"detector": {"thresholds"}}
 # What some fields need to matter. Pairs and sizes are of simulated scans alone, but without a
 # critic they are mixed in; layouts do not change in float32 on a CPU.
 NEEDS = {
@@ -246,7 +267,12 @@ def digest(trainer: Trainer) -> str:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_every_field_is_in_the_table(name: str) -> None:
-    assert set(TABLES[name][0]) == set(named(RECIPES.load(name)))
+    recipe = RECIPES.load(name)
+    one_form, trained = ONE_FORM.get(name, set()), TRAINED.get(name, set())
+    assert set(TABLES[name][0]) | one_form | trained == set(named(recipe))
+    for key in one_form:
+        with pytest.raises(UsageError):
+            what_happens(recipe.with_settings([f"{key}=other"]))
 
 
 def test_every_kind_of_recipe_has_a_table() -> None:
@@ -269,6 +295,22 @@ def test_every_field_changes_what_happens(name: str) -> None:
         if what_happens(start.with_settings([f"{key}={other}"])) == before:
             without_effect.append(key)
     assert without_effect == []
+
+
+def test_thresholds_are_taken_from_as_many_scans(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def look(found: list[object], truth: list[object]) -> dict[str, object]:
+        seen.append((len(found), len(truth)))
+        return {}
+
+    monkeypatch.setattr("dlkit.training.detect.trainer.sensitivities", look)
+    for count in (1, 3):
+        base = RECIPES.load("detector").with_settings(
+            ["network.width=0.1", "held_out=1", f"thresholds={count}"]
+        )
+        base.trainer(base.data, open_compute(Hardware("cpu"), False)).finish(Path())
+    assert seen == [(1, 1), (3, 3)]
 
 
 # What the fields of configs are changed to, where one more, or half as much, would not do.

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dlkit.errors import UsageError
@@ -92,12 +92,10 @@ class DetectTrainer(Trainer):
         parts: dict[str, Tensor] = {}
 
         def loss_of(part: slice) -> Tensor:
-            losses = self._losses(batch, part)
+            losses = self._losses(self.forward, batch, part)
             for name, loss in losses.items():
                 parts[name] = parts.get(name, 0) + loss.detach() / self.compute.accumulate
-            recipe = self.recipe
-            boxes, masks = recipe.box_weight * losses["boxes"], recipe.mask_weight * losses["masks"]
-            return losses["centres"] + boxes + masks
+            return self._sum(losses)
 
         loss = self.compute.backward(self.forward, len(batch.pixels), loss_of)
         self.compute.clip(self.forward, self.optimizer, _CLIP_NORM)
@@ -106,13 +104,22 @@ class DetectTrainer(Trainer):
         self.average.update_parameters(self.trained)
         return {"loss": loss, **parts}
 
+    @torch.inference_mode()
     def evaluate(self) -> Mapping[str, float]:
-        """Average precision at an intersection over union of 0.5, and recall at one false alarm in
-        ten scans, on scans that are kept out."""
+        """Loss, average precision at an intersection over union of 0.5, and recall at one false
+        alarm in ten scans, on scans that are kept out."""
         found = self._found(self.held_out)
         matched = match(found, [boxes_of(one) for one in self.held_out])
         recall = at_false_alarms(matched, _FALSE_ALARMS).recall
-        return {"ap50": average_precision(matched), "recall": recall}
+        losses = [
+            float(self._sum(self._losses(self.network, draw([one], self.multiple_of), slice(None))))
+            for one in self.held_out
+        ]
+        return {
+            "val_loss": sum(losses) / len(losses),
+            "ap50": average_precision(matched),
+            "recall": recall,
+        }
 
     def finish(self, folder: Path) -> Mapping[str, float]:
         """Take the thresholds of the sensitivities from scans of their own."""
@@ -180,11 +187,16 @@ class DetectTrainer(Trainer):
         ]
         return draw(found, self.multiple_of)
 
-    def _losses(self, batch: Maps, part: slice) -> dict[str, Tensor]:
+    def _sum(self, losses: Mapping[str, Tensor]) -> Tensor:
+        """As the recipe weights its parts."""
+        boxes, masks = self.recipe.box_weight, self.recipe.mask_weight
+        return losses["centres"] + boxes * losses["boxes"] + masks * losses["masks"]
+
+    def _losses(self, network: nn.Module, batch: Maps, part: slice) -> dict[str, Tensor]:
         def tensor(array: NDArray[Any]) -> Tensor:
             return torch.from_numpy(array[part]).to(self.device)
 
-        answer = self.forward(tensor(batch.pixels).float().unsqueeze(1) / 255).float()
+        answer = network(tensor(batch.pixels).float().unsqueeze(1) / 255).float()
         heat, inside = tensor(batch.heat), tensor(batch.inside)
         # focal loss from logits, so that nothing is lost near 0 and 1
         chance = torch.sigmoid(answer[:, 0])
