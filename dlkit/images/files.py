@@ -33,7 +33,6 @@ _PNG = b"\x89PNG"
 # and data; the first one is IHDR, which begins with width and height, the last one IEND.
 _PNG_CHUNK = struct.Struct(">I4s")
 _PNG_SIZE = struct.Struct(">II")
-_PNG_SUM = struct.Struct(">I")
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -120,13 +119,13 @@ def decode_frames(
     if not data:
         raise InputError(f"{path}: is empty")
     try:
+        # most files of large folders are one picture each that is not turned: no detours
         if (
             data.startswith(_PNG)
+            and _chunks(data, path).isdisjoint((b"acTL", b"eXIf"))
             and frames in FRAMES
-            and b"acTL" not in data
-            and not (upright and b"eXIf" in data)
         ):
-            image = _png(data, path)  # most files of large folders, so no detours
+            image = _whole(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED), path)
             if image.dtype.char in "BH":  # and then nothing else can be wrong
                 return [image]
         found = _decode(data, path, upright, several=frames != "first")
@@ -147,27 +146,22 @@ def decode_frames(
     return found
 
 
-def _png(data: bytes, path: Path | str) -> Image:
-    """One picture, not turned."""
-    _check_chunks(data, path)
-    return _whole(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED), path)
-
-
-def _check_chunks(data: bytes, path: Path | str) -> None:
-    """Refuse a PNG that is cut or damaged.
+def _chunks(data: bytes, path: Path | str) -> set[bytes]:
+    """The kinds of a PNG's chunks; one that is cut or damaged is refused.
 
     OpenCV makes room for what a chunk says it holds, up to 4 GiB, before it looks for it; and
     libpng writes a line of its own onto the terminal.
     """
-    view, at, size = memoryview(data), 8, len(data)
+    view, at, size, kinds = memoryview(data), 8, len(data), set[bytes]()
     while at + 12 <= size:
         length, kind = _PNG_CHUNK.unpack_from(data, at)
         end = at + 12 + length
         if end > size:
             break
         # what decoding needs has a capital; libpng passes over the others where they are damaged
-        needed = not kind[0] & 0x20
-        if needed and (zlib.crc32(view[at + 4 : end - 4]),) != _PNG_SUM.unpack_from(data, end - 4):
+        if not kind[0] & 0x20 and data[end - 4 : end] != zlib.crc32(
+            view[at + 4 : end - 4]
+        ).to_bytes(4, "big"):
             raise InputError(f"{path}: is damaged (a part does not fit its sum)")
         if at == 8:
             if kind != b"IHDR" or length != 13:
@@ -175,7 +169,8 @@ def _check_chunks(data: bytes, path: Path | str) -> None:
             width, height = _PNG_SIZE.unpack_from(data, 16)
             _check_size(width, height, path)
         if kind == b"IEND":
-            return
+            return kinds
+        kinds.add(kind)
         at = end
     raise InputError(f"{path}: is truncated (a PNG without its end)")
 
@@ -183,10 +178,6 @@ def _check_chunks(data: bytes, path: Path | str) -> None:
 def _decode(data: bytes, path: Path | str, upright: bool, several: bool) -> list[Image]:
     if data.startswith(b"\xff\xd8"):
         return [_jpeg(data, path, upright)]
-    if data.startswith(_PNG):
-        first = _png(data, path)  # refuses what is too large or cut
-        if not upright and not several:
-            return [first]
     pixels = np.frombuffer(data, np.uint8)
     if several and data.startswith(_TIFF):
         flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if upright else cv2.IMREAD_UNCHANGED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -43,7 +44,7 @@ class Runner:
         for shape, places in groups.items():
             at = 0
             while at < len(places):
-                count = max(1, min(self.batch, _BATCH_PIXELS // int(np.prod(shape))))
+                count = max(1, min(self.batch, _BATCH_PIXELS // math.prod(shape)))
                 some = places[at : at + count]
                 for place, answer in zip(some, self._run([items[p] for p in some]), strict=True):
                     answers[place] = answer

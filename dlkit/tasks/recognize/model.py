@@ -148,6 +148,8 @@ class Recognizer(Model[images.Image, None, Prediction]):
         if sample.shape[:2] == self.size:
             if not spec.pages:
                 return images.colour(sample, spec.colour), None
+            if reading.is_upright(sample, self.size):
+                return sample, None
             return reading.upright_square(_full(sample), self.size), None
         if spec.pages:
             grey = colour.channel(_full(sample))
