@@ -168,7 +168,7 @@ def is_upright(image: images.Image, size: tuple[int, int]) -> bool:
     drawn = pixels.lstrip(ground)
     first = len(pixels) - len(drawn)
     last = first + len(drawn.rstrip(ground)) - 1
-    return last // across - first // across >= _SMALL * max(size)
+    return bool(last // across - first // across >= _SMALL * max(size))
 
 
 @dataclass(frozen=True)
