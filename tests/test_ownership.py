@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -212,8 +213,11 @@ def test_long_and_strange_names(digits_folder: Path, tmp_path: Path) -> None:
         assert "\x1b[31m" not in done.output
     found = {os.fsencode(name) for name in answers(table)}
     assert found == {*names[:3], b"'=1+1.png"}  # no spreadsheet takes it for a formula
-    run("recognize", source, "--out", tmp_path / "p.jsonl")
-    assert '"=1+1.png"' in (tmp_path / "p.jsonl").read_text(errors="surrogateescape")
+    for command in ("recognize", "detect"):
+        run(command, source, "--out", tmp_path / f"{command}.jsonl")
+        lines = (tmp_path / f"{command}.jsonl").read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines]
+        assert {os.fsencode(row["file"]) for row in rows} == set(names)
 
 
 def test_pipes_and_deep_folders_do_not_end_a_run(digits_folder: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from dlkit.runtime.folders.parquet_table import ParquetTable
-from dlkit.runtime.folders.table import Form, Table, each_frame
+from dlkit.runtime.folders.table import Form, Table, each_frame, json_line
 from dlkit.runtime.folders.table_files import Kinds
 
 _BOX = ("score", "x", "y", "width", "height", "area")
@@ -68,7 +68,7 @@ class TextObjects(_Objects):
             if self._json_lines:
                 names = ("file", "height", "width", "objects", "error")
                 kept = {name: line[name] for name in names if name in line}
-                self._file.write(json.dumps(kept, ensure_ascii=False) + "\n")
+                self._file.write(json_line(kept))
             else:
                 self._csv.writerows(self._rows(line))
 

@@ -78,7 +78,7 @@ class Table:
         lines = self._counted(each_frame(lines))
         if self._json_lines:
             for line in lines:
-                self._file.write(json.dumps(self._object(line), ensure_ascii=False) + "\n")
+                self._file.write(json_line(self._object(line)))
         else:
             blank = ("",) * (len(self._form.columns) - len(COLUMNS))
             rows: list[Sequence[Any]] = []
@@ -159,6 +159,17 @@ def each_frame(lines: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]
             continue
         for number, frame in enumerate(line["frames"], 1):
             yield {"file": f"{line['file']}#{number}", **frame}
+
+
+def json_line(row: Mapping[str, Any]) -> str:
+    """A row as a line of JSON, which is UTF-8: bytes of a name that are none are escaped as lone
+    surrogates, from which ``json`` and ``os.fsencode`` make the name again (PEP 383)."""
+    text = json.dumps(row, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = json.dumps(row)
+    return text + "\n"
 
 
 def _safe(name: str) -> str:
