@@ -17,6 +17,15 @@ HALF = [
 BFLOAT16 = ["cgan", "denoiser", "lenet", "vgg_small", "wgan_small"]
 # The denoiser in int8 takes longest: test_int8 has it.
 INT8 = ["cgan", "lenet", "resnet_small", "wgan_small"]
+# In fp32 what is lowered, too, and so has every operator; the others take long.
+FULL = [
+    *((name, "fp32") for name in HALF),
+    *(
+        pytest.param(name, "fp32", marks=pytest.mark.long)
+        for name in ARCHITECTURES_ONCE
+        if name not in HALF
+    ),
+]
 LOWERED = [
     *((name, "fp16") for name in HALF),
     *(pytest.param(name, "bf16", marks=pytest.mark.long) for name in BFLOAT16),

@@ -21,9 +21,7 @@ from dlkit.training.architecture import ARCHITECTURES
 from dlkit.training.engine.run import Run
 from dlkit.training.recipe import RECIPES
 
-from .covered import ARCHITECTURES_ONCE, HALF, LOWERED
-
-CASES = [*((name, "fp32") for name in ARCHITECTURES_ONCE), *LOWERED]
+from .covered import ARCHITECTURES_ONCE, FULL, HALF, LOWERED
 
 
 def test_every_architecture_is_covered() -> None:
@@ -31,6 +29,7 @@ def test_every_architecture_is_covered() -> None:
     assert covered == set(ARCHITECTURES.names())
 
 
+@pytest.mark.long
 def test_every_operator_is_lowered(bundle_of: Callable[[str, str], Bundle]) -> None:
     def operators(name: str) -> set[str]:
         return {node.op_type for node in onnx.load(bundle_of(name, "fp32").onnx).graph.node}
@@ -38,7 +37,7 @@ def test_every_operator_is_lowered(bundle_of: Callable[[str, str], Bundle]) -> N
     assert set().union(*map(operators, ARCHITECTURES_ONCE)) == set().union(*map(operators, HALF))
 
 
-@pytest.mark.parametrize(("name", "precision"), CASES)
+@pytest.mark.parametrize(("name", "precision"), [*FULL, *LOWERED])
 def test_bundle_computes_what_torch_computes(
     name: str, precision: str, bundle_of: Callable[[str, str], Bundle]
 ) -> None:
