@@ -41,6 +41,7 @@ from dlkit.training.engine.fabric import Compute
 from dlkit.training.engine.trainer import Trainer
 
 _CLIP_NORM = 5.0
+_RISE, _FALL = 100, 0.3  # steps, and share of the steps: of the learning rate, up and down
 # More objects than in scans that are evaluated on, and more that are hard: each is one to learn
 # from.
 _CROWDED = replace(
@@ -85,11 +86,10 @@ class DetectTrainer(Trainer):
         optimizer = torch.optim.AdamW(
             self.trained.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
         )
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, recipe.learning_rate,
-            total_steps=self.epochs * self.steps_per_epoch + 1,
-            pct_start=0.1, div_factor=20, final_div_factor=200,
-        )  # fmt: skip
+        steps = self.epochs * self.steps_per_epoch
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda done: min(1, (done + 1) / _RISE, (steps - done) / (_FALL * steps))
+        )
         self.forward, self.optimizer = compute.setup(self.trained, optimizer)
 
     def step(self, epoch: int, index: int) -> Mapping[str, Tensor]:
