@@ -63,9 +63,7 @@ class Scan:
     boxes: list[Box]  # x0, y0, x1, y1 (exclusive) and kind, in the order of object_mask
 
 
-def received(
-    rng: np.random.Generator, size: tuple[int, int], parameters: Parameters
-) -> Received:
+def received(rng: np.random.Generator, size: tuple[int, int], parameters: Parameters) -> Received:
     """Draw a scene, and scan it with `size` (rows, columns) pixels."""
     height, width = size
     scale = min(height / REFERENCE_SIZE[0], width / REFERENCE_SIZE[1])

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from dlkit import images
 from dlkit.errors import InputError, UsageError
-from dlkit.mmwave import simulate
+from dlkit.mmwave import DEFAULTS, Parameters, simulate
+from dlkit.mmwave.fit import load as fitted
 from dlkit.mmwave.folder import one_thread
 from dlkit.processors import cpu_count
 
@@ -97,6 +98,19 @@ class ValueRange:
         """Values of the range as 0 to 255; those outside are cut off."""
         share = (image.astype(np.float64) - self.low) / (self.high - self.low)
         return (share.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def simulator(data: str) -> Parameters | None:
+    """The simulator that ``data`` names: ``simulated``, or ``simulated:FILE`` with the parameters
+    that ``dlkit simulate fit`` wrote; None where it names a folder.
+
+    Raises:
+        InputError: the file cannot be used.
+    """
+    name, _, file = data.partition(":")
+    if name != SIMULATED:
+        return None
+    return fitted(Path(file)) if file else DEFAULTS
 
 
 def training_seeds(seed: int, count: int) -> range:
@@ -246,16 +260,18 @@ def _float_tiff(data: bytes) -> NDArray[Any] | None:
 
 
 def simulate_pairs(
-    seeds: Iterable[int], size: tuple[int, int], workers: int = 0, bodies: bool = False
-) -> Pairs:
+    seeds: Iterable[int], size: tuple[int, int], workers: int = 0, bodies: bool = False,
+    parameters: Parameters = DEFAULTS,
+) -> Pairs:  # fmt: skip
     """Simulated pairs, one a seed, made in parallel processes; the same on every machine.
 
     Args:
         size: height and width in pixels.
         workers: processes; all processors by default, 1 simulates in this process.
         bodies: keep the masks of the persons too.
+        parameters: of the simulator.
     """
-    jobs = [(seed, size, bodies) for seed in seeds]
+    jobs = [(seed, size, bodies, parameters) for seed in seeds]
     if workers == 1 or len(jobs) < 8:
         made = [_simulate(job) for job in jobs]
     else:
@@ -267,13 +283,15 @@ def simulate_pairs(
         ) as pool:
             made = list(pool.map(_simulate, jobs, chunksize=8))
     noisy, clean, objects, *rest = (list(side) for side in zip(*made, strict=True))
-    names = [str(seed) for seed, _, _ in jobs]
+    names = [str(job[0]) for job in jobs]
     return Pairs(noisy, clean, objects, rest[0] if bodies else None, names)
 
 
-def _simulate(job: tuple[int, tuple[int, int], bool]) -> tuple[NDArray[np.uint8], ...]:
-    seed, size, bodies = job
-    scan = simulate(seed, size)
+def _simulate(
+    job: tuple[int, tuple[int, int], bool, Parameters],
+) -> tuple[NDArray[np.uint8], ...]:
+    seed, size, bodies, parameters = job
+    scan = simulate(seed, size, parameters)
     sides = (scan.noisy, scan.clean, scan.object_mask)
     return (*sides, scan.body_mask.astype(np.uint8)) if bodies else sides
 
