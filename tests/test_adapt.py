@@ -20,8 +20,8 @@ from dlkit.cli import app
 from dlkit.errors import InputError, UsageError
 from dlkit.export.weights import load_weights
 from dlkit.mmwave import DEFAULTS, simulate
-from dlkit.mmwave.fit import fit, load, scaled, to_json, with_levels
-from dlkit.tasks.denoise.pairs import simulate_pairs, simulator
+from dlkit.mmwave.fit import fit, load, scaled, simulator, to_json, with_levels
+from dlkit.tasks.denoise.pairs import simulate_pairs
 from dlkit.training.engine.fabric import Hardware, open_compute
 from dlkit.training.engine.loop import Moment
 from dlkit.training.engine.run import Run
@@ -56,7 +56,7 @@ def weights_of(path: Path) -> dict[str, torch.Tensor]:
     return found
 
 
-def test_a_folder_of_pairs_is_adapted_to_and_simulated_scans_are_trained_on(tmp_path: Path) -> None:
+def test_a_folder_of_pairs_is_adapted_to_and_simulated_scans_trained_on(tmp_path: Path) -> None:
     recipe = RECIPES.load("denoiser")
     assert isinstance(recipe.fine_tuning(str(tmp_path)), AdaptRecipe)
     assert isinstance(recipe.fine_tuning("simulated"), PairedRecipe)
@@ -102,7 +102,8 @@ def test_what_simulated_scans_would_lose_is_not_taken(tmp_path: Path) -> None:
                   [[0.01, 0.01, 0.01], [0.01, 0.01, 0.01], [0.0, 0.0, 0.0]]):  # fmt: skip
         trainer.gains = gains
         assert trainer.finish(tmp_path)["strength"] == 0
-    assert all(torch.equal(one, nothing[name]) for name, one in trainer.network.state_dict().items())
+    after = trainer.network.state_dict()
+    assert all(torch.equal(one, nothing[name]) for name, one in after.items())
 
 
 def test_a_single_pair_is_halved_and_many_are_left_out_in_parts(tmp_path: Path) -> None:
@@ -158,7 +159,8 @@ def test_a_scanner_is_fitted_from_noisy_scans_alone(tmp_path: Path) -> None:
     for seed in range(500, 512):
         images.write(tmp_path / "scans" / f"{seed}.png", simulate(seed, parameters=other).noisy)
     file = tmp_path / "scanner.json"
-    done = CliRunner().invoke(app, ["simulate", "fit", str(tmp_path / "scans"), "--out", str(file)])
+    command = ["simulate", "fit", str(tmp_path / "scans"), "--out", str(file)]
+    done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
     found = load(file)
     assert found.grey_mean == pytest.approx(110, abs=2)
@@ -170,7 +172,7 @@ def test_a_scanner_is_fitted_from_noisy_scans_alone(tmp_path: Path) -> None:
         found.grey_mean + (DEFAULTS.curve_raw[0] - DEFAULTS.grey_mean) * found.grey_deviation
         / DEFAULTS.grey_deviation
     )  # fmt: skip
-    again = CliRunner().invoke(app, ["simulate", "fit", str(tmp_path / "scans"), "--out", str(file)])
+    again = CliRunner().invoke(app, command)
     assert isinstance(again.exception, UsageError)
 
 

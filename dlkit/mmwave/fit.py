@@ -23,7 +23,9 @@ from dlkit.mmwave import DEFAULTS, simulate
 from dlkit.mmwave.parameters import Parameters, Range
 from dlkit.mmwave.statistics import REACH, describe
 
-_SIMULATED = 24  # scans to compare with; seeds that trainings may see: nothing is proved by them
+SIMULATED = "simulated"
+
+_COMPARED = 24  # scans to compare with; seeds that trainings may see: nothing is proved by them
 _LEAST = 100  # pixels of a scan's sides
 _FAR = 24  # pixels from the person to the background that is measured
 _UPPER = 0.44  # of the rows: above the floor, as in `statistics`
@@ -66,7 +68,7 @@ def fit(scans: Sequence[UInt8]) -> tuple[Parameters, dict[str, float]]:
             "Give scans of whole people, 100 x 100 pixels or more, as the scanner makes them",
         )
     size = scans[0].shape
-    plain = [measure(simulate(seed, (size[0], size[1])).noisy) for seed in range(_SIMULATED)]
+    plain = [measure(simulate(seed, (size[0], size[1])).noisy) for seed in range(_COMPARED)]
     here, there = _median(found), _median([one for one in plain if one is not None])
     factors = {name: getattr(here, name) / max(getattr(there, name), 1e-6)
                for name in ("noise", "stripes", "width")}  # fmt: skip
@@ -168,6 +170,19 @@ def load(path: Path) -> Parameters:
             f"{path}: no parameters of the simulator ({type(error).__name__}: {error})",
             "Give a file of dlkit simulate fit",
         ) from error
+
+
+def simulator(data: str) -> Parameters | None:
+    """The simulator that ``data`` names: ``simulated``, or ``simulated:FILE`` with parameters that
+    were fitted; None where it names a folder.
+
+    Raises:
+        InputError: the file cannot be used.
+    """
+    name, _, file = data.partition(":")
+    if name != SIMULATED:
+        return None
+    return load(Path(file)) if file else DEFAULTS
 
 
 def _alike(usual: object, value: object) -> bool:

@@ -24,17 +24,16 @@ from numpy.typing import NDArray
 from dlkit import images
 from dlkit.errors import InputError, UsageError
 from dlkit.mmwave import DEFAULTS, Parameters, simulate
-from dlkit.mmwave.fit import load as fitted
+from dlkit.mmwave.fit import SIMULATED as SIMULATED
 from dlkit.mmwave.folder import one_thread
 from dlkit.processors import cpu_count
 
-SIMULATED = "simulated"
 # Each training seed has so many scans of its own; held-out ones start far above all of them.
 SEEDS_PER_TRAINING = 10_000_000
 HELD_OUT_SEED = 1_000_000_000
 
-_ARRAY, _TIFF = ".npy", (".tif", ".tiff")
-_TWELVE_BITS = 4095
+_ARRAY, _TIFF, _TWELVE_BITS = ".npy", (".tif", ".tiff"), 4095
+_Job = tuple[int, tuple[int, int], bool, Parameters]
 
 
 @dataclass(frozen=True)
@@ -98,19 +97,6 @@ class ValueRange:
         """Values of the range as 0 to 255; those outside are cut off."""
         share = (image.astype(np.float64) - self.low) / (self.high - self.low)
         return (share.clip(0, 1) * 255).round().astype(np.uint8)
-
-
-def simulator(data: str) -> Parameters | None:
-    """The simulator that ``data`` names: ``simulated``, or ``simulated:FILE`` with the parameters
-    that ``dlkit simulate fit`` wrote; None where it names a folder.
-
-    Raises:
-        InputError: the file cannot be used.
-    """
-    name, _, file = data.partition(":")
-    if name != SIMULATED:
-        return None
-    return fitted(Path(file)) if file else DEFAULTS
 
 
 def training_seeds(seed: int, count: int) -> range:
@@ -287,9 +273,7 @@ def simulate_pairs(
     return Pairs(noisy, clean, objects, rest[0] if bodies else None, names)
 
 
-def _simulate(
-    job: tuple[int, tuple[int, int], bool, Parameters],
-) -> tuple[NDArray[np.uint8], ...]:
+def _simulate(job: _Job) -> tuple[NDArray[np.uint8], ...]:
     seed, size, bodies, parameters = job
     scan = simulate(seed, size, parameters)
     sides = (scan.noisy, scan.clean, scan.object_mask)

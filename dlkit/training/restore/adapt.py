@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dlkit.errors import InputError, UsageError
-from dlkit.tasks.denoise.pairs import Pairs, simulator
+from dlkit.mmwave.fit import simulator
+from dlkit.tasks.denoise.pairs import Pairs
 from dlkit.tasks.denoise.pixels import PixelDenoiser
 from dlkit.tasks.denoise.score import psnr
 from dlkit.training.engine.fabric import Compute

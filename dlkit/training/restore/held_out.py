@@ -9,6 +9,7 @@ import torch
 
 from dlkit import images
 from dlkit.errors import InputError, UsageError
+from dlkit.mmwave.fit import simulator
 from dlkit.tasks.denoise.pairs import (
     HELD_OUT_SEED,
     SIMULATED,
@@ -16,7 +17,6 @@ from dlkit.tasks.denoise.pairs import (
     ValueRange,
     load_pairs,
     simulate_pairs,
-    simulator,
     training_seeds,
 )
 from dlkit.tasks.denoise.pixels import PixelDenoiser

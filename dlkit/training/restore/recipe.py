@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from dlkit.tasks.denoise.pairs import SIMULATED, simulator
+from dlkit.mmwave.fit import simulator
+from dlkit.tasks.denoise.pairs import SIMULATED
 from dlkit.training.recipe import Example, Recipe
 
 SCAN = (678, 384)  # rows and columns
