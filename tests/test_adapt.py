@@ -94,11 +94,13 @@ def test_what_simulated_scans_would_lose_is_not_taken(tmp_path: Path) -> None:
     folder = pairs_in(tmp_path / "pairs", 2, change=30)
     trainer = AdaptTrainer(small(folder), str(folder), CPU)
     nothing = {name: one.clone() for name, one in trainer.network.state_dict().items()}
-    for gains in ([[0.1, 0.2, 0.4], [0.1, 0.2, 0.4], [-0.01, -0.06, -0.3]],):
-        trainer.gains = gains
-        assert trainer.finish(tmp_path)["strength"] == STRENGTHS[0]
+    trainer.halved = True
+    trainer.gains = [[0.1, 0.2, 0.4], [0.1, 0.2, 0.4], [-0.01, -0.06, -0.3]]
+    assert trainer.finish(tmp_path)["strength"] == STRENGTHS[0]
+    trainer.halved = False
+    assert trainer.finish(tmp_path)["strength"] == 1
     for gains in ([[1.0, 1.0, 1.0], [-0.2, -0.2, -0.2], [0.0, 0.0, 0.0]],
-                  [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [-1.0, -1.0, -1.0]],
+                  [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [-3.1, -3.2, -3.3]],
                   [[0.01, 0.01, 0.01], [0.01, 0.01, 0.01], [0.0, 0.0, 0.0]]):  # fmt: skip
         trainer.gains = gains
         assert trainer.finish(tmp_path)["strength"] == 0
@@ -111,6 +113,7 @@ def test_a_single_pair_is_halved_and_many_are_left_out_in_parts(tmp_path: Path) 
     trainer = AdaptTrainer(small(one), str(one), CPU)
     assert [part.noisy[0].shape for part in trainer.parts] == [(160, 48), (160, 48)]
     assert trainer.epochs == 3
+    assert trainer.halved
     many = pairs_in(tmp_path / "many", 5)
     trainer = AdaptTrainer(small(many, folds=2), str(many), CPU)
     assert [len(part.noisy) for part in trainer.parts] == [3, 2]

@@ -9,9 +9,11 @@ stays as it is.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -127,7 +129,8 @@ def scaled(
         ),
         **dict.fromkeys(("psf_across", "psf_down"), width),
     }
-    return replace(parameters, **{name: times(name, factor) for name, factor in names.items()})
+    changes: dict[str, Any] = {name: times(name, factor) for name, factor in names.items()}
+    return replace(parameters, **changes)
 
 
 def with_levels(parameters: Parameters, mean: float, deviation: float) -> Parameters:
@@ -138,11 +141,11 @@ def with_levels(parameters: Parameters, mean: float, deviation: float) -> Parame
         values = getattr(parameters, name)
         return tuple(mean + gain * (value - parameters.grey_mean) for value in values)
 
+    changes: dict[str, Any] = {name: moved(name) for name in _LEVELS}
+    below = mean + gain * (parameters.lift_below - parameters.grey_mean)
     return replace(
-        parameters, grey_mean=mean, grey_deviation=deviation,
-        lift_below=mean + gain * (parameters.lift_below - parameters.grey_mean),
-        **{name: moved(name) for name in _LEVELS},
-    )  # fmt: skip
+        parameters, grey_mean=mean, grey_deviation=deviation, lift_below=below, **changes
+    )
 
 
 def to_json(parameters: Parameters) -> str:
@@ -164,7 +167,8 @@ def load(path: Path) -> Parameters:
         for name, value in values.items():
             if not _alike(known[name], value):
                 raise ValueError(f"{name} is {str(value)[:40]}")
-        return replace(DEFAULTS, **{name: _frozen(value) for name, value in values.items()})
+        changes: dict[str, Any] = {name: _frozen(value) for name, value in values.items()}
+        return replace(DEFAULTS, **changes)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: no parameters of the simulator ({type(error).__name__}: {error})",
@@ -189,8 +193,10 @@ def _alike(usual: object, value: object) -> bool:
     if isinstance(usual, tuple) and isinstance(value, list):
         same = len(usual) == len(value)
         return same and all(_alike(one, other) for one, other in zip(usual, value, strict=True))
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and bool(np.isfinite(value)) if isinstance(usual, float) else usual == value
+    if isinstance(usual, float):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and math.isfinite(float(str(value)))
+    return usual == value
 
 
 def _frozen(value: object) -> object:

@@ -96,7 +96,7 @@ class AdaptTrainer(Trainer):
         self.compute, self.device = compute, compute.device
         self.fingerprint, self.notes = pairs.fingerprint(), pairs.notes
         self.multiple_of = filled.architecture.multiple_of
-        self.parts = _parts(pairs, recipe.folds)
+        self.parts, self.halved = _parts(pairs, recipe.folds), len(pairs.noisy) == 1
         self.epochs, self.steps_per_epoch = len(self.parts) + 1, recipe.steps
         simulated = simulated_like(recipe)
         half = recipe.pairs // 2
@@ -153,12 +153,13 @@ class AdaptTrainer(Trainer):
     def finish(self, folder: Path) -> Mapping[str, float]:
         """Choose how much of the adaptation to all pairs is taken: none where nothing is gained."""
         *left_out, others = self.gains
+        allowed = self.recipe.most_lost if self.halved else self.recipe.simulated_lost
         best = 0.0
         found = {"strength": 0.0, "gain": 0.0, "least_gain": 0.0, "others": 0.0}
         for place, strength in enumerate(STRENGTHS):
             parts = [gains[place] for gains in left_out]
             mean = sum(parts) / len(parts)
-            loses = min(*parts, others[place]) < -self.recipe.most_lost
+            loses = min(parts) < -self.recipe.most_lost or others[place] < -allowed
             if loses or mean < max(self.recipe.least_gain, best):
                 continue
             best = mean

@@ -157,7 +157,9 @@ class AdaptRecipe(CropsRecipe):
         folds: parts that the pairs are split into, each left out once; of fewer pairs each is one.
             The two halves of a single pair are its parts.
         least_gain: dB that pairs that were left out have to gain on average.
-        most_lost: dB that each of the parts, and simulated scans, may lose.
+        most_lost: dB that each of the parts may lose, and simulated scans where there is one pair:
+            its halves are retouched by one hand, and do not tell what others are like.
+        simulated_lost: dB that ordinary simulated scans may lose where several pairs decide.
         pairs: simulated ones; half of them are mixed in, on the others it is measured what is lost.
         held_out: pairs that take no part in anything, and are evaluated on in the end.
     """
@@ -165,14 +167,17 @@ class AdaptRecipe(CropsRecipe):
     trained_by: ClassVar[str] = "dlkit.training.restore.adapt:AdaptTrainer"
     least: ClassVar[Mapping[str, float]] = {
         **CropsRecipe.least, "pairs": 2, "folds": 2, "least_gain": 0, "most_lost": 0,
+        "simulated_lost": 0,
     }  # fmt: skip
 
-    steps: int = 40
+    steps: int = 30
     batch_size: int = 4
     learning_rate: float = 0.03
+    crop_width: int = 192
     pairs: int = 24
     simulated_share: float = 0.5
     held_out: int = 0
     folds: int = 5
     least_gain: float = 0.05
     most_lost: float = 0.05
+    simulated_lost: float = 3.0
