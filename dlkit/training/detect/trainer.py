@@ -1,8 +1,10 @@
 """Train a detector on simulated scans, drawn anew for each step.
 
-The loss of centres is the focal loss of "Objects as Points" (arXiv 1904.07850), that of boxes
-1 - generalised intersection over union (arXiv 1902.09630) and the absolute error, that of masks
-cross-entropy; the exported weights are a moving average.
+The loss of centres is the quality focal loss of "Generalized Focal Loss" (arXiv 2006.04388): a
+chance is to be the intersection over union of the box that goes with it, less away from the centre.
+That of boxes is 1 - generalised intersection over union (arXiv 1902.09630) and the absolute error,
+weighted by the centre's Gaussian as in "Training-Time-Friendly Network" (arXiv 1909.00700), that
+of masks cross-entropy; the exported weights are a moving average.
 """
 
 from __future__ import annotations
