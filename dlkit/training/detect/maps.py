@@ -64,8 +64,8 @@ def mirrored(one: Observed) -> Observed:
     whole = one.noisy.shape[1]
     hidden = [replace(thing, box=(whole - thing.box[0] - thing.box[2], *thing.box[1:]))
               for thing in one.hidden]  # fmt: skip
-    noisy, labels, body = (np.ascontiguousarray(side[:, ::-1])
-                           for side in (one.noisy, one.labels, one.body))  # fmt: skip
+    noisy, labels = (np.ascontiguousarray(side[:, ::-1]) for side in (one.noisy, one.labels))
+    body = np.ascontiguousarray(one.body[:, ::-1])
     return Observed(noisy, labels, body, hidden, one.unseen)
 
 

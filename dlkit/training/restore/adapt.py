@@ -52,7 +52,7 @@ class Adapted(nn.Module):
         super().__init__()
         self.network, self.layers = network.requires_grad_(False), layers
         self.strength = 1.0
-        sizes = [int(network.get_submodule(layer).weight.shape[0]) for layer in layers]  # type: ignore[arg-type, union-attr]
+        sizes = [len(network.get_parameter(f"{layer}.weight")) for layer in layers]
         self.scale = nn.ParameterList(nn.Parameter(torch.zeros(size)) for size in sizes)
         self.shift = nn.ParameterList(nn.Parameter(torch.zeros(size)) for size in sizes)
 
