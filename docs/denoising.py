@@ -121,14 +121,14 @@ def speed(data: dict[str, Any]) -> str:
 
 
 def tuning(rows: list[dict[str, Any]]) -> str:
-    """Leave one out."""
-
-    def cell(one: dict[str, float]) -> str:
-        return f"{one['psnr']:.2f} / {one['ssim']:.3f}"
-
-    keys = ("real before", "real after", "simulated before", "simulated after")
-    head = ["left out", "before", "after", "24 simulated, before", "after"]
-    return table(head, ((row["left out"], *(cell(row[key]) for key in keys)) for row in rows))
+    """What was adapted to, and what others lose."""
+    head = ["", "pairs", "held out, before", "after", "ordinary simulated", "after", "taken"]
+    return table(head, (
+        (row["name"], row["pairs"], number(row["before"]), number(row["after"]),
+         number(row["ordinary_before"]), number(row["ordinary_after"]),
+         f"{row['end']['strength']:.0%}" if row["end"]["strength"] else "nothing")
+        for row in rows
+    ))  # fmt: skip
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ group = typer.Typer(
     cls=_Group,
     no_args_is_help=True,
     help="Simulate scans with clean pictures (also without the word `scans`), pages of digits, or "
-    "crops of them.",
+    "crops of them; fit the simulator to another scanner.",
     epilog="Examples:  dlkit simulate scans pairs/ --count 100  |  "
     "dlkit simulate pages --out pages/ --kind desk --count 20",
 )
@@ -96,6 +96,44 @@ def _show(progress: Progress, bar: TaskID, done: int) -> None:
     progress.update(bar, completed=done)
 
 
+def fit_command(
+    scans: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of noisy scans of one scanner, with a person in each.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Parameters, for train --data simulated:FILE.", show_default=False)
+    ],
+    overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
+) -> None:
+    """Estimate another scanner's noise, stripes, levels and resolution from scans without clean
+    pictures."""
+    from dlkit import images
+    from dlkit.atomic import write_bytes
+    from dlkit.cli._console import notes
+    from dlkit.errors import InputError, UsageError
+    from dlkit.mmwave.fit import fit, to_json
+
+    if out.exists() and not overwrite:
+        raise UsageError(f"{out} exists", "Replace it with --overwrite, or choose another --out")
+    if not scans.is_dir():
+        raise InputError(f"there is no folder '{scans}'", "Give a folder of scans")
+    paths = [path for path in sorted(scans.iterdir()) if path.suffix.lower() in images.SUFFIXES]
+    if not paths:
+        raise InputError(f"{scans} has no images")
+    parameters, factors = fit([images.grey(images.read(path)) for path in paths])
+    write_bytes(out, to_json(parameters).encode())
+    notes().print(
+        f"{len(paths)} scans: " + ", ".join(f"{name} {one:.2f}" for name, one in factors.items())
+        + f" times the usual; grey levels {parameters.grey_mean:.0f}, deviation "
+        f"{parameters.grey_deviation:.0f}", highlight=False,
+    )  # fmt: skip
+    typer.echo(out)
+
+
 group.command("scans", epilog=EXAMPLE)(command)
+group.command("fit", epilog="Example:  dlkit simulate fit scans/ --out scanner.json")(fit_command)
 group.command("pages")(simulate_pages.pages)
 group.command("crops")(simulate_pages.crops)

@@ -34,8 +34,8 @@ def command(
         typer.Option(
             help="To classify: mnist-mini (bundled), mnist or fashion-mnist (downloaded), a folder "
             "with MNIST's four files, a folder of class folders, or a .npz file with images and "
-            "labels. To detect: simulated. To restore: simulated, or a folder with noisy/ and "
-            "clean/.",
+            "labels. To detect: simulated. To restore: simulated, simulated:FILE with the "
+            "parameters of dlkit simulate fit, or a folder with noisy/ and clean/.",
             show_default="the recipe's",
         ),
     ] = None,
@@ -131,7 +131,7 @@ def command(
         with training_installed("train"):
             from dlkit.export.weights import load_weights
         weights = load_weights(init, base.task.name)
-        base = base.fine_tuning()
+        base = base.fine_tuning(data or base.data)
     ranged = [f"range={range_}"] if range_ is not None else []
     chosen = base.with_settings([*(settings or []), *ranged])
     hardware = Hardware(device, devices, nodes, precision, accumulate, compile_)
@@ -187,8 +187,15 @@ def command(
 
 
 def _end(run: Run) -> str:
-    """What the last entry of the log says of the test data."""
+    """What the last entry of the log says of the test data, or of pairs that were left out."""
     end = run.load_log()[-1]
+    if "strength" in end:
+        if not end["strength"]:
+            return "no gain: kept the weights that it began with"
+        return (
+            f"adapted: pairs that were left out gain {end['gain']:.2f} dB, {end['least_gain']:.2f} "
+            f"at least; simulated scans {end['others']:+.2f} dB"
+        )
     if "test_accuracy" not in end:
         return ""
     epoch = f", of epoch {end['best_epoch']}" if "best_epoch" in end else ""

@@ -36,6 +36,23 @@ Box = tuple[int, int, int, int, str]
 
 
 @dataclass(frozen=True)
+class Received:
+    """A scene and what the scanner makes of it.
+
+    Attributes:
+        scale: pixels in a reference pixel.
+        grey: float32 (H, W), grey levels, neither clipped nor rounded; without dead columns.
+        gain: grey levels of a kelvin.
+    """
+
+    scale: float
+    scene: Scene
+    optics: Optics
+    grey: FloatImage
+    gain: float
+
+
+@dataclass(frozen=True)
 class Scan:
     """One simulated scan with its clean picture and annotations."""
 
@@ -46,11 +63,8 @@ class Scan:
     boxes: list[Box]  # x0, y0, x1, y1 (exclusive) and kind, in the order of object_mask
 
 
-def received(
-    rng: np.random.Generator, size: tuple[int, int], parameters: Parameters
-) -> tuple[float, Scene, Optics, FloatImage]:
-    """A scene and what the scanner makes of it: pixels in a reference pixel, the scene, its optics,
-    and float32 (H, W) grey levels, 0 to 255, without dead columns."""
+def received(rng: np.random.Generator, size: tuple[int, int], parameters: Parameters) -> Received:
+    """Draw a scene, and scan it with `size` (rows, columns) pixels."""
     height, width = size
     scale = min(height / REFERENCE_SIZE[0], width / REFERENCE_SIZE[1])
     step = 2 if scale >= HALF_FROM else 1
@@ -59,7 +73,7 @@ def received(
     optics = Optics.draw(rng, parameters, scale / step)
     image = enlarge(optics.apply(scene.kelvin), size)
     kelvin = receive(rng, parameters, image, scale, scene.surroundings)
-    return scale, scene, optics, np.clip(to_grey(parameters, kelvin), 0.0, 255.0)
+    return Received(scale, scene, optics, *to_grey(parameters, kelvin))
 
 
 def enlarge(image: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
@@ -80,7 +94,8 @@ def simulate(
     if min(height, width) < 16:
         raise ValueError(f"size {height}x{width} is too small for a scan; at least 16x16 is needed")
     rng = np.random.default_rng(seed)
-    scale, scene, optics, grey = received(rng, size, parameters)
+    got = received(rng, size, parameters)
+    scale, scene, optics, grey = got.scale, got.scene, got.optics, np.clip(got.grey, 0.0, 255.0)
     noisy = quantise(grey)
 
     sharp = scene.body.astype(np.float32) / np.float32(255)

@@ -129,12 +129,13 @@ def receive(
     return np.asarray(striped + rows_drift[:, None] + noise, dtype=np.float32)
 
 
-def to_grey(parameters: Parameters, kelvin: FloatImage) -> FloatImage:
-    """Normalise a scan to the display's mean and deviation: float32 (H, W), not yet clipped."""
+def to_grey(parameters: Parameters, kelvin: FloatImage) -> tuple[FloatImage, float]:
+    """Normalise a scan to the display's mean and deviation: float32 (H, W), not yet clipped, and
+    the grey levels of a kelvin."""
     deviation = float(kelvin.std())
     gain = min(parameters.grey_deviation / max(deviation, 1e-6), parameters.greatest_gain)
     grey = (kelvin - float(kelvin.mean())) * np.float32(gain) + np.float32(parameters.grey_mean)
-    return np.asarray(grey, dtype=np.float32)
+    return np.asarray(grey, dtype=np.float32), gain
 
 
 def quantise(grey: FloatImage) -> ByteImage:

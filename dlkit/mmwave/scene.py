@@ -25,6 +25,7 @@ class Scene:
     surroundings: float  # kelvin
     body: ByteImage  # 255 where the person is, else 0
     labels: ByteImage  # k where the k-th object is seen, else 0
+    change: FloatImage  # kelvin that objects add or take
     objects: list[Concealed]  # in the order of their labels
 
 
@@ -173,18 +174,21 @@ def draw_scene(
     if rng.random() < p.empty_probability:
         kelvin = background + np.float32(surroundings)
         return Scene(
-            np.asarray(kelvin, np.float32), surroundings, np.zeros_like(labels), labels, []
-        )
+            np.asarray(kelvin, np.float32), surroundings, np.zeros_like(labels), labels,
+            np.zeros(shape, np.float32), [],
+        )  # fmt: skip
     # In frames of other proportions the person stands in the middle.
     centre = width / scale / 2 + uniform(rng, p.centre_shift)
     top = uniform(rng, p.head_top) + max(0.0, height / scale - 678.0) / 2
     figure = draw_figure(rng, p, centre, top)
     excess, body, _ = _excess(rng, p, figure, shape, scale)
     labels, objects = _place_objects(rng, p, figure, body, scale)
+    without = excess.copy()
     for number, thing in enumerate(objects, start=1):
         here = labels == number
         excess[here] *= np.float32(1.0 - thing.contrast)
         # Worn objects bulge; a faint texture and edge of their own.
         excess[here] += np.float32(rng.normal(0.0, 0.15))
     kelvin = background + excess * fade + np.float32(surroundings)
-    return Scene(np.asarray(kelvin, dtype=np.float32), surroundings, body, labels, objects)
+    change = np.asarray((excess - without) * fade, np.float32)
+    return Scene(np.asarray(kelvin, np.float32), surroundings, body, labels, change, objects)

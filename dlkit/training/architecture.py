@@ -33,6 +33,8 @@ class Architecture(Generic[Config]):
         config: a frozen dataclass of plain scalars: what of the network can be chosen.
         build: makes it, freshly initialised.
         multiple_of: heights and widths must be multiples of this.
+        adapted: convolutions whose channels are scaled and shifted when a trained network is
+            adapted to few pairs; empty where it is trained on as a whole.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Architecture(Generic[Config]):
     config: type[Config]
     build: Callable[[Config], nn.Module]
     multiple_of: int = 1
+    adapted: tuple[str, ...] = ()
 
     def __call__(self, **settings: Any) -> Network:
         """A network of this kind; what is not set is as the config has it."""

@@ -93,8 +93,8 @@ class Recipe(ABC):
         """The task that the network serves."""
         return TASKS.load(self.network.architecture.task)
 
-    def fine_tuning(self) -> Self:
-        """What is different when training begins with weights that are good already."""
+    def fine_tuning(self, data: str) -> Recipe:
+        """What is different when training on ``data`` begins with weights that are good already."""
         return self
 
     def to_json(self) -> dict[str, Any]:

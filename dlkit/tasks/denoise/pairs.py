@@ -23,17 +23,17 @@ from numpy.typing import NDArray
 
 from dlkit import images
 from dlkit.errors import InputError, UsageError
-from dlkit.mmwave import simulate
+from dlkit.mmwave import DEFAULTS, Parameters, simulate
+from dlkit.mmwave.fit import SIMULATED as SIMULATED
 from dlkit.mmwave.folder import one_thread
 from dlkit.processors import cpu_count
 
-SIMULATED = "simulated"
 # Each training seed has so many scans of its own; held-out ones start far above all of them.
 SEEDS_PER_TRAINING = 10_000_000
 HELD_OUT_SEED = 1_000_000_000
 
-_ARRAY, _TIFF = ".npy", (".tif", ".tiff")
-_TWELVE_BITS = 4095
+_ARRAY, _TIFF, _TWELVE_BITS = ".npy", (".tif", ".tiff"), 4095
+_Job = tuple[int, tuple[int, int], bool, Parameters]
 
 
 @dataclass(frozen=True)
@@ -246,16 +246,18 @@ def _float_tiff(data: bytes) -> NDArray[Any] | None:
 
 
 def simulate_pairs(
-    seeds: Iterable[int], size: tuple[int, int], workers: int = 0, bodies: bool = False
-) -> Pairs:
+    seeds: Iterable[int], size: tuple[int, int], workers: int = 0, bodies: bool = False,
+    parameters: Parameters = DEFAULTS,
+) -> Pairs:  # fmt: skip
     """Simulated pairs, one a seed, made in parallel processes; the same on every machine.
 
     Args:
         size: height and width in pixels.
         workers: processes; all processors by default, 1 simulates in this process.
         bodies: keep the masks of the persons too.
+        parameters: of the simulator.
     """
-    jobs = [(seed, size, bodies) for seed in seeds]
+    jobs = [(seed, size, bodies, parameters) for seed in seeds]
     if workers == 1 or len(jobs) < 8:
         made = [_simulate(job) for job in jobs]
     else:
@@ -267,13 +269,13 @@ def simulate_pairs(
         ) as pool:
             made = list(pool.map(_simulate, jobs, chunksize=8))
     noisy, clean, objects, *rest = (list(side) for side in zip(*made, strict=True))
-    names = [str(seed) for seed, _, _ in jobs]
+    names = [str(job[0]) for job in jobs]
     return Pairs(noisy, clean, objects, rest[0] if bodies else None, names)
 
 
-def _simulate(job: tuple[int, tuple[int, int], bool]) -> tuple[NDArray[np.uint8], ...]:
-    seed, size, bodies = job
-    scan = simulate(seed, size)
+def _simulate(job: _Job) -> tuple[NDArray[np.uint8], ...]:
+    seed, size, bodies, parameters = job
+    scan = simulate(seed, size, parameters)
     sides = (scan.noisy, scan.clean, scan.object_mask)
     return (*sides, scan.body_mask.astype(np.uint8)) if bodies else sides
 

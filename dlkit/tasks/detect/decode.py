@@ -16,6 +16,7 @@ LEAST = 0.02  # chance: what is less is nothing, whatever the sensitivity
 _SAME = 0.45  # intersection over union: two boxes of one object
 _MOST = 1000  # peaks: no scan hides so much, and noise has one in every ninth cell
 _LARGEST = 4.0  # logarithm of a distance: 870 pixels
+_AT_ONCE = 64  # boxes that are compared: all would take gigabytes
 INSIDE = 0.5  # chance from which a pixel belongs to an object
 _PART = 0.3  # chance from which a cell belongs to a part of the mask
 _ON_PART = 0.35  # intersection over union of a box and the part that it lies on
@@ -78,21 +79,23 @@ def _parts(chance: Float, size: tuple[int, int]) -> Float:
 
 def _by_parts(found: Float, parts: Float) -> Float:
     """Boxes that lie on a part of the mask, moved towards its sides: masks know them better."""
-    for place in range(len(found) if len(parts) else 0):  # all at once would take gigabytes
-        shared = overlap(found[place : place + 1, :4], parts)[0]
-        best = int(shared.argmax())
-        if shared[best] >= _ON_PART:
-            found[place, :4] += _TOWARDS * (parts[best] - found[place, :4])
+    for at in range(0, len(found) if len(parts) else 0, _AT_ONCE):
+        block = found[at : at + _AT_ONCE, :4]
+        shared = overlap(block, parts)
+        best = shared.argmax(axis=1)
+        on = shared[np.arange(len(block)), best] >= _ON_PART
+        block[on] += _TOWARDS * (parts[best[on]] - block[on])
     return found
 
 
 def _distinct(found: Float) -> Float:
     """Of boxes of one object the most likely one."""
     gone = np.zeros(len(found), bool)
-    for place in range(len(found)):
-        if not gone[place]:
-            same = overlap(found[place : place + 1, :4], found[place + 1 :, :4])[0] > _SAME
-            gone[place + 1 :] |= same
+    for at in range(0, len(found), _AT_ONCE):
+        same = overlap(found[at : at + _AT_ONCE, :4], found[:, :4]) > _SAME
+        for place in range(at, at + len(same)):
+            if not gone[place]:
+                gone[place + 1 :] |= same[place - at, place + 1 :]
     return found[~gone]
 
 

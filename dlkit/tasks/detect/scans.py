@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from dlkit import images
 from dlkit.errors import UsageError
-from dlkit.mmwave import REFERENCE_SIZE
-from dlkit.mmwave.concealment import Observed, observe
+from dlkit.mmwave import REFERENCE_SIZE, Parameters
+from dlkit.mmwave.concealment import CONCEALMENT, Observed, observe
 from dlkit.tasks.detect.decode import Float
 from dlkit.tasks.detect.score import at_false_alarms, match
 
@@ -58,9 +58,9 @@ def first_seed(seed: int, count: int) -> int:
     return first
 
 
-def held_out_scans(first: int, count: int) -> list[Observed]:
+def held_out_scans(first: int, count: int, parameters: Parameters = CONCEALMENT) -> list[Observed]:
     """Scans of the reference size from seed ``first`` on."""
-    return [observe(seed, REFERENCE_SIZE) for seed in range(first, first + count)]
+    return [observe(seed, REFERENCE_SIZE, parameters) for seed in range(first, first + count)]
 
 
 def boxes_of(observed: Observed) -> Float:

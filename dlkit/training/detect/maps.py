@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit import images
-from dlkit.mmwave.concealment import Observed
+from dlkit.mmwave.concealment import Observed, box_around
 from dlkit.tasks.detect.decode import STRIDE, UNIT
 
 Float = NDArray[np.float32]
 _SPREAD, _OF_SIZE = 2.2, 0.1  # pixels, and of the box's size: of a centre's Gaussian
-_NEAR, _MIDDLE = 3.0, 0.2  # pixels, and of the box's size: from there boxes are asked for
+_LEAST = 0.02  # of a centre's Gaussian: where it is less, no box is asked for
+_LEFT_OVER = 0.5  # share of an object that a crop keeps, at least
 _NOISE = 6.0  # grey levels by which a scan is made brighter or darker, and 0.06 of contrast
 
 
@@ -24,17 +25,15 @@ class Maps(NamedTuple):
 
     Attributes:
         pixels: uint8 (N, H, W).
-        heat: (N, rows, columns), 1 at the centres, less around.
+        heat: (N, rows, columns), 1 at the centres, less around, 0 outside the boxes.
         mask: (N, rows, columns), share of each cell that is an object.
         sides: (N, 4, rows, columns), ln of the distances to the box's sides in parts of 16 pixels.
-        inside: (N, rows, columns), 1 where a box is asked for.
     """
 
     pixels: NDArray[np.uint8]
     heat: Float
     mask: Float
     sides: Float
-    inside: Float
 
 
 def draw(found: list[Observed], multiple_of: int) -> Maps:
@@ -43,7 +42,7 @@ def draw(found: list[Observed], multiple_of: int) -> Maps:
     count, height, width = pixels.shape
     cells = (height // STRIDE, width // STRIDE)
     maps = Maps(pixels, *(np.zeros((count, *parts, *cells), np.float32)
-                          for parts in ((), (), (4,), ())))  # fmt: skip
+                          for parts in ((), (), (4,))))  # fmt: skip
     for place, one in enumerate(found):
         whole = np.zeros((height, width), np.float32)
         whole[: one.labels.shape[0], : one.labels.shape[1]] = one.labels > 0
@@ -60,25 +59,36 @@ def jittered(random: np.random.Generator, noisy: NDArray[np.uint8]) -> NDArray[n
     return np.asarray(cv2.LUT(noisy, table), np.uint8)
 
 
+def mirrored(one: Observed) -> Observed:
+    """Left is right."""
+    whole = one.noisy.shape[1]
+    hidden = [replace(thing, box=(whole - thing.box[0] - thing.box[2], *thing.box[1:]))
+              for thing in one.hidden]  # fmt: skip
+    noisy, labels = (np.ascontiguousarray(side[:, ::-1]) for side in (one.noisy, one.labels))
+    body = np.ascontiguousarray(one.body[:, ::-1])
+    return Observed(noisy, labels, body, hidden, one.unseen)
+
+
 def cropped(random: np.random.Generator, one: Observed, width: int) -> Observed:
-    """Columns of a scan around the person, anywhere where nobody is; what is cut off is hidden no
-    more."""
+    """Columns of a scan with as much of the person as fits, anywhere where nobody is; what is cut
+    to less than half is hidden no more."""
     whole = one.noisy.shape[1]
     if not 0 < width < whole:
         return one
     columns = np.flatnonzero(one.body.any(axis=0))
-    middle = (columns[0] + columns[-1]) / 2 if len(columns) else whole / 2
-    left = int(np.clip(middle - width / 2 + random.normal(0, 20), 0, whole - width))
+    first, last = (columns[0], columns[-1] + 1) if len(columns) else (0, whole)
+    low, high = sorted((int(first), int(last) - width))  # so wide is nobody, or all is person
+    left = int(np.clip(random.integers(low - 8, high + 9), 0, whole - width))
     cut = np.s_[:, left : left + width]
-    labels = one.labels[cut]
+    labels = np.zeros_like(one.labels[cut])
     hidden = []
     for number, thing in enumerate(one.hidden, start=1):
-        rows, places = np.nonzero(labels == number)
-        if len(rows):
-            x, y = int(places.min()), int(rows.min())
-            box = (x, y, int(places.max()) + 1 - x, int(rows.max()) + 1 - y)
-            hidden.append(replace(thing, box=box))
-    return Observed(one.noisy[cut], labels, one.body[cut], hidden)
+        here = one.labels == number
+        left_over = here[cut]
+        if left_over.sum() >= _LEFT_OVER * here.sum():
+            hidden.append(replace(thing, box=box_around(left_over)))
+            labels[left_over] = len(hidden)
+    return Observed(one.noisy[cut], labels, one.body[cut], hidden, one.unseen)
 
 
 def _mark(maps: Maps, place: int, box: tuple[int, int, int, int]) -> None:
@@ -89,14 +99,13 @@ def _mark(maps: Maps, place: int, box: tuple[int, int, int, int]) -> None:
     down = (np.arange(rows, dtype=np.float32) + 0.5) * STRIDE - y
     spread = (_SPREAD + _OF_SIZE * width, _SPREAD + _OF_SIZE * height)
     near = np.exp(-((across / spread[0]) ** 2)[None] / 2 - ((down / spread[1]) ** 2)[:, None] / 2)
-    np.maximum(maps.heat[place], near, out=maps.heat[place])
-    maps.heat[place, min(int(y / STRIDE), rows - 1), min(int(x / STRIDE), columns - 1)] = 1
-    asked = (np.abs(across) < max(_NEAR, _MIDDLE * width))[None] & (
-        np.abs(down) < max(_NEAR, _MIDDLE * height)
-    )[:, None]
+    near[min(int(y / STRIDE), rows - 1), min(int(x / STRIDE), columns - 1)] = 1
+    within = (np.abs(across) < width / 2)[None] & (np.abs(down) < height / 2)[:, None]
+    near *= (within & (near >= _LEAST)) | (near == 1)
+    mine = near > maps.heat[place]
+    maps.heat[place][mine] = near[mine]
     distances = (across[None] + width / 2, down[:, None] + height / 2,
                  width / 2 - across[None], height / 2 - down[:, None])  # fmt: skip
     for side, distance in enumerate(distances):
-        far = np.log(np.maximum(np.broadcast_to(distance, asked.shape)[asked], 1.0) / UNIT)
-        maps.sides[place, side][asked] = far
-    maps.inside[place][asked] = 1
+        far = np.log(np.maximum(np.broadcast_to(distance, mine.shape)[mine], 1.0) / UNIT)
+        maps.sides[place, side][mine] = far

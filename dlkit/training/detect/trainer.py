@@ -1,8 +1,10 @@
 """Train a detector on simulated scans, drawn anew for each step.
 
-The loss of centres is the focal loss of "Objects as Points" (arXiv 1904.07850), that of boxes
-1 - generalised intersection over union (arXiv 1902.09630) and the absolute error, that of masks
-cross-entropy; the exported weights are a moving average.
+The loss of centres is the quality focal loss of "Generalized Focal Loss" (arXiv 2006.04388): a
+chance is to be the intersection over union of the box that goes with it, less away from the centre.
+That of boxes is 1 - generalised intersection over union (arXiv 1902.09630) and the absolute error,
+weighted by the centre's Gaussian as in "Training-Time-Friendly Network" (arXiv 1909.00700), that
+of masks cross-entropy; the exported weights are a moving average.
 """
 
 from __future__ import annotations
@@ -34,15 +36,23 @@ from dlkit.tasks.detect.scans import (
     sensitivities,
 )
 from dlkit.tasks.detect.score import at_false_alarms, average_precision, match
-from dlkit.training.detect.maps import Maps, cropped, draw, jittered
+from dlkit.training.detect.maps import Maps, cropped, draw, jittered, mirrored
 from dlkit.training.detect.recipe import DetectRecipe
 from dlkit.training.engine.average import moving_average
 from dlkit.training.engine.fabric import Compute
 from dlkit.training.engine.trainer import Trainer
 
 _CLIP_NORM = 5.0
-# More objects than in scans that are evaluated on: each is one to learn from.
-_CROWDED = replace(CONCEALMENT, object_counts=(0.10, 0.25, 0.30, 0.20, 0.15))
+_RISE, _FALL = 100, 0.3  # steps, and share of the steps: of the learning rate, up and down
+# More objects than in scans that are evaluated on, and more that are hard: each is one to learn
+# from.
+_CROWDED = replace(
+    CONCEALMENT,
+    object_counts=(0.08, 0.17, 0.25, 0.25, 0.15, 0.10),
+    faint_share=0.15,
+    bright_share=0.12,
+)
+_AGAIN = 32  # steps after which scans are seen a second time
 _FALSE_ALARMS = 0.1  # a scan: recall is said there
 
 
@@ -66,9 +76,10 @@ class DetectTrainer(Trainer):
         self.multiple_of = recipe.network.architecture.multiple_of
         self.steps_per_epoch = max(1, recipe.steps // recipe.epochs)
         self.epochs = -(-recipe.steps // self.steps_per_epoch)
-        scans = self.epochs * self.steps_per_epoch * recipe.batch_size
+        scans = self.epochs * self.steps_per_epoch * -(-recipe.batch_size // 2)
         self.first = first_seed(recipe.seed, scans)
         self.held_out = [observe(HELD_OUT_SEED + place) for place in range(recipe.held_out)]
+        self.kept: dict[int, list[Observed]] = {}
         self.sensitivity: dict[str, Sensitivity] = {}
         self.trained = recipe.network.build().to(self.device)
         self.average = moving_average(self.trained, recipe.ema_decay)
@@ -77,11 +88,10 @@ class DetectTrainer(Trainer):
         optimizer = torch.optim.AdamW(
             self.trained.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
         )
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, recipe.learning_rate,
-            total_steps=self.epochs * self.steps_per_epoch + 1,
-            pct_start=0.1, div_factor=20, final_div_factor=200,
-        )  # fmt: skip
+        steps = self.epochs * self.steps_per_epoch
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda done: min(1, (done + 1) / _RISE, (steps - done) / (_FALL * steps))
+        )
         self.forward, self.optimizer = compute.setup(self.trained, optimizer)
 
     def step(self, epoch: int, index: int) -> Mapping[str, Tensor]:
@@ -171,21 +181,31 @@ class DetectTrainer(Trainer):
         return found
 
     def _drawn(self, number: int) -> Maps:
+        """A step's batch: half of it fresh, half of it the fresh ones of an earlier step,
+        mirrored, since to simulate takes as long as to learn."""
         random = np.random.default_rng([self.recipe.seed, number])
-        size = REFERENCE_SIZE
-        if random.random() < self.recipe.smaller_share:
-            scale = random.uniform(0.6, 1.0)
-            size = (round(size[0] * scale), round(size[1] * scale))
-        first = self.first + number * self.recipe.batch_size
-        width = round(self.recipe.crop_width * size[1] / REFERENCE_SIZE[1])
-        found = [
-            cropped(random, replace(one, noisy=jittered(random, one.noisy)), width)
-            for one in (
-                observe(seed, size, _CROWDED)
-                for seed in range(first, first + self.recipe.batch_size)
-            )
-        ]
+        fresh = self._fresh(number)
+        before = self._fresh(number - _AGAIN) if number >= _AGAIN else fresh
+        batch = [*fresh, *map(mirrored, before)][: self.recipe.batch_size]
+        width = round(self.recipe.crop_width * batch[0].noisy.shape[1] / REFERENCE_SIZE[1])
+        found = [cropped(random, replace(one, noisy=jittered(random, one.noisy)), width)
+                 for one in batch]  # fmt: skip
         return draw(found, self.multiple_of)
+
+    def _fresh(self, number: int) -> list[Observed]:
+        """A step's own scans; they follow from the seed and the step's number."""
+        if number not in self.kept:
+            random = np.random.default_rng([self.recipe.seed, number % _AGAIN])
+            size = REFERENCE_SIZE
+            if random.random() < self.recipe.smaller_share:
+                scale = random.uniform(0.6, 1.0)
+                size = (round(size[0] * scale), round(size[1] * scale))
+            count = -(-self.recipe.batch_size // 2)
+            first = self.first + number * count
+            seeds = range(first, first + count)
+            self.kept[number] = [observe(seed, size, _CROWDED) for seed in seeds]
+            self.kept.pop(number - _AGAIN - 1, None)
+        return self.kept[number]
 
     def _sum(self, losses: Mapping[str, Tensor]) -> Tensor:
         """As the recipe weights its parts."""
@@ -197,30 +217,27 @@ class DetectTrainer(Trainer):
             return torch.from_numpy(array[part]).to(self.device)
 
         answer = network(tensor(batch.pixels).float().unsqueeze(1) / 255).float()
-        heat, inside = tensor(batch.heat), tensor(batch.inside)
-        # focal loss from logits, so that nothing is lost near 0 and 1
+        heat, sides, mask = tensor(batch.heat), tensor(batch.sides), tensor(batch.mask)
+        shared, generalised = _overlap(answer[:, 2:], sides)
+        # what a chance is to be: near a centre, and of a box that is right
+        wanted = heat * shared.detach()
         chance = torch.sigmoid(answer[:, 0])
-        centre = (heat == 1).float()
-        hit = -F.logsigmoid(answer[:, 0]) * (1 - chance) ** 2 * centre
-        missed = -F.logsigmoid(-answer[:, 0]) * chance**2 * (1 - heat) ** 4 * (1 - centre)
-        count = centre.sum().clamp(min=1)
-        sides = tensor(batch.sides)
-        error = F.l1_loss(answer[:, 2:], sides, reduction="none").mean(1)
-        boxes = ((_apart(answer[:, 2:], sides) + error) * inside).sum()
-        masks = F.binary_cross_entropy_with_logits(
-            answer[:, 1], tensor(batch.mask), reduction="sum"
+        centres = (wanted - chance.detach()) ** 2 * F.binary_cross_entropy_with_logits(
+            answer[:, 0], wanted, reduction="none"
         )
+        error = F.l1_loss(answer[:, 2:], sides, reduction="none").mean(1)
+        masks = F.binary_cross_entropy_with_logits(answer[:, 1], mask, reduction="sum")
         # about as many cells as objects of the reference size have
         return {
-            "centres": (hit + missed).sum() / count,
-            "boxes": boxes / inside.sum().clamp(min=1),
-            "masks": masks / tensor(batch.mask).sum().clamp(min=20),
+            "centres": centres.sum() / (heat == 1).sum().clamp(min=1),
+            "boxes": ((1 - generalised + error) * heat).sum() / heat.sum().clamp(min=1),
+            "masks": masks / mask.sum().clamp(min=20),
         }
 
 
-def _apart(answer: Tensor, wanted: Tensor) -> Tensor:
-    """1 - generalised intersection over union of boxes around the same point, by the logarithms of
-    the distances to their sides: (N, 4, H, W) both to (N, H, W)."""
+def _overlap(answer: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Intersection over union, and the generalised one, of boxes around the same point, by the
+    logarithms of the distances to their sides: (N, 4, H, W) both to (N, H, W)."""
     one, other = answer.clamp(-4, 4).exp(), wanted.exp()
     low, high = torch.minimum(one, other), torch.maximum(one, other)
 
@@ -229,4 +246,4 @@ def _apart(answer: Tensor, wanted: Tensor) -> Tensor:
 
     both, hull = area(low), area(high)
     union = area(one) + area(other) - both
-    return 1 - both / union + (hull - union) / hull
+    return both / union, both / union - (hull - union) / hull

@@ -156,4 +156,6 @@ def build(config: Config) -> nn.Module:
     return Denoiser(config)
 
 
-ARCHITECTURE = Architecture("denoiser", "denoise", Config, build, multiple_of=MULTIPLE_OF)
+ARCHITECTURE = Architecture(
+    "denoiser", "denoise", Config, build, multiple_of=MULTIPLE_OF, adapted=("maps",)
+)

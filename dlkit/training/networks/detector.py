@@ -67,18 +67,16 @@ class Detector(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        one, two, three, four, five = (
-            max(4, round(config.width * c)) for c in (12, 32, 48, 64, 80)
-        )
-        self.stem = _unit(config.channels, one, 2, 5)
-        self.quarter = _unit(one, two, 2)
+        two, three, four, five = (max(4, round(config.width * c)) for c in (32, 48, 64, 80))
+        # all pixels of a cell at once: convolutions of few channels at full size take long
+        self.quarter = nn.Sequential(nn.PixelUnshuffle(4), _unit(16 * config.channels, two))
         self.eighth = nn.Sequential(_unit(two, three, 2), Residual(three))
         self.sixteenth = nn.Sequential(
             _unit(three, four, 2), ColumnContext(four), Residual(four), Residual(four)
         )
         self.deepest = nn.Sequential(_unit(four, five, 2), Residual(five))
         self.up_sixteenth, self.at_sixteenth = _unit(five, four, kernel=1), Residual(four)
-        self.up_eighth, self.at_eighth = _unit(four, three, kernel=1), _unit(three, three)
+        self.up_eighth, self.at_eighth = _unit(four, three, kernel=1), Residual(three)
         self.up_quarter, self.at_quarter = _unit(three, two, kernel=1), _unit(two, two)
         self.head = nn.Conv2d(two, CHANNELS, 3, padding=1)
         assert self.head.bias is not None
@@ -88,7 +86,7 @@ class Detector(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """H and W are multiples of 32; the first two channels are logits."""
-        quarter = self.quarter(self.stem((x - 0.5) * 4.0))
+        quarter = self.quarter((x - 0.5) * 4.0)
         eighth = self.eighth(quarter)
         sixteenth = self.sixteenth(eighth)
         x = self.at_sixteenth(sixteenth + _twice(self.up_sixteenth(self.deepest(sixteenth))))

@@ -9,6 +9,7 @@ import torch
 
 from dlkit import images
 from dlkit.errors import InputError, UsageError
+from dlkit.mmwave.fit import simulator
 from dlkit.tasks.denoise.pairs import (
     HELD_OUT_SEED,
     SIMULATED,
@@ -36,14 +37,17 @@ def training_pairs(recipe: PairsRecipe, data: str) -> tuple[Pairs, Pairs]:
     if channels not in _COLOURS:
         raise UsageError(f"channels is {channels}, expected 1 (grey), 3 (colour) or 0 (the data's)")
     values = ValueRange.parse(recipe.range)
-    if data == SIMULATED:
+    parameters = simulator(data)
+    if parameters is not None:
         if channels == 3 or values:
             what = "channels is 3" if channels == 3 else f"range is {recipe.range}"
             raise UsageError(f"{what}, but simulated scans are grey, from 0 to 255")
         size = (recipe.height, recipe.width)
         held_out = range(HELD_OUT_SEED, HELD_OUT_SEED + recipe.held_out)
         seeds = training_seeds(recipe.seed, recipe.pairs)
-        return simulate_pairs(seeds, size), simulate_pairs(held_out, size)
+        known, kept = (simulate_pairs(some, size, parameters=parameters)
+                       for some in (seeds, held_out))  # fmt: skip
+        return known, kept
     if not Path(data).is_dir():
         raise InputError(f"there is no folder '{data}'", f"Give --data {SIMULATED} or a folder")
     pairs = load_pairs(Path(data), _COLOURS[channels], values=values)
@@ -60,6 +64,26 @@ def training_pairs(recipe: PairsRecipe, data: str) -> tuple[Pairs, Pairs]:
     )
 
 
+def simulated_like(recipe: PairsRecipe) -> Pairs:
+    """Simulated pairs of the training's seeds, in the channels of a resolved recipe."""
+    seeds = training_seeds(recipe.seed, recipe.pairs)
+    pairs = simulate_pairs(seeds, (recipe.height, recipe.width))
+    if recipe.network.config.channels == 1:
+        return pairs
+    noisy, clean = ([images.colour(image, "rgb") for image in side]
+                    for side in (pairs.noisy, pairs.clean))  # fmt: skip
+    return Pairs(noisy, clean, pairs.objects)
+
+
+def named(data: str) -> tuple[str, str]:
+    """Where data are, so that another folder to start from finds them, and their name for
+    people."""
+    kind, _, file = data.partition(":")
+    if kind != SIMULATED:
+        return str(Path(data).resolve()), Path(data).resolve().name
+    return (f"{kind}:{Path(file).resolve()}", f"{kind}:{Path(file).name}") if file else (kind, kind)
+
+
 def channels_of(pairs: Pairs) -> int:
     """1 for grey images, 3 for colour."""
     return 1 if pairs.noisy[0].ndim == 2 else 3
@@ -73,16 +97,23 @@ def meaning_of(recipe: PairsRecipe) -> dict[str, object]:
     return found
 
 
-@torch.inference_mode()
 def evaluate_denoiser(
     model: PixelDenoiser, pairs: Pairs, multiple_of: int, device: torch.device
 ) -> Mapping[str, float]:
-    """Mean PSNR in dB and SSIM of a model, run one image at a time as it is deployed."""
+    """Mean PSNR in dB and SSIM of a model."""
+    psnr, ssim = mean_psnr_ssim(pairs.clean, restore(model, pairs, multiple_of, device))
+    return {"psnr": psnr, "ssim": ssim}
+
+
+@torch.inference_mode()
+def restore(
+    model: PixelDenoiser, pairs: Pairs, multiple_of: int, device: torch.device
+) -> list[images.UInt8]:
+    """A model's answers for noisy images, one at a time as it is deployed."""
     model.eval()
     restored = []
     for noisy in pairs.noisy:
         padded = torch.from_numpy(images.pad(noisy, multiple_of)).to(device)
         output = model(padded.unsqueeze(0))[0].cpu().numpy()
         restored.append(images.crop(output, *noisy.shape[:2]))
-    psnr, ssim = mean_psnr_ssim(pairs.clean, restored)
-    return {"psnr": psnr, "ssim": ssim}
+    return restored

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from dlkit.mmwave.fit import simulator
 from dlkit.tasks.denoise.pairs import SIMULATED
 from dlkit.training.recipe import Example, Recipe
 
@@ -45,21 +46,20 @@ class PairsRecipe(Recipe):
 
     def rehearsed(self, data: str) -> PairsRecipe:
         """A few simulated pairs."""
-        if data != SIMULATED:
+        if simulator(data) is None:
             return self
         few = min(_FEW_PAIRS, self.pairs)
         return replace(self, pairs=few, held_out=min(2, self.held_out))
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairedRecipe(PairsRecipe):
-    """How a network is trained on pairs, without a critic.
+class CropsRecipe(PairsRecipe):
+    """How a network learns from crops of pairs, without a critic.
 
     Attributes:
-        epochs: parts of the training, each ended by an evaluation and a checkpoint.
         steps: optimizer steps in all.
         batch_size: crops a step.
-        learning_rate: highest value of the one-cycle schedule (AdamW).
+        learning_rate: highest value (AdamW).
         weight_decay: of AdamW.
         mse_weight: of the squared error beside Charbonnier's loss.
         ssim_weight: of 1 - SSIM beside Charbonnier's loss.
@@ -67,19 +67,14 @@ class PairedRecipe(PairsRecipe):
         inside_weight: extra weight of bright pixels well inside a person, where a dark one would
             look like an object.
         inside_reach: pixels: what is nearer to a dark pixel is not well inside.
-        ema_decay: of the moving average of the weights, per step.
         pairs: simulated pairs, when ``data`` is ``simulated`` or some are mixed in.
         simulated_share: of a step's crops, when ``data`` is a folder: a few real pairs then do
             not make the network forget what it learnt from many simulated ones.
         crop_height, crop_width: of training crops; 0 takes the whole height or width.
-        held_out: as for every recipe on pairs; 0 trains on all of a folder and evaluates on
-            nothing.
     """
 
-    trained_by: ClassVar[str] = "dlkit.training.restore.trainer:PairedTrainer"
     least: ClassVar[Mapping[str, float]] = {
         "steps": 1,
-        "epochs": 1,
         "batch_size": 1,
         "learning_rate": 0,
         "weight_decay": 0,
@@ -88,7 +83,6 @@ class PairedRecipe(PairsRecipe):
         "object_weight": 0,
         "inside_weight": 0,
         "inside_reach": 0,
-        "ema_decay": 0,
         "pairs": 1,
         "simulated_share": 0,
         "height": 1,
@@ -97,10 +91,8 @@ class PairedRecipe(PairsRecipe):
         "crop_width": 0,
         "held_out": 0,
     }
-    below: ClassVar[Mapping[str, float]] = {"ema_decay": 1}
 
     steps: int
-    epochs: int = 10
     batch_size: int = 5
     learning_rate: float = 2e-3
     weight_decay: float = 1e-3
@@ -109,20 +101,83 @@ class PairedRecipe(PairsRecipe):
     object_weight: float = 3.0
     inside_weight: float = 1.0
     inside_reach: int = 12  # so far the optics mix in the background
-    ema_decay: float = 0.995
     pairs: int = 1600
     simulated_share: float = 0.0
     crop_height: int = 0
     crop_width: int = 288
-    bfloat16: bool = True
     held_out: int = 12
 
-    def fine_tuning(self) -> PairedRecipe:
-        """A short and gentle training from weights that are good already, on a folder of pairs.
 
-        Half of each step's crops stay simulated, and all of the folder is trained on.
-        """
+@dataclass(frozen=True, kw_only=True)
+class PairedRecipe(CropsRecipe):
+    """How a network is trained on pairs, without a critic; ``learning_rate`` on a one-cycle
+    schedule.
+
+    Attributes:
+        epochs: parts of the training, each ended by an evaluation and a checkpoint.
+        ema_decay: of the moving average of the weights, per step.
+        held_out: as for every recipe on pairs; 0 trains on all of a folder and evaluates on
+            nothing.
+    """
+
+    trained_by: ClassVar[str] = "dlkit.training.restore.trainer:PairedTrainer"
+    least: ClassVar[Mapping[str, float]] = {**CropsRecipe.least, "epochs": 1, "ema_decay": 0}
+    below: ClassVar[Mapping[str, float]] = {"ema_decay": 1}
+
+    epochs: int = 10
+    ema_decay: float = 0.995
+    bfloat16: bool = True
+
+    def fine_tuning(self, data: str = SIMULATED) -> CropsRecipe:
+        """From weights that are good already: an adaptation to a folder of pairs, where the network
+        has layers for that; else a short and gentle training, half on simulated crops."""
+        if simulator(data) is None and self.network.architecture.adapted:
+            return AdaptRecipe(
+                about=self.about, network=self.network, data=self.data, seed=self.seed,
+                range=self.range, height=self.height, width=self.width,
+            )  # fmt: skip
         return replace(
             self, steps=150, epochs=3, learning_rate=2e-4, pairs=200, simulated_share=0.5,
             ema_decay=0.97, held_out=0,
         )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptRecipe(CropsRecipe):
+    """How a trained network is adapted to another scanner by few pairs, and few numbers.
+
+    Channels of a few layers are scaled and shifted. What that brings is measured on pairs that were
+    left out; where it brings nothing, the weights stay as they were.
+
+    Attributes:
+        steps: optimizer steps of each adaptation: one for each part that is left out, and one on
+            all pairs.
+        learning_rate: at the first step; it falls to 0 in a line.
+        weight_decay: pulls back to the weights that it began with.
+        folds: parts that the pairs are split into, each left out once; of fewer pairs each is one.
+            The two halves of a single pair are its parts.
+        least_gain: dB that pairs that were left out have to gain on average.
+        most_lost: dB that each of the parts may lose, and simulated scans where there is one pair:
+            its halves are retouched by one hand, and do not tell what others are like.
+        simulated_lost: dB that ordinary simulated scans may lose where several pairs decide.
+        pairs: simulated ones; half of them are mixed in, on the others it is measured what is lost.
+        held_out: pairs that take no part in anything, and are evaluated on in the end.
+    """
+
+    trained_by: ClassVar[str] = "dlkit.training.restore.adapt:AdaptTrainer"
+    least: ClassVar[Mapping[str, float]] = {
+        **CropsRecipe.least, "pairs": 2, "folds": 2, "least_gain": 0, "most_lost": 0,
+        "simulated_lost": 0,
+    }  # fmt: skip
+
+    steps: int = 30
+    batch_size: int = 4
+    learning_rate: float = 0.03
+    crop_width: int = 192
+    pairs: int = 24
+    simulated_share: float = 0.5
+    held_out: int = 0
+    folds: int = 5
+    least_gain: float = 0.05
+    most_lost: float = 0.05
+    simulated_lost: float = 3.0
