@@ -10,7 +10,7 @@ from dlkit.training.recipes.resnet_small import RECIPE as SMALL
 RECIPE = replace(
     SMALL,
     about="the shipped reader: a thin ResNet for digits and signs with what is around them",
-    network=SMALL.network.replace(width=0.25),
+    network=SMALL.network.replace(width=0.215),
     data="crops.npz",
     epochs=4,
     augmentation=Augmentation(),
