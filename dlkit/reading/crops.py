@@ -59,10 +59,16 @@ def _view(grey: images.UInt8, x: float, y: float, side: float) -> images.UInt8:
     if any(beyond):
         before, above, after, below = beyond
         part = np.asarray(cv2.copyMakeBorder(
-            part, above, below, before, after, cv2.BORDER_CONSTANT, value=float(np.median(part)),
+            part, above, below, before, after, cv2.BORDER_CONSTANT, value=_median(part),
         ), np.uint8)  # fmt: skip
     how = cv2.INTER_AREA if part.shape[0] > SIDE else cv2.INTER_LINEAR
     return stretched(np.asarray(cv2.resize(part, (SIDE, SIDE), interpolation=how), np.uint8))
+
+
+def _median(pixels: images.UInt8) -> int:
+    """The level in the middle: by counting them, which takes a tenth of the time of sorting."""
+    sums = cv2.calcHist([pixels], [0], None, [256], [0, 256]).ravel().cumsum()
+    return int(np.searchsorted(sums, pixels.size / 2))
 
 
 def stretched(pixels: images.UInt8) -> images.UInt8:

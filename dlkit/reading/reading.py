@@ -29,6 +29,8 @@ _THERE, _THERE_MARK = 0.2, 0.1  # chance that it is one times its probability: d
 _ALIKE = 1.7  # sizes that differ by less are alike
 _RARE = 0.05  # of the most that are alike: fewer are no digits of that page
 _TRUST = 0.25  # power of the finder's chance of another sign: the reader sees more of it
+_CERTAIN = 0.9  # probability below which a sign is looked at again,
+_LOOKS = (0.88, 1.14)  # as if it were so many times as large
 _SURE_DIGIT = 0.9  # probability from which a photographed digit is read by nothing else
 _SURE = 0.6  # probability from which a point, comma or minus is written as such
 _DIGITS = np.array([label.isdigit() for label in LABELS])
@@ -169,11 +171,12 @@ def _signs(grey: images.UInt8, networks: Networks) -> list[_Sign]:
         return []
     boxes, chances = found[:, :4], found[:, 4:]
     heights = line_heights(boxes, finder.whole(found) & (chances[:, 0] > chances[:, 1]))
-    crops = np.stack([
-        crop(grey, tuple(box), float(line))
-        for box, line in zip(boxes.tolist(), heights, strict=True)
-    ])  # fmt: skip
-    read = networks.read(crops)
+    read = networks.read(_looked_at(grey, boxes, heights))
+    unsure = np.flatnonzero(read.max(axis=1) < _CERTAIN)
+    if len(unsure):  # they are looked at once more, from nearer and from farther
+        looks = [_looked_at(grey, boxes[unsure], heights[unsure], times) for times in _LOOKS]
+        again = networks.read(np.concatenate(looks)).reshape(len(_LOOKS), len(unsure), -1)
+        read[unsure] = (read[unsure] + again.sum(axis=0)) / (1 + len(_LOOKS))
     # where the finder sees another sign rather than a digit, the reader must be the surer of one
     chance = chances.max(axis=1)
     share = chances / chance[:, None]
@@ -194,6 +197,18 @@ def _signs(grey: images.UInt8, networks: Networks) -> list[_Sign]:
         _Sign(LABELS[best[place]], float(sure[place]), tuple(boxes[place].tolist()))
         for place in np.flatnonzero(there).tolist()
     ]
+
+
+def _looked_at(
+    grey: images.UInt8, boxes: _Float, heights: _Float, times: float = 1.0
+) -> images.UInt8:
+    """Views of signs (N, 4), as if they and their lines were so many times as large."""
+    middles, sizes = boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:] * times
+    grown = np.hstack([middles - sizes / 2, sizes])
+    return np.stack([
+        crop(grey, tuple(box), line)
+        for box, line in zip(grown.tolist(), (heights * times).tolist(), strict=True)
+    ])  # fmt: skip
 
 
 def _hold(boxes: _Float, digits: _Float) -> NDArray[np.bool_]:
