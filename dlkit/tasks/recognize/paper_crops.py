@@ -32,7 +32,7 @@ _PIXELS = 900_000  # of a page, at most
 _ALONE = 12  # photographs of one digit that are cut from a page
 _AGAIN = {"/": 3, "1": 1}  # how often these are shown once more; other signs once
 _AT_ONCE = 64  # pages that are asked of the processes
-_IN_VAIN = 64  # pages in a row on which nothing is found: there is no use in more
+_IN_VAIN = 16  # pages in a row on which nothing is found: there is no use in more
 _ROOM = (0.0, 0.45)  # of a digit's longer side: what is around it on these
 
 
