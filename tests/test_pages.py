@@ -110,7 +110,7 @@ def test_isolated_digits_are_read(
     whole, broad = measure.isolated(model, digits, 2, seed=2, pen="mnist", wide=wide)
     assert whole.digits == 144
     assert whole.share >= (97 if wide[0] < 1 else 92)
-    assert wide[0] < 1 or broad.share >= 92
+    assert wide[0] < 1 or broad.share >= 90
 
 
 @pytest.mark.parametrize("form", measure.FORMS)
