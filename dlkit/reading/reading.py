@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dlkit import images
 from dlkit.errors import UsageError
 from dlkit.reading import colour, finder, lines, square
-from dlkit.reading.crops import LABELS, NONE, OTHER, crop, line_heights
+from dlkit.reading.crops import LABELS, NONE, OTHER, line_heights, looks
 from dlkit.reading.page import Box, Digit, Line, Page
 from dlkit.reading.single import plain
 
@@ -176,11 +176,11 @@ def _signs(grey: images.UInt8, networks: Networks) -> list[_Sign]:
         return []
     boxes, chances = found[:, :4], found[:, 4:]
     heights = line_heights(boxes, finder.whole(found) & (chances[:, 0] > chances[:, 1]))
-    read = networks.read(_looked_at(grey, boxes, heights))
+    read = networks.read(looks(grey, boxes, heights))
     unsure = np.flatnonzero(read.max(axis=1) < _CERTAIN)
     if len(unsure):  # they are looked at once more, from nearer and from farther
-        looks = [_looked_at(grey, boxes[unsure], heights[unsure], times) for times in _LOOKS]
-        again = networks.read(np.concatenate(looks)).reshape(len(_LOOKS), len(unsure), -1)
+        nearer = [looks(grey, boxes[unsure], heights[unsure], times) for times in _LOOKS]
+        again = networks.read(np.concatenate(nearer)).reshape(len(_LOOKS), len(unsure), -1)
         read[unsure] = (read[unsure] + again.sum(axis=0)) / (1 + len(_LOOKS))
     # where the finder sees another sign rather than a digit, the reader must be the surer of one
     chance = chances.max(axis=1)
@@ -204,18 +204,6 @@ def _signs(grey: images.UInt8, networks: Networks) -> list[_Sign]:
         _Sign(LABELS[best[place]], float(sure[place]), tuple(boxes[place].tolist()))
         for place in np.flatnonzero(there).tolist()
     ]
-
-
-def _looked_at(
-    grey: images.UInt8, boxes: _Float, heights: _Float, times: float = 1.0
-) -> images.UInt8:
-    """Views of signs (N, 4), as if they and their lines were so many times as large."""
-    middles, sizes = boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:] * times
-    grown = np.hstack([middles - sizes / 2, sizes])
-    return np.stack([
-        crop(grey, tuple(box), line)
-        for box, line in zip(grown.tolist(), (heights * times).tolist(), strict=True)
-    ])  # fmt: skip
 
 
 def _hold(boxes: _Float, digits: _Float) -> NDArray[np.bool_]:
