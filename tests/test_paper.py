@@ -8,13 +8,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from dlkit.cli import app
-from dlkit.errors import BundleError, UsageError
+from dlkit.errors import BundleError, InputError, UsageError
+from dlkit.images import UInt8
 from dlkit.paper import KINDS, PENS, Digits, simulate
 from dlkit.paper.strokes import strokes, thin
 from dlkit.tasks.recognize.datasets import load_labelled
+from dlkit.tasks.recognize.paper_crops import paper_crops
 from dlkit.training.find.crops import crops
 
 
@@ -113,6 +116,14 @@ def test_crops_are_cut_by_a_finder_alone(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, options)
     assert isinstance(done.exception, BundleError)
     assert "something else than digit_finder" in str(done.exception)
+
+
+def test_a_finder_that_finds_nothing(digits: Digits) -> None:
+    def blind(pixels: UInt8) -> NDArray[np.float32]:
+        return np.zeros((1, 6, pixels.shape[1] // 4, pixels.shape[2] // 4), np.float32)
+
+    with pytest.raises(InputError, match="found nothing on 16 pages in a row"):
+        paper_crops(digits, 100, 0, lambda: blind)
 
 
 def test_what_a_finder_is_to_say(digits: Digits) -> None:

@@ -67,7 +67,7 @@ def crops(
     out: Annotated[Path, typer.Option(help="File, .npz.", show_default=False)],
     count: Annotated[
         int, typer.Option(min=6, help="Crops to train on; a tenth as many to test.")
-    ] = (147_000),
+    ] = (160_000),
     seed: _Seed = 0,
     digits: _Digits = "mnist-mini",
     finder: Annotated[

@@ -25,6 +25,7 @@ def simulate(
     touching: float = 0.0,
     marks: float | None = None,
     letters: float = 0.1,
+    wide: tuple[float, float] | None = None,
 ) -> Page:
     """A page that follows from the random generator alone.
 
@@ -37,6 +38,7 @@ def simulate(
         touching: share of neighbouring digits that touch.
         marks: share of the numbers that have other signs in or beside them; by default the kind's.
         letters: of these, the share with a letter or a scribble; below 1.
+        wide: how many times as wide digits are drawn, from and to, where no boxes are printed.
     """
     mixed = kind == "any"
     pen_name = tool if tool != "any" else str(random.choice(PENS, p=[0.4, 0.35, 0.25]))
@@ -55,7 +57,7 @@ def simulate(
         marks=marks,
         letters=letters,
         touching=touching,
-        wide=(0.8, 1.5) if mixed and random.random() < 0.3 else (0.85, 1.15),
+        wide=_widths(random, mixed, None if printed in ("boxes", "form") else wide),
         sparse=mixed and random.random() < 0.2,
     )  # fmt: skip
     paper, ink = _colours(random, mixed)
@@ -92,6 +94,11 @@ def simulate(
         image = np.asarray(255 - image, np.uint8)
     lines = tuple(Line(row.text, _signs(row.hulls, matrix)) for row in rows if row.hulls)
     return Page(image, lines, kind, pen_name, sum(row.touching for row in rows))
+
+
+def _widths(random: Random, mixed: bool, wide: tuple[float, float] | None) -> tuple[float, float]:
+    usual = (0.8, 1.5) if mixed and random.random() < 0.3 else (0.85, 1.15)
+    return wide or usual
 
 
 def _write(writer: Writer, layers: list[rules.Printed], printed: str, degrees: float) -> list[Row]:

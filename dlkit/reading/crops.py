@@ -42,6 +42,21 @@ def crop(
     return np.asarray(cv2.merge(views), np.uint8)
 
 
+def looks(
+    grey: images.UInt8,
+    boxes: NDArray[np.float32],
+    lines: NDArray[np.float32],
+    times: float = 1.0,
+) -> images.UInt8:
+    """``crop`` of signs (N, 4) as if they, and their lines (N,), were so many times as large."""
+    middles, sizes = boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:] * times
+    grown = np.hstack([middles - sizes / 2, sizes])
+    return np.stack([
+        crop(grey, tuple(box), line)
+        for box, line in zip(grown.tolist(), (lines * times).tolist(), strict=True)
+    ])  # fmt: skip
+
+
 def _view(grey: images.UInt8, x: float, y: float, side: float) -> images.UInt8:
     """A square of an image about a point, which may reach beyond it: uint8 (32, 32)."""
     ends = np.round([x - side / 2, y - side / 2, x + side / 2, y + side / 2]).astype(int).tolist()
@@ -59,10 +74,16 @@ def _view(grey: images.UInt8, x: float, y: float, side: float) -> images.UInt8:
     if any(beyond):
         before, above, after, below = beyond
         part = np.asarray(cv2.copyMakeBorder(
-            part, above, below, before, after, cv2.BORDER_CONSTANT, value=float(np.median(part)),
+            part, above, below, before, after, cv2.BORDER_CONSTANT, value=_median(part),
         ), np.uint8)  # fmt: skip
     how = cv2.INTER_AREA if part.shape[0] > SIDE else cv2.INTER_LINEAR
     return stretched(np.asarray(cv2.resize(part, (SIDE, SIDE), interpolation=how), np.uint8))
+
+
+def _median(pixels: images.UInt8) -> int:
+    """The level in the middle: by counting them, which takes a tenth of the time of sorting."""
+    sums = cv2.calcHist([pixels], [0], None, [256], [0, 256]).ravel().cumsum()
+    return int(np.searchsorted(sums, pixels.size / 2))
 
 
 def stretched(pixels: images.UInt8) -> images.UInt8:

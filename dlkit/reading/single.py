@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -18,8 +18,13 @@ _CUT = 160  # pixels of the longer side of a digit that is cut out
 _CONTRAST = 24.0  # of 255: less between ink and ground is none
 _ROUGH = 0.07  # of the contrast: how much the ground may vary
 _CLEAN = 0.006  # of the contrast: ground that varies less was drawn or cut out, not photographed
-_FEW = 24  # pixels of the longer side: smaller images are enlarged first
+# Of the range: pixels that differ by less from those around them are even; and how many are, at
+# least, where there is no noise.
+_NOISE, _EVEN = 0.0045, 0.25
+_FEW = 24  # pixels of the longer side: smaller images are enlarged first,
+_SHARP = 0.6  # and by how much of what is blurred away they are made sharper
 _TINY = 40  # pixels of the longer side: edges are all there is, and say nothing of the ground
+_INK, _FAINT = 0.4, 0.12  # of the contrast: ink, and its blurred edge
 _EMPTY = 0.1  # of the middle: less ink in it is none
 _NEAR = 0.07  # of the image: how near to its border a digit ends that fills it
 _SPECK = 0.04  # of the ink: what is smaller is dirt
@@ -29,7 +34,11 @@ _MOST_ALONG = 0.6  # of the border: more ink along it is none
 _THICK = 0.2  # of a digit's longer side: half of its strokes' width, at most
 _BAR, _FULL = 0.3, 0.55  # of its box: what fills more may be a stretched stroke,
 _GAPS, _BENT, _UNEVEN = 0.05, 0.07, 0.4  # with gaps, bends and changes of width up to these
-_SLIM, _NARROW = 0.75, 0.35  # of its width: how what may be stretched is read, and such a stroke
+_UPRIGHT = 0.55  # of its height: a digit that is less wide than this
+# Of its width: how what may be stretched is read; and what may be such a stroke, each in turn.
+_SLIM, _STROKE = 0.85, (1.0, 0.75, 0.35)
+
+_LEVELS = np.arange(256, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -37,8 +46,8 @@ class Found:
     """One digit on plain ground.
 
     Attributes:
-        squares: uint8 (28, 28) each, bright on black: the digit; also as narrower ones where it
-            fills the image, and may have been stretched to do so.
+        squares: uint8 (28, 28) each, bright on black: the digit; in several widths where it may
+            be a stroke that was stretched.
         box: around it in the image's pixels.
         share: of the image's height or width that it takes, whichever is more.
         broad: how many times as wide as high it is.
@@ -61,42 +70,38 @@ def plain(grey: images.UInt8, whatever: bool = False) -> Found | None:
         whatever: take what there is for a digit, however the ground looks.
     """
     height, width = grey.shape
-    scale = min(1.0, _LOOK / max(height, width))
-    small = grey
-    if max(height, width) < _FEW:
-        scale = _LOOK / 2 / max(height, width)
-    if scale > 1:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        small = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_CUBIC), np.uint8)
-    if scale < 1:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        small = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
-    level, mask = cv2.threshold(small, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    counts = np.bincount(small.ravel(), minlength=256)
+    small = _small(grey)
+    level, bits = cv2.threshold(small, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    mask = np.asarray(bits, np.uint8)
+    # Python's own lists and numbers where an image is small: NumPy's calls would take longer
+    sums = np.bincount(small.ravel(), minlength=256).cumsum().tolist()
     cut = int(level) + 1
-    share = float(counts[:cut].sum()) / small.size
+    share = sums[cut - 1] / small.size
     if share in (0.0, 1.0):
         return None
-    rough = whatever or max(grey.shape) <= _TINY
-    bright = [cv2.countNonZero(line) for line in (mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1])]
-    rim = 2 * (small.shape[0] + small.shape[1]) - 4 if min(small.shape) > 1 else small.size
-    dark_rim = 1.0 - min(1.0, sum(bright) / max(rim, 1))
+    bright = cv2.countNonZero(mask)
+    inner = mask[1:-1, 1:-1]
+    rim = small.size - inner.size
+    dark_rim = 1.0 - (bright - (cv2.countNonZero(inner) if inner.size else 0)) / rim
     # ink is the smaller part, and rarer along the border; and it lies not in the corners alone
-    is_dark = share + dark_rim < 1.0
-    if _in_corners((mask == 0) == is_dark):
-        is_dark = not is_dark
-    along = dark_rim if is_dark else 1.0 - dark_rim
-    if not whatever and along > _MOST_ALONG:
+    dark = share + dark_rim < 1.0
+    if _in_corners(mask, dark):
+        dark = not dark
+    along = dark_rim if dark else 1.0 - dark_rim
+    rough = whatever or max(height, width) <= _TINY
+    ink, contrast, varies = _ink(small, sums, cut, dark)
+    if contrast < _CONTRAST and not rough:
         return None
-    ink, varies = _ink(small, counts, cut, is_dark, rough)
-    found = None if ink is None else _ends(ink, rough)
-    if ink is None or found is None:
+    found = _ends(ink, rough)
+    if found is None:
         return None
-    if not whatever and max(height, width) > _CROP and _is_thick(ink, found):
+    large = max(height, width) > _CROP
+    smooth = rough or varies <= _CLEAN or (not large and _is_smooth(grey))
+    fills = _fills(ink, _FAINT if smooth else _INK)
+    if not (whatever or (fills and smooth)) and (along > _MOST_ALONG or varies > _ROUGH):
+        return None
+    if not whatever and large and _is_thick(ink, found):
         return None  # a shadow, or the ground around a sheet
-    room = _NEAR * np.array(small.shape)
-    fills = found[0] <= room[1] and found[1] <= room[0]
-    fills = fills and found[2] >= small.shape[1] - room[1] and found[3] >= small.shape[0] - room[0]
     squares = _squares(_cut(grey, small, ink, found), fills)
     x0, y0, x1, y1 = found
     ratio_x, ratio_y = width / small.shape[1], height / small.shape[0]
@@ -104,67 +109,98 @@ def plain(grey: images.UInt8, whatever: bool = False) -> Found | None:
     high = (max(low[0] + 1, round(x1 * ratio_x)), max(low[1] + 1, round(y1 * ratio_y)))
     box = Box(*low, min(high[0], width) - low[0], min(high[1], height) - low[1])
     share = max(box.width / width, box.height / height)
-    clean = varies <= _CLEAN or max(height, width) > _CROP
-    return Found(squares, box, share, box.width / box.height, clean)
+    return Found(squares, box, share, box.width / box.height, smooth or large)
+
+
+def _small(grey: images.UInt8) -> images.UInt8:
+    """An image as it is looked at. Tiny ones are enlarged, and sharpened by a pixel of theirs: they
+    were made smaller by averaging."""
+    longer = max(grey.shape)
+    if _FEW <= longer <= _LOOK:
+        return grey
+    scale = _LOOK / 2 / longer if longer < _FEW else _LOOK / longer
+    size = [max(1, round(side * scale)) for side in grey.shape[::-1]]
+    if scale < 1:
+        return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
+    large = cv2.resize(grey, size, interpolation=cv2.INTER_LANCZOS4)
+    soft = cv2.GaussianBlur(large, (0, 0), scale)
+    return np.asarray(cv2.addWeighted(large, 1 + _SHARP, soft, -_SHARP, 0), np.uint8)
 
 
 def _ink(
-    small: images.UInt8, counts: NDArray[np.int64], cut: int, dark: bool, rough: bool
-) -> tuple[NDArray[np.float32] | None, float]:
-    """Ink, 0 to 1, where the ground is plain; and how much that varies, as a share of the contrast
-    (0 where it is not asked for).
+    small: images.UInt8, sums: list[int], cut: int, dark: bool
+) -> tuple[NDArray[np.float32], float, float]:
+    """Ink, 0 to 1; how many levels it is from the ground; and how much that varies, as a share of
+    them.
 
     Args:
-        counts: of each of the 256 levels.
+        sums: how many pixels have each of the 256 levels or less.
         cut: the first level that is not dark.
     """
-    levels = np.arange(256)
-    strokes = np.where((levels < cut) == dark, counts, 0)
-    ground = counts - strokes
-    base = _percentile(ground, 0.5)
-    # the middle of thin strokes: their edges are mixed with the ground
-    full = _percentile(strokes, 0.25 if dark else 0.75)
-    contrast = abs(full - base)
-    if contrast < _CONTRAST and not rough:
-        return None, 0.0
-    varies = 0.0
-    if not rough:
-        away = np.bincount(np.abs(levels - base), weights=ground, minlength=256)
-        varies = _percentile(away, 0.5) / contrast
-        if varies > _ROUGH:
-            return None, varies
-    table = ((levels - base) / (full - base or 1)).clip(0, 1).astype(np.float32)
-    return table[small], varies
+    below, total = sums[cut - 1], sums[-1]
+    if dark:
+        first, last, under, count = cut, 255, below, total - below  # of the ground
+        full = bisect_left(sums, 0.25 * below)
+    else:
+        first, last, under, count = 0, cut - 1, 0, below
+        full = bisect_left(sums, below + 0.75 * (total - below))
+    # full: the middle of thin strokes, for their edges are mixed with the ground
+    base = bisect_left(sums, under + 0.5 * count)
+
+    def within(away: int) -> int:
+        lowest = max(first, base - away)
+        return sums[min(last, base + away)] - (sums[lowest - 1] if lowest else 0)
+
+    away = bisect_left(range(256), 0.5 * count, key=within)
+    table = (_LEVELS - np.float32(base)) * np.float32(1 / (full - base or 1))
+    ink = cv2.LUT(small, np.minimum(np.maximum(table, 0), 1))
+    return np.asarray(ink, np.float32), abs(full - base), away / max(abs(full - base), 1)
+
+
+def _fills(ink: NDArray[np.float32], least: float) -> bool:
+    """Whether there is ink of that strength near all four sides."""
+    x, y, across, down = cv2.boundingRect((ink > least).view(np.uint8))
+    height, width = ink.shape
+    side, end = max(1, int(_NEAR * width)), max(1, int(_NEAR * height))
+    return x < side and y < end and x + across > width - side and y + down > height - end
+
+
+def _is_smooth(grey: images.UInt8) -> bool:
+    """Whether there is no noise: what was drawn or enlarged, not photographed."""
+    low, high, _, _ = cv2.minMaxLoc(grey)
+    most = _NOISE * (high - low)
+    even = cv2.inRange(cv2.Laplacian(grey, cv2.CV_16S, ksize=1), -most, most)
+    return cv2.countNonZero(even) >= _EVEN * grey.size
 
 
 def _is_thick(ink: NDArray[np.float32], ends: tuple[int, int, int, int]) -> bool:
     """Whether an area is no stroke."""
-    mask = (ink > 0.5).astype(np.uint8)
+    mask = (ink > 0.5).view(np.uint8)
     half = float(cv2.distanceTransform(mask, cv2.DIST_L2, 3).max())
     return half > _THICK * max(ends[2] - ends[0], ends[3] - ends[1])
 
 
-def _in_corners(ink: NDArray[np.bool_]) -> bool:
-    """Whether ink is in the corners of an image and not in its middle."""
-    height, width = ink.shape
-    corners = int(ink[0, 0]) + int(ink[0, -1]) + int(ink[-1, 0]) + int(ink[-1, -1])
-    if corners < 2:
+def _in_corners(mask: images.UInt8, dark: bool) -> bool:
+    """Whether ink, dark or bright, is in the corners of an image and not in its middle."""
+    corners = [bool(mask[y, x]) for y in (0, -1) for x in (0, -1)]
+    if corners.count(not dark) < 2:
         return False
-    middle = ink[height // 3 : -(height // 3) or None, width // 3 : -(width // 3) or None]
-    return cv2.countNonZero(middle.view(np.uint8)) < _EMPTY * middle.size
-
-
-def _percentile(counts: NDArray[Any], share: float) -> int:
-    """The level below which a share of what was counted lies."""
-    sums = counts.cumsum()
-    return int(np.searchsorted(sums, share * sums[-1]))
+    height, width = mask.shape
+    middle = mask[height // 3 : -(height // 3) or None, width // 3 : -(width // 3) or None]
+    bright = cv2.countNonZero(middle)
+    return (middle.size - bright if dark else bright) < _EMPTY * middle.size
 
 
 def _ends(ink: NDArray[np.float32], whatever: bool) -> tuple[int, int, int, int] | None:
     """Left, top, right and bottom of the one digit; None where there are several."""
-    count, _, stats, _ = cv2.connectedComponentsWithStats((ink > 0.4).astype(np.uint8))
+    mask = (ink > _INK).view(np.uint8)
+    count, _ = cv2.connectedComponents(mask)
     if count < 2:
         return None
+    if count == 2:  # nearly always; all that is wanted else takes three times as long
+        x, y, width, height = cv2.boundingRect(mask)
+        return x, y, x + width, y + height
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask)
     areas = stats[1:, cv2.CC_STAT_AREA]
     total = int(areas.sum())
     boxes = stats[1:][areas >= _SPECK * total]
@@ -205,18 +241,16 @@ def _cut(
 
 
 def _squares(ink: NDArray[np.float32], fills: bool) -> tuple[images.UInt8, ...]:
-    """In MNIST's form. What fills the image may have been stretched: it is also read narrower,
-    and much narrower where it is a bar."""
-    whole = mnist(ink)
-    mask = (ink > EDGE).astype(np.uint8)
-    x, y, across, down = cv2.boundingRect(mask)
+    """In MNIST's form. What fills the image may have been stretched to do so: it is read a little
+    narrower, and in several widths where it is a bar."""
+    if not fills:
+        return (mnist(ink),)
+    x, y, across, down = cv2.boundingRect((ink > EDGE).view(np.uint8))
     part = ink[y : y + down, x : x + across]
-    if not fills or not part.size:
-        return (whole,)
-    narrow = [_SLIM]
-    if _is_bar(part > EDGE, cv2.mean(part)[0]):
-        narrow.append(_NARROW)
-    return (whole, *(_slim(part, times) for times in narrow))
+    if across < _UPRIGHT * down:  # what is so narrow now was not stretched
+        return (mnist(ink),)
+    bar = _is_bar(part > EDGE, cv2.mean(part)[0])
+    return tuple(_slim(part, times) for times in (_STROKE if bar else (_SLIM,)))
 
 
 def _slim(ink: NDArray[np.float32], times: float) -> images.UInt8:
@@ -239,6 +273,7 @@ def _is_bar(mask: NDArray[np.bool_], share: float) -> bool:
     if share > _FULL:
         return True
     middles = (mask @ columns)[rows] / widths[rows]
-    line = np.polyval(np.polyfit(rows, middles, 1), rows) if len(rows) > 2 else middles
-    bent = float(np.abs(middles - line).mean()) / mask.shape[1]
+    at = rows - rows.mean()
+    slope = float(at @ middles) / max(float(at @ at), 1.0)
+    bent = float(np.abs(middles - middles.mean() - slope * at).mean()) / mask.shape[1]
     return bent < _BENT and float(widths[rows].std() / widths[rows].mean()) < _UNEVEN

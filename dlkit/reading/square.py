@@ -19,13 +19,14 @@ _BOX = 20
 EDGE = 0.35  # ink weaker than this share of a stroke's is outside its box
 # A stroke of MNIST's is 2 to 4 of 20 pixels wide. A thinner one would be grey after scaling.
 _THIN = 0.075
+_RAMP = np.stack([np.ones(_BOX), np.arange(_BOX)], axis=1).astype(np.float32)  # for moments
 _CROSS = np.ones((3, 3), np.uint8)
 _LARGE = 320  # pixels: a side from which a thin digit is reduced before it is widened
 
 
 def mnist(ink: NDArray[np.float32]) -> images.UInt8:
     """Ink (H, W), 0 to 1, as uint8 (28, 28)."""
-    x, y, across, down = cv2.boundingRect((ink > EDGE).astype(np.uint8))
+    x, y, across, down = cv2.boundingRect((ink > EDGE).view(np.uint8))
     square = np.zeros((SIDE, SIDE), np.uint8)
     if not across:
         return square
@@ -33,11 +34,12 @@ def mnist(ink: NDArray[np.float32]) -> images.UInt8:
     ink = _thicken(ink)
     scale = _BOX / max(ink.shape)
     height, width = (max(1, round(side * scale)) for side in ink.shape)
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    small = cv2.resize(ink, (width, height), interpolation=how).clip(0, 1)
-    moments = cv2.moments(small)
-    mass = moments["m00"] or 1.0
-    middle_x, middle_y = moments["m10"] / mass, moments["m01"] / mass
+    if scale < 1:
+        small = np.asarray(cv2.resize(ink, (width, height), interpolation=cv2.INTER_AREA))
+    else:
+        small = cv2.resize(ink, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+    (mass, by_x), (by_y, _) = _RAMP[:height].T @ small @ _RAMP[:width]
+    middle_x, middle_y = by_x / (mass or 1), by_y / (mass or 1)
     top = min(max(round(SIDE / 2 - middle_y), 0), SIDE - height)
     left = min(max(round(SIDE / 2 - middle_x), 0), SIDE - width)
     square[top : top + height, left : left + width] = (small * 255).round()
@@ -46,7 +48,7 @@ def mnist(ink: NDArray[np.float32]) -> images.UInt8:
 
 def _thicken(ink: NDArray[np.float32]) -> NDArray[np.float32]:
     """Strokes at least as wide, beside the digit, as the thin ones of MNIST."""
-    mask = (ink > 0.5).astype(np.uint8)
+    mask = (ink > 0.5).view(np.uint8)
     # A long stroke of width w has half of its edge pixels on each side: w is about 2 area / edge.
     area = cv2.countNonZero(mask)
     edge = area - cv2.countNonZero(cv2.erode(mask, _CROSS))

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dlkit.errors import InputError
 from dlkit.paper import Digits, Page, simulate
 from dlkit.reading import colour, finder
 from dlkit.reading.crops import LABELS, NONE, OTHER, SIDE, VIEWS, crop, line_heights
@@ -23,11 +24,15 @@ OpenFinder = Callable[[], finder.Network]
 _SAME, _SAME_MIDDLE, _NOT_SAME = 0.45, 0.25, 0.15
 _MIDDLE = 0.25  # of the sign's size
 _LEAST = 0.4  # of a line's height: boxes are compared as if they were at least as wide and high
-_KINDS = ("any", "form", "marks", "any", "squared", "marks", "desk", "any")  # of pages in turn
+# of pages in turn
+_KINDS = ("any", "form", "marks", "any", "squared", "marks", "desk", "any", "squared")
+_WIDE, _WIDE_SHARE = (0.85, 2.0), 0.3  # widths of digits on that share of the pages
 _TALL = (10.0, 60.0)  # pixels: heights of digits
 _PIXELS = 900_000  # of a page, at most
-_ALONE = 6  # photographs of one digit that are cut from a page
+_ALONE = 12  # photographs of one digit that are cut from a page
+_AGAIN = {"/": 3, "1": 1}  # how often these are shown once more; other signs once
 _AT_ONCE = 64  # pages that are asked of the processes
+_IN_VAIN = 16  # pages in a row on which nothing is found: there is no use in more
 _ROOM = (0.0, 0.45)  # of a digit's longer side: what is around it on these
 
 
@@ -45,16 +50,24 @@ def paper_crops(
 
     Returns:
         uint8 (count, 32, 32, 3), and int64 (count,), an index into ``LABELS``.
+
+    Raises:
+        InputError: the finder finds nothing.
     """
     pixels = np.empty((count, SIDE, SIDE, VIEWS), np.uint8)
     labels = np.empty(count, np.int64)
-    done = 0
+    done = in_vain = 0
     for found in _run(digits, seed, open_finder, workers):
         for one, label in found[: count - done]:
             pixels[done], labels[done] = one, label
             done += 1
         if done == count:
             break
+        in_vain = 0 if found else in_vain + 1
+        if in_vain == _IN_VAIN:
+            raise InputError(
+                f"the finder found nothing on {_IN_VAIN} pages in a row", "Train it for longer"
+            )
     return pixels, labels
 
 
@@ -92,6 +105,7 @@ class Pages:
         page = simulate(
             random, self.digits, _KINDS[number % len(_KINDS)], size=(int(sides[0]), int(sides[1])),
             tall=tall, touching=float(random.choice([0, 0.08])), letters=0.3,
+            wide=_WIDE if random.random() < _WIDE_SHARE else None,
         )  # fmt: skip
         if not page.signs:
             return []
@@ -99,8 +113,10 @@ class Pages:
         heights = line_heights(truth, np.array([sign.is_digit for sign in page.signs]))
         grey = colour.channel(page.image)
         boxes, lines = self._found(grey)
+        if not len(boxes):
+            return []
         crops = _labelled(grey, boxes, lines, page, truth, heights)
-        crops += _missed(random, grey, boxes, page, truth, heights)
+        crops += _missed(random, grey, page, truth, heights)
         chosen = [place for place, sign in enumerate(page.signs) if sign.is_digit]
         for place in random.permutation(chosen)[:_ALONE].tolist():
             crops += self._alone(random, page, truth[place], page.signs[place].text)
@@ -124,9 +140,10 @@ class Pages:
         boxes, lines = self._found(grey)
         if not len(boxes):
             return []
-        same = overlap(boxes, (box - np.array([x0, y0, 0, 0], np.float32))[None], 0.4 * height)
+        there = box - np.array([x0, y0, 0, 0], np.float32)
+        same = overlap(boxes, there[None], _LEAST * height)[:, 0]
         best = int(same.argmax())
-        if same[best] < _SAME:
+        if not _is(boxes[best], there, float(same[best])):
             return []
         return [(crop(grey, tuple(boxes[best].tolist()), float(lines[best])), LABELS.index(label))]
 
@@ -154,9 +171,7 @@ def _labelled(
     crops = []
     for row, box, line in zip(same, boxes, lines.tolist(), strict=True):
         best = int(row.argmax())
-        away = np.abs(box[:2] + box[2:] / 2 - truth[best, :2] - truth[best, 2:] / 2).max()
-        inside = away < _MIDDLE * truth[best, 2:].max()
-        if row[best] >= (_SAME_MIDDLE if inside else _SAME):
+        if _is(box, truth[best], float(row[best])):
             text = page.signs[best].text
         elif row[best] < _NOT_SAME:
             text = NONE
@@ -166,24 +181,29 @@ def _labelled(
     return crops
 
 
+def _is(box: finder.Float, truth: finder.Float, same: float) -> bool:
+    """Whether a box is that of a sign of which it covers so much."""
+    away = np.abs(box[:2] + box[2:] / 2 - truth[:2] - truth[2:] / 2).max()
+    return bool(same >= (_SAME_MIDDLE if away < _MIDDLE * truth[2:].max() else _SAME))
+
+
 def _missed(
     random: np.random.Generator,
     grey: NDArray[np.uint8],
-    boxes: finder.Float,
     page: Page,
     truth: finder.Float,
     heights: finder.Float,
 ) -> list[Crop]:
-    """Signs that are no digits once more, as they may be found another time."""
+    """Signs that are no digits, and strokes, once more, as they may be found another time."""
     crops = []
     for sign, box, line in zip(page.signs, truth.tolist(), heights.tolist(), strict=True):
-        if sign.is_digit:
-            continue
-        reach = max(box[2], box[3], 0.4 * line)
-        shift, scale = random.normal(0, 0.07, 2) * reach, np.exp(random.normal(0, 0.12, 2))
-        left, top, width, height = box
-        moved = (left + shift[0], top + shift[1], width * scale[0], height * scale[1])
-        crops.append((crop(grey, moved, line * np.exp(random.normal(0, 0.08))), _index(sign.text)))
+        for _ in range(_AGAIN.get(sign.text, int(not sign.is_digit))):
+            reach = max(box[2], box[3], 0.4 * line)
+            shift, scale = random.normal(0, 0.07, 2) * reach, np.exp(random.normal(0, 0.12, 2))
+            left, top, width, height = box
+            moved = (left + shift[0], top + shift[1], width * scale[0], height * scale[1])
+            high = line * np.exp(random.normal(0, 0.08))
+            crops.append((crop(grey, moved, high), _index(sign.text)))
     return crops
 
 

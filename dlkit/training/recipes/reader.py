@@ -10,9 +10,9 @@ from dlkit.training.recipes.resnet_small import RECIPE as SMALL
 RECIPE = replace(
     SMALL,
     about="the shipped reader: a thin ResNet for digits and signs with what is around them",
-    network=SMALL.network.replace(width=0.25),
+    network=SMALL.network.replace(width=0.215),
     data="crops.npz",
-    epochs=4,
+    epochs=3,
     augmentation=Augmentation(),
     label_smoothing=0.0,
     selection=Selection(validation=0.03, keep_best=False),
