@@ -41,8 +41,8 @@ class DetectRecipe(Recipe):
     below: ClassVar[Mapping[str, float]] = {"ema_decay": 1}
 
     data: str = SIMULATED
-    steps: int = 1800
-    epochs: int = 10
+    steps: int = 4500
+    epochs: int = 25
     batch_size: int = 4
     learning_rate: float = 3e-3
     weight_decay: float = 1e-3
