@@ -1,9 +1,10 @@
-"""Fine-tuning that cannot make it worse, and simulators of other scanners."""
+"""Fine-tuning that keeps the weights where it brings nothing, and simulators of other scanners."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 
 from dlkit import images
 from dlkit.cli import app
-from dlkit.errors import InputError, UsageError
+from dlkit.errors import InputError, TrainingError, UsageError
 from dlkit.export.weights import load_weights
 from dlkit.mmwave import DEFAULTS, simulate
 from dlkit.mmwave.fit import fit, load, scaled, simulator, to_json, with_levels
@@ -122,6 +123,21 @@ def test_a_single_pair_is_halved_and_many_are_left_out_in_parts(tmp_path: Path) 
         images.write(narrow / side / "0.png", np.zeros((64, 48), np.uint8))
     with pytest.raises(InputError, match="no halves"):
         AdaptTrainer(small(narrow), str(narrow), CPU)
+    images.write(one / "noisy" / "a.png", np.zeros((6, 6), np.uint8))
+    images.write(one / "clean" / "a.png", np.zeros((6, 6), np.uint8))
+    with pytest.raises(InputError, match=r"a in .* has 6 x 6 pixels"):
+        AdaptTrainer(small(one), str(one), CPU)
+    with pytest.raises(UsageError, match="height"):
+        small(many, height=4).check()
+
+
+def test_copies_of_a_pair_do_not_vouch_for_each_other(tmp_path: Path) -> None:
+    folder = pairs_in(tmp_path, 1)
+    for side in ("noisy", "clean"):
+        shutil.copy(folder / side / "0.png", folder / side / "copy.png")
+    trainer = AdaptTrainer(small(folder), str(folder), CPU)
+    assert trainer.halved
+    assert "1 of 2 pairs show what others show" in trainer.notes[-1]
 
 
 def test_adapting_resumes_exactly(tmp_path: Path) -> None:
@@ -152,6 +168,10 @@ def test_the_command_says_what_was_gained(tmp_path: Path) -> None:
     ])  # fmt: skip
     assert done.exit_code == 0, done.output
     assert "no gain: kept the weights that it began with" in done.output
+    words = ["train", "denoiser", "--data", str(folder), "--out", str(tmp_path / "run"), "--resume"]
+    forgot = CliRunner().invoke(app, words)
+    assert isinstance(forgot.exception, TrainingError)
+    assert "same --init" in (forgot.exception.mend or "")
 
 
 # --- other scanners ---

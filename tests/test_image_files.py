@@ -24,6 +24,14 @@ from dlkit.tasks.denoise.model import parse_range
 
 UInt8 = images.UInt8
 
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """A part of a PNG."""
+    body = kind + data
+    return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
 
 def run(*arguments: object) -> Any:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
@@ -147,7 +155,29 @@ def test_a_png_that_is_damaged_says_nothing_of_its_own(
         damaged[at] ^= 0x40
         with pytest.raises(InputError, match=why):
             images.decode(bytes(damaged), "a.png")
+    header = struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0)
+    for parts, why in (
+        ([], "without pixels"),
+        ([chunk(b"IDAT", b"")], "without pixels"),
+        ([chunk(b"IDAT", zlib.compress(bytes(72))), chunk(b"WHAT", b"1")], "an unknown kind"),
+    ):
+        data = b"".join([SIGNATURE, chunk(b"IHDR", header), *parts, chunk(b"IEND", b"")])
+        with pytest.raises(InputError, match=why):
+            images.decode(data, "a.png")
     assert capfd.readouterr().err == ""
+
+
+def test_a_word_in_a_text_is_no_animation(scan: UInt8) -> None:
+    """It is the parts of a PNG that tell, not bytes anywhere in it."""
+    whole = cv2.imencode(".png", scan)[1].tobytes()
+    exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # turned
+    more = chunk(b"tEXt", b"Comment\0acTL") + chunk(b"eXIf", exif)
+    data = whole[:33] + more + whole[33:]
+    for frames in ("first", "all", "1"):
+        (found,) = images.decode_frames(data, "a.png", upright=True, frames=frames)
+        assert found.shape == scan.shape[::-1], frames
+        (found,) = images.decode_frames(data, "a.png", frames=frames)
+        assert np.array_equal(found, scan), frames
 
 
 def test_grey_gifs_keep_every_level(scan: UInt8, tmp_path: Path) -> None:
@@ -229,15 +259,10 @@ def test_what_is_left_out_is_said(scan: UInt8, tmp_path: Path) -> None:
 
 def png(width: int, height: int) -> bytes:
     """A small file that promises a large picture."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        body = kind + data
-        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
-
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     pixels = zlib.compress(b"\0" * 1000)
     parts = chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + parts
+    return SIGNATURE + parts
 
 
 def test_sizes_are_read_before_anything_is_decoded(tmp_path: Path) -> None:

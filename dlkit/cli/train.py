@@ -176,7 +176,8 @@ def command(
             )  # fmt: skip
     if not run.finished:
         console.print(
-            f"stopped and saved; go on with: dlkit train {plain(recipe)} --resume (same options)"
+            f"stopped and saved; go on with: dlkit train {plain(recipe)}"
+            f"{f' --init {plain(init)}' if init else ''} --resume (same options)"
         )
         raise typer.Exit(130 if first else 0)  # a launcher kills all when a part of it fails
     if first and (line := _end(run)):

@@ -32,6 +32,7 @@ _PNG = b"\x89PNG"
 # PNG, third edition, 5.2 and 5.3: eight bytes, then chunks of length, type, data and a sum of type
 # and data; the first one is IHDR, which begins with width and height, the last one IEND.
 _PNG_CHUNK = struct.Struct(">I4s")
+_KINDS = {b"IHDR", b"PLTE", b"IDAT"}  # what decoding needs, beside IEND
 _PNG_SIZE = struct.Struct(">II")
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -119,16 +120,14 @@ def decode_frames(
     if not data:
         raise InputError(f"{path}: is empty")
     try:
+        kinds = _chunks(data, path) if data.startswith(_PNG) else set()
         # most files of large folders are one picture each that is not turned: no detours
-        if (
-            data.startswith(_PNG)
-            and _chunks(data, path).isdisjoint((b"acTL", b"eXIf"))
-            and frames in FRAMES
-        ):
+        if kinds and kinds.isdisjoint((b"acTL", b"eXIf")) and frames in FRAMES:
             image = _whole(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED), path)
             if image.dtype.char in "BH":  # and then nothing else can be wrong
                 return [image]
-        found = _decode(data, path, upright, several=frames != "first")
+        moves = b"acTL" in kinds or _moves(data)
+        found = _decode(data, path, upright, frames != "first", moves)
     except (cv2.error, MemoryError, ValueError) as error:
         raise InputError(f"{path}: cannot be decoded ({reason(error)})") from error
     if frames not in FRAMES:
@@ -147,7 +146,7 @@ def decode_frames(
 
 
 def _chunks(data: bytes, path: Path | str) -> set[bytes]:
-    """The kinds of a PNG's chunks; one that is cut or damaged is refused.
+    """The kinds of a PNG's chunks that hold something; one that is cut or damaged is refused.
 
     OpenCV makes room for what a chunk says it holds, up to 4 GiB, before it looks for it; and
     libpng writes a line of its own onto the terminal.
@@ -169,13 +168,20 @@ def _chunks(data: bytes, path: Path | str) -> set[bytes]:
             width, height = _PNG_SIZE.unpack_from(data, 16)
             _check_size(width, height, path)
         if kind == b"IEND":
-            return kinds
-        kinds.add(kind)
+            if b"IDAT" in kinds:
+                return kinds
+            raise InputError(f"{path}: is damaged (a PNG without pixels)")
+        if kind not in _KINDS and kind[0] & 0x20 == 0:
+            raise InputError(f"{path}: is damaged (a PNG with a part of an unknown kind)")
+        if length:
+            kinds.add(kind)
         at = end
     raise InputError(f"{path}: is truncated (a PNG without its end)")
 
 
-def _decode(data: bytes, path: Path | str, upright: bool, several: bool) -> list[Image]:
+def _decode(
+    data: bytes, path: Path | str, upright: bool, several: bool, moves: bool
+) -> list[Image]:
     if data.startswith(b"\xff\xd8"):
         return [_jpeg(data, path, upright)]
     pixels = np.frombuffer(data, np.uint8)
@@ -183,7 +189,7 @@ def _decode(data: bytes, path: Path | str, upright: bool, several: bool) -> list
         flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if upright else cv2.IMREAD_UNCHANGED
         done, pages = cv2.imdecodemulti(pixels, flags)
         return list(pages) if done and pages else [_whole(None, path)]
-    if several and _moves(data):
+    if several and moves:
         done, animation = cv2.imdecodeanimation(pixels)
         if done and len(animation.frames):
             return [_as_stored(frame) for frame in animation.frames]
@@ -230,9 +236,7 @@ def _check_size(width: int, height: int, path: Path | str) -> None:
 
 
 def _moves(data: bytes) -> bool:
-    """Whether a PNG, WebP, GIF or AVIF may have several frames."""
-    if data.startswith(_PNG):
-        return b"acTL" in data
+    """Whether a WebP, GIF or AVIF may have several frames."""
     if data.startswith(b"RIFF"):
         return b"ANIM" in data[:64]
     return data.startswith(b"GIF8") or data[4:12] == b"ftypavis"

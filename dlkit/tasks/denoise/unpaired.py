@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dlkit import images
 from dlkit.errors import InputError
+from dlkit.mmwave import DEFAULTS, Parameters
 from dlkit.tasks.denoise.pairs import (
     Pairs,
     ValueRange,
@@ -92,13 +93,16 @@ def load_unpaired(
     return Unpaired(noisy, clean, held_out, notes)
 
 
-def simulate_unpaired(seeds: Sequence[int], size: tuple[int, int], workers: int = 0) -> Unpaired:
+def simulate_unpaired(
+    seeds: Sequence[int], size: tuple[int, int], workers: int = 0,
+    parameters: Parameters = DEFAULTS,
+) -> Unpaired:  # fmt: skip
     """Simulated scans of the people of the first half of the seeds, clean pictures of the others.
 
     Args:
         seeds: an even number of them.
-        size, workers: as ``simulate_pairs`` takes them.
+        size, workers, parameters: as ``simulate_pairs`` takes them.
     """
-    pairs = simulate_pairs(seeds, size, workers)
+    pairs = simulate_pairs(seeds, size, workers, parameters=parameters)
     half = len(pairs.noisy) // 2
     return Unpaired(pairs.noisy[:half], pairs.clean[half:])

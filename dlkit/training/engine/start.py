@@ -65,6 +65,11 @@ def train(
     compute = open_compute(hardware, chosen.bfloat16)
     stored = _look_at(run, resume, overwrite)
     given = str(data or (stored.data if stored else chosen.data))
+    if stored is not None and type(stored) is not type(chosen):
+        raise TrainingError(
+            f"{run.path} was begun as another kind of training ({type(stored).__name__})",
+            "Resume it with the same --init and --set, or train anew with another --out",
+        )
     torch.manual_seed(chosen.seed)
     trainer = chosen.trainer(given, compute)
     if stored is not None:

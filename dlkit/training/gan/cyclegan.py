@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dlkit import images
-from dlkit.tasks.denoise.pairs import SIMULATED
 from dlkit.tasks.denoise.pixels import PixelDenoiser
 from dlkit.training.engine.fabric import Compute
 from dlkit.training.gan.adversarial import AdversarialTrainer, Batch, Contest
@@ -26,7 +24,7 @@ from dlkit.training.gan.recipe import CycleganRecipe
 from dlkit.training.gan.scans import check_crops, crops, stack, strip
 from dlkit.training.gan.sides import unpaired_sides
 from dlkit.training.networks._patchgan import build_patch_critic
-from dlkit.training.restore.held_out import evaluate_denoiser, meaning_of
+from dlkit.training.restore.held_out import evaluate_denoiser, meaning_of, named
 
 _SIDES = ("clean", "noisy")
 
@@ -38,11 +36,10 @@ class CycleganTrainer(AdversarialTrainer):
 
     def __init__(self, recipe: CycleganRecipe, data: str, compute: Compute) -> None:
         found = unpaired_sides(recipe, data)
-        where = data if data == SIMULATED else str(Path(data).resolve())
+        where, self.dataset = named(data)
         channels = 1 if found.noisy[0].ndim == 2 else 3
         filled = recipe.network.filled(channels=channels)
         self.recipe = recipe = replace(recipe, network=filled, data=where)
-        self.dataset = data if data == SIMULATED else Path(data).resolve().name
         self.multiple_of = recipe.network.architecture.multiple_of
         self.held_out = found.held_out
         self.fingerprint, self.notes = found.fingerprint(), list(found.notes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dlkit.errors import InputError
+from dlkit.mmwave.fit import simulator
 from dlkit.tasks.denoise.pairs import (
     HELD_OUT_SEED,
     SIMULATED,
@@ -26,11 +27,13 @@ def unpaired_sides(recipe: CycleganRecipe, data: str) -> Unpaired:
         UsageError: the recipe's seed or channels do not go with the data.
         InputError: the folder cannot be used.
     """
-    if data == SIMULATED:
+    parameters = simulator(data)
+    if parameters is not None:
         size = (recipe.height, recipe.width)
-        found = simulate_unpaired(training_seeds(recipe.seed, 2 * recipe.pairs), size)
+        people = training_seeds(recipe.seed, 2 * recipe.pairs)
+        found = simulate_unpaired(people, size, parameters=parameters)
         seeds = range(HELD_OUT_SEED, HELD_OUT_SEED + recipe.held_out)
-        return found.keeping_out(simulate_pairs(seeds, size))
+        return found.keeping_out(simulate_pairs(seeds, size, parameters=parameters))
     if not recipe.unpaired:
         pairs, held_out = training_pairs(recipe, data)
         if len(pairs.noisy) < 2:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dlkit import images
-from dlkit.tasks.denoise.pairs import SIMULATED
 from dlkit.tasks.denoise.pixels import PixelDenoiser
 from dlkit.training.engine.fabric import Compute
 from dlkit.training.gan.adversarial import AdversarialTrainer, Batch, Contest
@@ -29,6 +27,7 @@ from dlkit.training.restore.held_out import (
     channels_of,
     evaluate_denoiser,
     meaning_of,
+    named,
     training_pairs,
 )
 
@@ -42,10 +41,9 @@ class WganTrainer(AdversarialTrainer):
     def __init__(self, recipe: WganRecipe | Pix2pixRecipe, data: str, compute: Compute) -> None:
         pairs, self.held_out = training_pairs(recipe, data)
         channels = channels_of(pairs)
-        where = data if data == SIMULATED else str(Path(data).resolve())
+        where, self.dataset = named(data)
         filled = recipe.network.filled(channels=channels)
         self.recipe = recipe = replace(recipe, network=filled, data=where)
-        self.dataset = data if data == SIMULATED else Path(data).resolve().name
         self.multiple_of = recipe.network.architecture.multiple_of
         self.fingerprint = pairs.fingerprint()
         self.notes = pairs.notes

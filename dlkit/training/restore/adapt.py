@@ -7,6 +7,7 @@ step, and pairs that were left out decide whether, and by how much, anything is 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -82,6 +83,7 @@ class Adapted(nn.Module):
 class AdaptTrainer(Trainer):
     """An epoch is one adaptation: to all parts but one in turn, and in the end to all pairs."""
 
+    bounded = ()  # each adaptation begins anew, on other pairs
     recipe: AdaptRecipe
 
     def __init__(self, recipe: AdaptRecipe, data: str, compute: Compute) -> None:
@@ -90,6 +92,7 @@ class AdaptTrainer(Trainer):
                 "a network is adapted to pairs of another scanner", "Give --data FOLDER"
             )
         pairs, self.held_out = training_pairs(recipe, data)
+        pairs = _distinct(pairs)
         filled = recipe.network.filled(channels=channels_of(pairs))
         where, self.dataset = named(data)
         self.recipe = recipe = replace(recipe, network=filled, data=where)
@@ -222,6 +225,26 @@ def _parts(pairs: Pairs, folds: int) -> list[Pairs]:
         )
         halves.append(Pairs(noisy, clean, objects or None))
     return halves
+
+
+def _distinct(pairs: Pairs) -> Pairs:
+    """Without copies of a scan or of its clean picture, which would vouch for each other."""
+    kept: list[int] = []
+    seen: set[bytes] = set()
+    for place, pair in enumerate(zip(pairs.noisy, pairs.clean, strict=True)):
+        sides = {hashlib.sha256(one.tobytes()).digest() for one in pair}
+        if seen.isdisjoint(sides):
+            kept.append(place)
+        seen |= sides
+    if len(kept) == len(pairs.noisy):
+        return pairs
+    noisy, clean, objects = (
+        [side[place] for place in kept] if side else None
+        for side in (pairs.noisy, pairs.clean, pairs.objects)
+    )
+    copies, count = len(pairs.noisy) - len(kept), len(pairs.noisy)
+    note = f"{copies} of {count} pairs show what others show, and are left out"
+    return Pairs(noisy or [], clean or [], objects, notes=[*pairs.notes, note])
 
 
 def _slice(pairs: Pairs, some: slice) -> Pairs:
