@@ -95,6 +95,11 @@ def test_what_is_no_image_is_named(scans: dict[str, images.UInt8], tmp_path: Pat
     for name in ("damaged.png", "notes.txt: is no image", "false.png: is in colours"):
         assert f"left out: {name}" in done.output
     assert "3 left out" in done.output
+    for number in range(20):
+        (folder / f"z{number}.txt").touch()
+    done = run(folder, tmp_path / "more.json")
+    assert "left out: 13 more" in done.output
+    assert "23 left out" in done.output
     for name in scans:
         (folder / name).unlink()
     error = refused(run(folder, tmp_path / "none.json"))
@@ -197,6 +202,12 @@ def test_a_value_that_cannot_be_is_refused_by_name(field: str, value: str, tmp_p
     with pytest.raises(InputError, match=rf"scanner\.json: '?{field}.* expected ") as caught:
         simulator(f"simulated:{file}")
     assert "dlkit simulate fit" in caught.value.mend
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none.json", Path("/dev/zero")):
+        with pytest.raises(InputError, match="there is no such file"):
+            load(path)
 
 
 def test_simulated_with_an_empty_name_is_no_simulator() -> None:

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from dlkit.cli import _options, simulate_pages
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress, TaskID
 
     from dlkit.images import UInt8
@@ -139,14 +140,14 @@ def fit_command(
     if not scans.is_dir():
         raise InputError(f"there is no folder '{scans}'", "Give a folder of scans")
     check_writable(out.resolve().parent)
-    found, left_out = _grey_scans(scans, values)
+    console = notes()
+    found, unread = _grey_scans(scans, values)
+    _say_left_out(console, unread)
     fitted = fit(found)
     write_bytes(out, to_json(fitted.parameters).encode())
-    console = notes()
-    left_out |= fitted.left_out
-    for name, why in list(left_out.items())[:_SHOWN]:
-        console.print(f"left out: {name}: {why}", style="yellow", markup=False, soft_wrap=True)
-    more = f", {len(left_out)} left out" if left_out else ""
+    _say_left_out(console, fitted.left_out)
+    left_out = len(unread) + len(fitted.left_out)
+    more = f", {left_out} left out" if left_out else ""
     console.print(
         f"{fitted.measured} scans of {fitted.size[0]}x{fitted.size[1]} measured{more}: "
         + ", ".join(f"{name} {one:.2f}" for name, one in fitted.factors.items())
@@ -154,6 +155,16 @@ def fit_command(
         f"{fitted.parameters.grey_deviation:.0f}", highlight=False, soft_wrap=True,
     )  # fmt: skip
     typer.echo(out)
+
+
+def _say_left_out(console: Console, left_out: dict[str, str]) -> None:
+    from dlkit.cli._console import plain
+
+    lines = [f"left out: {name}: {why}" for name, why in left_out.items()]
+    if (more := len(lines) - _SHOWN) > 0:
+        lines[_SHOWN:] = [f"left out: {more} more"]
+    for line in lines:
+        console.print(plain(line), style="yellow", soft_wrap=True)
 
 
 def _grey_scans(folder: Path, values: ValueRange | None) -> tuple[dict[str, UInt8], dict[str, str]]:

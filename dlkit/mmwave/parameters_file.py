@@ -39,6 +39,8 @@ def load(path: Path) -> Parameters:
             that it cannot take.
     """
     try:
+        if not path.is_file():  # a pipe or a device may have no end
+            raise OSError("there is no such file")
         values = json.loads(path.read_bytes())["parameters"]
         given = dict(values.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
