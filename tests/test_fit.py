@@ -219,10 +219,12 @@ def test_simulated_with_an_empty_name_is_no_simulator() -> None:
 
 
 def test_parameters_come_back_from_json(tmp_path: Path) -> None:
-    made = scaled(with_levels(DEFAULTS, 99.5, 41.0), noise=1.3, width=0.8)
     file = tmp_path / "scanner.json"
-    file.write_text(to_json(made))
-    assert load(file) == made
+    for factor, mean, deviation in ((0.8, 99.5, 41.0), (4.0, 215.0, 127.5), (0.25, 40.0, 16.0)):
+        # the last two are the furthest that is fitted
+        made = scaled(with_levels(DEFAULTS, mean, deviation), factor, factor, factor)
+        file.write_text(to_json(made))
+        assert load(file) == made
     assert json.loads(to_json(DEFAULTS)) == {"parameters": {}}
 
 
