@@ -1,8 +1,7 @@
-"""Fine-tuning that keeps the weights where it brings nothing, and simulators of other scanners."""
+"""Fine-tuning that keeps the weights where it brings nothing."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -20,9 +19,7 @@ from dlkit import images
 from dlkit.cli import app
 from dlkit.errors import InputError, TrainingError, UsageError
 from dlkit.export.weights import load_weights
-from dlkit.mmwave import DEFAULTS, simulate
-from dlkit.mmwave.fit import fit, load, scaled, simulator, to_json, with_levels
-from dlkit.tasks.denoise.pairs import simulate_pairs
+from dlkit.mmwave import simulate
 from dlkit.training.engine.fabric import Hardware, open_compute
 from dlkit.training.engine.loop import Moment
 from dlkit.training.engine.run import Run
@@ -172,72 +169,3 @@ def test_the_command_says_what_was_gained(tmp_path: Path) -> None:
     forgot = CliRunner().invoke(app, words)
     assert isinstance(forgot.exception, TrainingError)
     assert "same --init" in (forgot.exception.mend or "")
-
-
-# --- other scanners ---
-
-
-def test_a_scanner_is_fitted_from_noisy_scans_alone(tmp_path: Path) -> None:
-    other = with_levels(scaled(DEFAULTS, noise=1.8, stripes=1.6), 110.0, 44.0)
-    for seed in range(500, 512):
-        images.write(tmp_path / "scans" / f"{seed}.png", simulate(seed, parameters=other).noisy)
-    file = tmp_path / "scanner.json"
-    command = ["simulate", "fit", str(tmp_path / "scans"), "--out", str(file)]
-    done = CliRunner().invoke(app, command)
-    assert done.exit_code == 0, done.output
-    found = load(file)
-    assert found.grey_mean == pytest.approx(110, abs=2)
-    assert found.grey_deviation == pytest.approx(44, abs=2)
-    assert found.noise_kelvin[1] / DEFAULTS.noise_kelvin[1] == pytest.approx(1.8, rel=0.25)
-    stripes = found.column_offset_kelvin[1] / DEFAULTS.column_offset_kelvin[1]
-    assert stripes == pytest.approx(1.6, rel=0.35)
-    assert found.curve_raw[0] == pytest.approx(
-        found.grey_mean + (DEFAULTS.curve_raw[0] - DEFAULTS.grey_mean) * found.grey_deviation
-        / DEFAULTS.grey_deviation
-    )  # fmt: skip
-    again = CliRunner().invoke(app, command)
-    assert isinstance(again.exception, UsageError)
-
-
-def test_training_takes_a_fitted_scanner(tmp_path: Path) -> None:
-    file = tmp_path / "scanner.json"
-    file.write_text(to_json(with_levels(DEFAULTS, 100.0, 40.0)))
-    recipe = RECIPES.load("denoiser")
-    assert isinstance(recipe, PairedRecipe)
-    recipe = replace(recipe, steps=1, epochs=1, pairs=2, held_out=1, batch_size=1, crop_width=64,
-                     height=SIZE[0], width=SIZE[1])  # fmt: skip
-    run = train(recipe, f"simulated:{file}", tmp_path / "run")
-    assert run.load_recipe().data == f"simulated:{file.resolve()}"
-    assert run.load_log()[0]["dataset"] == "simulated:scanner.json"
-    parameters = simulator(f"simulated:{file}")
-    assert parameters is not None
-    scan = simulate_pairs([1], SIZE, parameters=parameters).noisy[0]
-    assert scan.mean() == pytest.approx(100, abs=2)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "[]", "{}", '{"parameters": {"nothing": 1}}', '{"parameters": {"noise_kelvin": 1}}',
-     '{"parameters": {"noise_kelvin": [1, "a"]}}', '{"parameters": {"grey_mean": NaN}}',
-     '{"parameters": {"noise_kelvin": [1, 2, 3]}}'],
-)  # fmt: skip
-def test_a_file_that_is_no_scanner_is_refused(text: str, tmp_path: Path) -> None:
-    file = tmp_path / "scanner.json"
-    file.write_text(text)
-    with pytest.raises(InputError, match="no parameters of the simulator"):
-        simulator(f"simulated:{file}")
-
-
-def test_parameters_come_back_from_json(tmp_path: Path) -> None:
-    made = scaled(with_levels(DEFAULTS, 99.5, 41.0), noise=1.3, width=0.8)
-    file = tmp_path / "scanner.json"
-    file.write_text(to_json(made))
-    assert load(file) == made
-    assert json.loads(to_json(DEFAULTS)) == {"parameters": {}}
-
-
-def test_scans_without_a_person_are_no_scans() -> None:
-    noise = np.random.default_rng(0).integers(0, 255, (200, 150), dtype=np.uint8)
-    for scans in ([np.zeros((200, 150), np.uint8)], [np.zeros((20, 20), np.uint8)], [noise]):
-        with pytest.raises(InputError):
-            fit(scans)

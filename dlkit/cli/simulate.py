@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from dlkit.cli import simulate_pages
+from dlkit.cli import _options, simulate_pages
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress, TaskID
+
+    from dlkit.images import UInt8
+    from dlkit.tasks.denoise.pairs import ValueRange
 
 EXAMPLE = (
     "Examples:  dlkit simulate pairs/ --count 100 --seed 1 --masks  |  "
     "dlkit simulate apart/ --count 200 --unpaired"
 )
+
+_SHOWN = 10  # of what is left out
 
 
 class _Group(TyperGroup):
@@ -100,37 +106,102 @@ def fit_command(
     scans: Annotated[
         Path,
         typer.Argument(
-            help="Folder of noisy scans of one scanner, with a person in each.", show_default=False
+            help="Folder of noisy scans of one scanner, with a standing person in each.",
+            show_default=False,
         ),
     ],
     out: Annotated[
         Path, typer.Option(help="Parameters, for train --data simulated:FILE.", show_default=False)
     ],
-    overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
+    range_: Annotated[
+        str | None,
+        typer.Option(
+            "--range",
+            metavar="LOW:HIGH",
+            help="Values of black and white in the files, where they are not those of their type: "
+            "0:4095 for 12 bits in 16, 0:1 for floats.",
+            show_default="the type's",
+        ),
+    ] = None,
+    overwrite: _options.Replace = False,
 ) -> None:
     """Estimate another scanner's noise, stripes, levels and resolution from scans without clean
     pictures."""
-    from dlkit import images
-    from dlkit.atomic import write_bytes
+    from dlkit.atomic import check_file, check_new, check_writable, write_bytes
     from dlkit.cli._console import notes
-    from dlkit.errors import InputError, UsageError
-    from dlkit.mmwave.fit import fit, to_json
+    from dlkit.errors import InputError
+    from dlkit.mmwave.fit import fit
+    from dlkit.mmwave.parameters_file import to_json
+    from dlkit.tasks.denoise.pairs import ValueRange
 
-    if out.exists() and not overwrite:
-        raise UsageError(f"{out} exists", "Replace it with --overwrite, or choose another --out")
+    values = ValueRange.parse(range_ or "")
+    check_file(out)
+    check_new(out, overwrite)
     if not scans.is_dir():
         raise InputError(f"there is no folder '{scans}'", "Give a folder of scans")
-    paths = [path for path in sorted(scans.iterdir()) if path.suffix.lower() in images.SUFFIXES]
-    if not paths:
-        raise InputError(f"{scans} has no images")
-    parameters, factors = fit([images.grey(images.read(path)) for path in paths])
-    write_bytes(out, to_json(parameters).encode())
-    notes().print(
-        f"{len(paths)} scans: " + ", ".join(f"{name} {one:.2f}" for name, one in factors.items())
-        + f" times the usual; grey levels {parameters.grey_mean:.0f}, deviation "
-        f"{parameters.grey_deviation:.0f}", highlight=False,
+    check_writable(out.resolve().parent)
+    console = notes()
+    found, unread = _grey_scans(scans, values)
+    _say_left_out(console, unread)
+    fitted = fit(found)
+    write_bytes(out, to_json(fitted.parameters).encode())
+    _say_left_out(console, fitted.left_out)
+    left_out = len(unread) + len(fitted.left_out)
+    more = f", {left_out} left out" if left_out else ""
+    console.print(
+        f"{fitted.measured} scans of {fitted.size[0]}x{fitted.size[1]} measured{more}: "
+        + ", ".join(f"{name} {one:.2f}" for name, one in fitted.factors.items())
+        + f" times the usual; grey levels {fitted.parameters.grey_mean:.0f}, deviation "
+        f"{fitted.parameters.grey_deviation:.0f}", highlight=False, soft_wrap=True,
     )  # fmt: skip
     typer.echo(out)
+
+
+def _say_left_out(console: Console, left_out: dict[str, str]) -> None:
+    from dlkit.cli._console import plain
+
+    lines = [f"left out: {name}: {why}" for name, why in left_out.items()]
+    if (more := len(lines) - _SHOWN) > 0:
+        lines[_SHOWN:] = [f"left out: {more} more"]
+    for line in lines:
+        console.print(plain(line), style="yellow", soft_wrap=True)
+
+
+def _grey_scans(folder: Path, values: ValueRange | None) -> tuple[dict[str, UInt8], dict[str, str]]:
+    """The scans of a folder by name, uint8 (H, W); and what is left out, and why.
+
+    Raises:
+        InputError: none can be read.
+    """
+    from dlkit import images
+    from dlkit.errors import InputError
+    from dlkit.tasks._levels import refuse_colours
+    from dlkit.tasks.denoise.pairs import read_image
+
+    found: dict[str, UInt8] = {}
+    left_out: dict[str, str] = {}
+    cut: list[Path] = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.is_dir():
+            continue
+        try:
+            if path.suffix.lower() not in images.SUFFIXES | {".npy"}:
+                raise InputError("is no image")
+            image = read_image(path, values, cut)
+            refuse_colours(image)
+            found[path.name] = images.grey(image)
+        except InputError as error:
+            left_out[path.name] = str(error).removeprefix(f"{path}: ")
+    for path in cut:
+        if found.pop(path.name, None) is not None:
+            left_out[path.name] = "has values outside the range"
+    if not found:
+        some = "; ".join(f"{name}: {why}" for name, why in list(left_out.items())[:3])
+        raise InputError(
+            f"{folder} has no scans that can be read{f' ({some})' if some else ''}",
+            "Give a folder with raw scans, and a --range that holds their values if need be",
+        )
+    return found, left_out
 
 
 group.command("scans", epilog=EXAMPLE)(command)

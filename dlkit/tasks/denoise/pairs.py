@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from dlkit import images
 from dlkit.errors import InputError, UsageError
 from dlkit.mmwave import DEFAULTS, Parameters, simulate
-from dlkit.mmwave.fit import SIMULATED as SIMULATED
 from dlkit.mmwave.folder import one_thread
+from dlkit.mmwave.parameters_file import SIMULATED as SIMULATED
 from dlkit.processors import cpu_count
 
 # Each training seed has so many scans of its own; held-out ones start far above all of them.

@@ -12,10 +12,10 @@ from dlkit import images
 from dlkit.errors import UsageError
 from dlkit.mmwave import REFERENCE_SIZE, Parameters
 from dlkit.mmwave.concealment import CONCEALMENT, Observed, observe
+from dlkit.mmwave.parameters_file import SIMULATED as SIMULATED
 from dlkit.tasks.detect.decode import Float
 from dlkit.tasks.detect.score import at_false_alarms, match
 
-SIMULATED = "simulated"
 # As for pairs: each training seed has so many scans of its own, far below all that are kept out.
 SEEDS_PER_TRAINING = 10_000_000
 HELD_OUT_SEED = 1_000_000_000

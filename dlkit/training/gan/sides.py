@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dlkit.errors import InputError
-from dlkit.mmwave.fit import simulator
+from dlkit.mmwave.parameters_file import simulator
 from dlkit.tasks.denoise.pairs import (
     HELD_OUT_SEED,
     SIMULATED,

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dlkit.errors import InputError, UsageError
-from dlkit.mmwave.fit import simulator
+from dlkit.mmwave.parameters_file import simulator
 from dlkit.tasks.denoise.pairs import Pairs
 from dlkit.tasks.denoise.pixels import PixelDenoiser
 from dlkit.tasks.denoise.score import psnr

@@ -9,7 +9,7 @@ import torch
 
 from dlkit import images
 from dlkit.errors import InputError, UsageError
-from dlkit.mmwave.fit import simulator
+from dlkit.mmwave.parameters_file import simulator
 from dlkit.tasks.denoise.pairs import (
     HELD_OUT_SEED,
     SIMULATED,

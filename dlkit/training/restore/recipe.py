@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from dlkit.mmwave.fit import simulator
+from dlkit.mmwave.parameters_file import simulator
 from dlkit.tasks.denoise.pairs import SIMULATED
 from dlkit.training.recipe import Example, Recipe
 

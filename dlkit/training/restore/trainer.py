@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.errors import UsageError
-from dlkit.mmwave.fit import simulator
+from dlkit.mmwave.parameters_file import simulator
 from dlkit.tasks.denoise.pairs import Pairs
 from dlkit.tasks.denoise.pixels import PixelDenoiser
 from dlkit.training.engine.average import moving_average
