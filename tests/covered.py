@@ -11,7 +11,8 @@ ARCHITECTURES_ONCE = [
     "wgan_small",
 ]  # fmt: skip
 HALF = [
-    "cgan", "cyclegan_small", "denoiser", "lenet", "pix2pix_small", "vgg_small", "wgan_small",
+    "cgan", "cyclegan_small", "denoiser", "detector", "lenet", "pix2pix_small", "vgg_small",
+    "wgan_small",
 ]  # fmt: skip
 # bfloat16 needs a later opset, and so a trace of its own.
 BFLOAT16 = ["cgan", "denoiser", "lenet", "vgg_small", "wgan_small"]
