@@ -24,7 +24,7 @@ from dlkit.tasks.denoise.pixels import PixelDenoiser
 from dlkit.tasks.denoise.score import psnr
 from dlkit.training.engine.fabric import Compute
 from dlkit.training.engine.trainer import Trainer
-from dlkit.training.restore.crops import crops_loss, draw_crops, padded
+from dlkit.training.restore.crops import check_sizes, crops_loss, draw_crops, padded
 from dlkit.training.restore.held_out import (
     channels_of,
     evaluate_denoiser,
@@ -92,6 +92,7 @@ class AdaptTrainer(Trainer):
                 "a network is adapted to pairs of another scanner", "Give --data FOLDER"
             )
         pairs, self.held_out = training_pairs(recipe, data)
+        check_sizes(pairs, recipe.network.architecture.multiple_of)
         pairs = _distinct(pairs)
         filled = recipe.network.filled(channels=channels_of(pairs))
         where, self.dataset = named(data)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dlkit.errors import UsageError
+from dlkit.errors import InputError, UsageError
 from dlkit.tasks.denoise.pairs import Pairs
 from dlkit.training.restore.recipe import CropsRecipe
 from dlkit.training.restore.ssim import similarity
@@ -32,6 +32,18 @@ def padded(batch: Tensor, multiple_of: int) -> Tensor:
     """Repeat the last row and column, as ``images.pad`` does to what is deployed."""
     bottom, right = (-size % multiple_of for size in batch.shape[-2:])
     return F.pad(batch, (0, right, 0, bottom), mode="replicate")
+
+
+def check_sizes(pairs: Pairs, least: int) -> None:
+    """Refuse pairs that no crop can be cut from.
+
+    Raises:
+        InputError: one is smaller than ``least`` pixels a side.
+    """
+    for name, one in zip(pairs.names, pairs.noisy, strict=True):
+        if min(one.shape[:2]) < least:
+            size = f"{one.shape[0]} x {one.shape[1]}"
+            raise InputError(f"the pair {name} has {size} pixels, expected {least} or more a side")
 
 
 def draw_crops(

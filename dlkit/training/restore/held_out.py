@@ -51,13 +51,6 @@ def training_pairs(recipe: PairsRecipe, data: str) -> tuple[Pairs, Pairs]:
     if not Path(data).is_dir():
         raise InputError(f"there is no folder '{data}'", f"Give --data {SIMULATED} or a folder")
     pairs = load_pairs(Path(data), _COLOURS[channels], values=values)
-    least = recipe.network.architecture.multiple_of
-    for name, one in zip(pairs.names, pairs.noisy, strict=True):
-        if min(one.shape[:2]) < least:
-            raise InputError(
-                f"{name} in {data} has {one.shape[0]} x {one.shape[1]} pixels, expected {least} or "
-                "more a side"
-            )
     cut = len(pairs.noisy) - recipe.held_out
     if cut < 1:
         raise InputError(
@@ -66,7 +59,13 @@ def training_pairs(recipe: PairsRecipe, data: str) -> tuple[Pairs, Pairs]:
         )
     objects = pairs.objects[:cut] if pairs.objects else None
     return (
-        Pairs(pairs.noisy[:cut], pairs.clean[:cut], objects, notes=pairs.notes),
+        Pairs(
+            pairs.noisy[:cut],
+            pairs.clean[:cut],
+            objects,
+            names=pairs.names[:cut],
+            notes=pairs.notes,
+        ),
         Pairs(pairs.noisy[cut:], pairs.clean[cut:]),
     )
 

@@ -20,7 +20,7 @@ from dlkit.tasks.denoise.pixels import PixelDenoiser
 from dlkit.training.engine.average import moving_average
 from dlkit.training.engine.fabric import Compute
 from dlkit.training.engine.trainer import Trainer
-from dlkit.training.restore.crops import crops_loss, draw_crops, padded
+from dlkit.training.restore.crops import check_sizes, crops_loss, draw_crops, padded
 from dlkit.training.restore.held_out import (
     channels_of,
     evaluate_denoiser,
@@ -59,6 +59,7 @@ class PairedTrainer(Trainer):
         self.compute = compute
         self.device = device = compute.device
         self.multiple_of = recipe.network.architecture.multiple_of
+        check_sizes(self.pairs, self.multiple_of)
         self.fingerprint = self.pairs.fingerprint()
         self.notes = self.pairs.notes
         self.mixed_in: Pairs | None = None
