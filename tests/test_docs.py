@@ -40,7 +40,8 @@ def test_the_examples_of_the_api(folder: Path) -> None:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("7 47 8605628 8661 1811 Box(")
+    # 665934 is written; two of its digits are read with a probability below one half
+    assert re.match(r"7 6\d5\d34 9515920 Box\(", done.stdout)
 
 
 def test_every_public_function_is_in_the_api() -> None:

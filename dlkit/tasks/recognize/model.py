@@ -17,6 +17,7 @@ from dlkit.bundle import Bundle
 from dlkit.errors import DlkitError, InputError, UsageError
 from dlkit.reading import colour, reading
 from dlkit.reading.page import Page
+from dlkit.reading.upright import is_upright, upright_square
 from dlkit.tasks._door import Door, Reply
 from dlkit.tasks._model import Answers, Model
 from dlkit.tasks.recognize.paper import Paper
@@ -148,9 +149,9 @@ class Recognizer(Model[images.Image, None, Prediction]):
         if sample.shape[:2] == self.size:
             if not spec.pages:
                 return images.colour(sample, spec.colour), None
-            if reading.is_upright(sample, self.size):
+            if is_upright(sample, self.size):
                 return sample, None
-            return reading.upright_square(_full(sample), self.size), None
+            return upright_square(_full(sample), self.size), None
         if spec.pages:
             grey = colour.channel(_full(sample))
             return reading.whole(grey, self.size).squares[0], None
