@@ -30,8 +30,8 @@ from tests.graphs import bundle, graph, node, value
 from tests.served import framed, tensor, unframed
 from tests.test_serving_process import process
 
-pytestmark = pytest.mark.soak
 SECONDS = float(os.environ.get("DLKIT_SOAK", 300))
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(SECONDS + 300)]
 _WARM = 0.5  # share of the time after which memory must stay
 _GROWTH = 1.05
 
