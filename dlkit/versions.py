@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 # Distributions that can change a number or a time, where they are installed.
 LIBRARIES = (
-    "dlkit-vision", "numpy", "opencv-python-headless", "torch", "torchvision", "torchmetrics",
+    "dlkit-vision", "numpy", "opencv-python-headless", "torch", "torchvision", "scipy",
     "lightning-fabric", "scikit-image", "onnx", "onnx-ir", "onnxscript", "onnxruntime",
     "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt_rtx_cu13", "cuda-bindings",
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import shutil
 import signal
@@ -27,6 +28,7 @@ from dlkit.training.recipe import RECIPES
 # A shell without job control starts what runs in the background with Ctrl-C ignored, and every
 # command that a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+gc.set_threshold(50_000)  # as the command has it: imports make no garbage
 
 _MANY_PARAMETERS = 10_000_000
 Once = Callable[[str, Path, Callable[[Path], object]], None]

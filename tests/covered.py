@@ -18,17 +18,17 @@ HALF = [
 BFLOAT16 = ["cgan", "denoiser", "lenet", "vgg_small", "wgan_small"]
 # The denoiser in int8 takes longest: test_int8 has it.
 INT8 = ["cgan", "lenet", "resnet_small", "wgan_small"]
-# In fp32 what is lowered, too, and so has every operator; the others take long.
-FULL = [
-    *((name, "fp32") for name in HALF),
-    *(
-        pytest.param(name, "fp32", marks=pytest.mark.long)
-        for name in ARCHITECTURES_ONCE
-        if name not in HALF
-    ),
-]
+QUICK = ("lenet", "wgan_small")  # of make test; the others are traced in make test-long
+
+
+def _case(name: str, precision: str) -> object:
+    quick = name in QUICK and precision in ("fp32", "fp16")
+    return pytest.param(name, precision, marks=() if quick else pytest.mark.long)
+
+
+FULL = [_case(name, "fp32") for name in ARCHITECTURES_ONCE]
 LOWERED = [
-    *((name, "fp16") for name in HALF),
-    *(pytest.param(name, "bf16", marks=pytest.mark.long) for name in BFLOAT16),
-    *(pytest.param(name, "int8", marks=pytest.mark.long) for name in INT8),
+    *(_case(name, "fp16") for name in HALF),
+    *(_case(name, "bf16") for name in BFLOAT16),
+    *(_case(name, "int8") for name in INT8),
 ]

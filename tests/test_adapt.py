@@ -73,6 +73,7 @@ def test_where_nothing_is_gained_the_weights_stay_exactly(tmp_path: Path) -> Non
     assert run.load_log()[-1]["strength"] == 0
 
 
+@pytest.mark.long
 def test_what_all_pairs_have_in_common_is_learnt_by_few_numbers(tmp_path: Path) -> None:
     folder = pairs_in(tmp_path / "pairs", 3, change=30)
     weights = load_weights("default", "denoise")
@@ -137,6 +138,7 @@ def test_copies_of_a_pair_do_not_vouch_for_each_other(tmp_path: Path) -> None:
     assert "1 of 2 pairs show what others show" in trainer.notes[-1]
 
 
+@pytest.mark.long
 def test_adapting_resumes_exactly(tmp_path: Path) -> None:
     folder = pairs_in(tmp_path / "pairs", 2, change=30)
     weights = load_weights("mmwave", "denoise")

@@ -178,6 +178,7 @@ def test_doctor_says_what_runs(tmp_path: Path) -> None:
     assert not [one for one in found.problems if str(tmp_path) in one.about]
 
 
+@pytest.mark.long
 def test_bench_of_any_graph(tmp_path: Path) -> None:
     made = mixed(tmp_path / "mixed")
     arguments = ["bench", str(made.path), str(fixed(tmp_path / "fixed", 2).path)]

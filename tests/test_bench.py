@@ -183,6 +183,7 @@ def test_the_report_is_one_whole_file_without_network(measured: Any) -> None:
     assert result["command"] in "".join(page.itertext())
 
 
+@pytest.mark.long
 def test_precisions_of_one_network_are_compared_in_one_table(tmp_path: Path) -> None:
     bundles = [labelled(tmp_path / precision, precision) for precision in ("fp32", "fp16")]
     arguments = ["bench", *(str(bundle.path) for bundle in bundles), *QUICK]
@@ -209,6 +210,7 @@ def test_what_cannot_run_is_listed_with_the_reason(tmp_path: Path) -> None:
         plan.ways(bundles, named, False)
 
 
+@pytest.mark.long
 def test_any_graph_is_measured_on_random_arrays(tmp_path: Path) -> None:
     bundle = sums(tmp_path / "sums")
     arrays = tmp_path / "arrays"
@@ -293,6 +295,7 @@ def test_bad_input_is_answered_well(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_what_takes_too_long_or_fails_is_said_and_the_rest_is_measured(tmp_path: Path) -> None:
     arguments = ["mmwave", "--backend", "onnxruntime", "--size", "160x160", "--batches", "1,500"]
     where = tmp_path / "b.json"
@@ -375,7 +378,9 @@ def test_medians_spread_and_percentiles() -> None:
     assert few == {"p50": 0.2, "p90": None, "p99": None}
 
 
-@pytest.mark.parametrize("recipe", ["lenet", "wgan_small", "resnet_small"])
+@pytest.mark.parametrize(
+    "recipe", ["lenet", "wgan_small", pytest.param("resnet_small", marks=pytest.mark.long)]
+)
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_arithmetic_of_the_graph_is_that_of_the_network(
     bundle_of: Any, recipe: str, precision: str

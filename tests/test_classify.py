@@ -15,7 +15,9 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
+from typer.testing import CliRunner
 
+from dlkit.cli import app
 from dlkit.errors import UsageError
 from dlkit.idx import write_idx
 from dlkit.processors import has_bfloat16
@@ -84,7 +86,7 @@ def log(run: Path) -> list[dict[str, object]]:
     return [{key: line[key] for key in line if key != "seconds"} for line in lines]
 
 
-@pytest.mark.parametrize("step", [3, 12])
+@pytest.mark.parametrize("step", [3, pytest.param(12, marks=pytest.mark.long)])
 def test_resumed_in_the_middle_of_an_epoch_ends_with_the_same_weights(
     step: int, few: str, tmp_path: Path
 ) -> None:
@@ -307,6 +309,7 @@ def test_tensorboard_gets_the_curves(few: str, tmp_path: Path) -> None:
     assert [event.step for event in found.Scalars("val_loss")] == [0, 9, 18]
 
 
+@pytest.mark.long
 def test_dry_run_tells_and_leaves_nothing(few: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "dlkit", "train", "lenet", "--dry-run", "--data", few],
@@ -331,11 +334,6 @@ def test_rehearsal_counts_as_papers_do() -> None:
 
 
 def test_recipes_are_listed() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "dlkit", "train", "--list"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(app, ["train", "--list"])
+    assert done.exit_code == 0, done.output
     assert all(name in done.stdout for name in RECIPES.names())

@@ -109,6 +109,7 @@ def test_classical_rows() -> None:
         assert smooth.std() < scan.noisy[200:300, 100:200].std(), name
 
 
+@pytest.mark.long
 def test_a_perfect_and_a_blind_method(tmp_path: Path) -> None:
     write_pairs(tmp_path, range(318, 326), (678, 384), masks=True, workers=1)
     answers = {

@@ -378,6 +378,7 @@ def test_a_spec_of_another_form_is_refused(model: Detector) -> None:
             TASK.check(ModelSpec.from_json({**data, **change}))
 
 
+@pytest.mark.long
 def test_evaluation_counts_groups_and_gaps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened, closed = [], []
 

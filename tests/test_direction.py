@@ -19,7 +19,7 @@ TASK = PIXELS | {"mmwave", "paper", "reading", "tasks"}
 RUNTIME = TASK | {"runtime", "storage"}
 TRAINING = TASK | {"training"}
 NUMPY = {"numpy", "cv2"}
-TORCH = {"torch", "torchvision", "torchmetrics", "lightning_fabric", "skimage", "matplotlib"}
+TORCH = {"torch", "torchvision", "lightning_fabric", "scipy", "skimage", "matplotlib"}
 ONNX = {"onnx", "onnx_ir", "onnxscript", "ml_dtypes", "google"}
 # part -> (parts of dlkit, other packages) that it may import; the standard library is free
 ALLOWED = {

@@ -49,6 +49,7 @@ def refused(result: Result) -> DlkitError:
     return result.exception
 
 
+@pytest.mark.long
 def test_a_scanner_is_fitted_from_noisy_scans_alone(tmp_path: Path) -> None:
     other = with_levels(scaled(DEFAULTS, noise=1.8, stripes=1.6), 110.0, 44.0)
     for seed in range(500, 512):

@@ -248,6 +248,7 @@ def test_a_subfolder_without_rights(
     assert "cannot be listed (Permission denied)" in str(done.exception)
 
 
+@pytest.mark.long
 def test_a_model_that_gives_nan(digits_folder: Path, tmp_path: Path) -> None:
     run = untrained_run(tmp_path, "mlp")
     state = Run(run).load_checkpoint()
@@ -313,6 +314,7 @@ def test_arrays_that_cannot_be(tmp_path: Path) -> None:
     assert sum(bool(row["error"]) for row in rows(out).values()) == 7
 
 
+@pytest.mark.long
 def test_watch_does_new_files_as_they_appear(digits_folder: Path, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()

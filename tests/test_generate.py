@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
 import dlkit
 from dlkit import images
 from dlkit.bundle import Bundle
+from dlkit.cli import app
 from dlkit.errors import BundleError, InputError, UsageError
 from dlkit.evaluation.evaluate import evaluate_bundles
 from dlkit.evaluation.manifold import frechet_distance, nearest, neighbourhoods
@@ -151,7 +153,7 @@ def test_ways_begin_and_end_at_the_pictures_themselves(model: Generator) -> None
         assert np.abs(ways[place] - ends[end]).max() <= 1
 
 
-def test_the_command(tmp_path: Path) -> None:
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ("--count", 6, "--label", 7, "--seed", 0, "--backend", "onnxruntime")
     done = cli("generate", *options, "--out", "grid.png", cwd=tmp_path)
     assert (done.returncode, done.stdout.strip()) == (0, "grid.png")
@@ -159,28 +161,30 @@ def test_the_command(tmp_path: Path) -> None:
         assert isinstance(loaded, Generator)
         made = loaded.generate(6, "7", seed=0)
     assert np.array_equal(cv2.imread(str(tmp_path / "grid.png"), 0), grid(made))
-    again = cli("generate", *options, "--out", "grid.png", cwd=tmp_path)
-    assert again.returncode == 2
-    assert "is there already" in again.stderr
 
-    done = cli("generate", SHIPPED, *options, "--label", 3, "--out", "made.npz", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    def run(*words: object) -> Any:
+        return CliRunner().invoke(app, ["generate", *map(str, words)])
+
+    monkeypatch.chdir(tmp_path)
+    again = run(*options, "--out", "grid.png").exception
+    assert isinstance(again, UsageError)
+    assert "is there already" in again.what
+
+    assert run(SHIPPED, *options, "--label", 3, "--out", "made.npz").exit_code == 0
     with np.load(tmp_path / "made.npz") as file:
         assert file["labels"].tolist() == [7, 3, 7, 3, 7, 3]
         assert np.array_equal(file["images"][::2], made[::2])
     assert load_labelled(str(tmp_path / "made.npz")).digits
 
-    done = cli("generate", "--count", 3, "--out", "each", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert run("--count", 3, "--out", "each").exit_code == 0
     assert sorted(one.name for one in (tmp_path / "each").iterdir()) == [
         "000000-0.png", "000001-1.png", "000002-2.png",
     ]  # fmt: skip
-    done = cli("generate", "--count", 2, "--interpolate", 4, "--out", "ways.png", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert run("--count", 2, "--interpolate", 4, "--out", "ways.png").exit_code == 0
     assert cv2.imread(str(tmp_path / "ways.png"), 0).shape == (2 * 30 + 2, 4 * 30 + 2)
-    done = cli("generate", "digits", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "dlkit recognize" in done.stderr
+    other = run("digits").exception
+    assert isinstance(other, BundleError)
+    assert "dlkit recognize" in str(other)
 
 
 def test_a_folder_of_codes_runs_like_any_other(model: Generator, tmp_path: Path) -> None:
@@ -212,6 +216,7 @@ def test_every_precision_is_verified_against_torch(
         assert all(row.within for row in found.measured if row.precision == precision)
 
 
+@pytest.mark.long
 def test_a_half_engine_computes_in_half(bundle_of: Callable[[str, str], Bundle]) -> None:
     bundle = bundle_of("cgan", "fp16")
     engine, _ = build_engine(bundle, BuildOptions(flavor="tensorrt_rtx"))

@@ -69,6 +69,7 @@ def card(bundle: str | Path) -> str:
     return done.output
 
 
+@pytest.mark.long
 def test_there_and_back(there: Hub, tmp_path: Path) -> None:
     server = there
     pushed = process(server, tmp_path, "push", "digits", "hf://me/digits")

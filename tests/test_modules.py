@@ -251,6 +251,7 @@ def test_weights_never_run_code(here: Path) -> None:
     assert not Path("ran").exists()
 
 
+@pytest.mark.long
 def test_sizes_that_a_network_cannot_keep_are_said(here: Path) -> None:
     with pytest.raises(ExportError, match=r"height is 17.*--multiple-of"):
         export(halving(), example=(1, 32, 48), task="denoise", name="odd")

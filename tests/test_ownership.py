@@ -371,7 +371,7 @@ WRITERS = [
     ("card", "digits", "--out"),
     ("bench", "digits", *BRIEF, "--json"),
     ("bench", "digits", *BRIEF, "--html"),
-    ("simulate", "crops", "--count", "6", "--out"),
+    ("simulate", "crops", "--count", "6", "--workers", "1", "--out"),
     ("generate", "digit_maker", "--count", "1", "--out"),
 ]
 

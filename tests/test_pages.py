@@ -235,6 +235,7 @@ def test_tiny_images(shape: tuple[int, int], noise: bool, model: Recognizer) -> 
             assert x + width <= shape[1]
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_square_of_what_is_found() -> None:
     tracemalloc.start()
     places = np.stack(np.meshgrid(np.arange(60), np.arange(60)), -1).reshape(-1, 2)

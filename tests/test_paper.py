@@ -96,6 +96,7 @@ def test_what_there_is_not(wrong: list[str], tmp_path: Path) -> None:
     assert isinstance(done.exception, UsageError)
 
 
+@pytest.mark.long
 def test_crops_to_train_on(tmp_path: Path) -> None:
     out = tmp_path / "crops.npz"
     options = ["simulate", "crops", "--count", "300", "--out"]

@@ -204,6 +204,7 @@ def test_requests_are_never_mixed(server: Server) -> None:
     assert not wrong
 
 
+@pytest.mark.long
 def test_a_busy_model_does_not_keep_others_waiting() -> None:
     """While scans wait in their own queue, digits are answered."""
     with serving({"digits": "digits", "mmwave": Wanted("mmwave", queue=64)}) as server:

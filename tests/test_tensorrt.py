@@ -44,7 +44,10 @@ def bundle(bundle_of: Bundles, tmp_path: Path) -> Bundle:
     return Bundle.open(tmp_path / "bundle")
 
 
-@pytest.mark.parametrize(("name", "precision"), [("lenet", "fp32"), ("denoiser", "fp32"), *LOWERED])
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [("lenet", "fp32"), pytest.param("denoiser", "fp32", marks=pytest.mark.long), *LOWERED],
+)
 def test_engine_is_built_and_holds_its_precision(
     name: str, precision: str, bundle_of: Bundles
 ) -> None:
@@ -209,6 +212,7 @@ build_engine(Bundle.open(sys.argv[1]), watch=slow)
 """
 
 
+@pytest.mark.long
 def test_two_builds_at_once_do_not_disturb_each_other(bundle: Bundle) -> None:
     processes = [run(BUILD, bundle.path) for _ in range(3)]
     lines = []

@@ -96,6 +96,7 @@ LOAD = (
 )
 
 
+@pytest.mark.long
 def test_a_recipe_of_a_package_is_trained_and_found_again(package: str, tmp_path: Path) -> None:
     run = train(f"{package}.recipes:FAST", out=tmp_path / "run", hidden=9)
     stored = json.loads((run.path / "recipe.json").read_text())

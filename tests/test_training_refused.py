@@ -90,6 +90,7 @@ def test_an_empty_folder_stays_the_folder_it_is(tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink()
 
 
+@pytest.mark.long
 def test_resume_goes_on_in_the_precision_it_began_with(tmp_path: Path) -> None:
     def interrupt(now: Moment) -> None:
         if now.step == 2:
@@ -127,6 +128,7 @@ def test_no_mistake_is_no_reason_to_be_sure() -> None:
     assert fit_temperature(logits, labels) == 1.0
 
 
+@pytest.mark.long
 def test_a_short_training_can_be_rehearsed() -> None:
     found = rehearse(small("batch_size=5500"), None, Hardware("cpu"))
     assert found.steps == 1

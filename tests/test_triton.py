@@ -211,6 +211,7 @@ def test_batch_and_delay_come_from_a_report(tmp_path: Path) -> None:
         to_triton(bundle, tmp_path / "r", report=report)
 
 
+@pytest.mark.long
 def test_a_true_report(tmp_path: Path) -> None:
     report = tmp_path / "speed.json"
     command = [

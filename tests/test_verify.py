@@ -148,7 +148,12 @@ def test_a_shipped_bundle_is_verified_as_a_copy(
 
 
 @pytest.mark.parametrize(
-    ("name", "precision"), [("lenet", "fp16"), ("lenet", "bf16"), ("denoiser", "fp16")]
+    ("name", "precision"),
+    [
+        ("lenet", "fp16"),
+        ("lenet", "bf16"),
+        pytest.param("denoiser", "fp16", marks=pytest.mark.long),
+    ],
 )
 def test_half_precision_is_also_measured_rounded(
     name: str, precision: str, bundle_of: Bundles
@@ -217,6 +222,7 @@ def unguarded(run: Path, folder: Path) -> Bundle:
     return Bundle.create(folder, whole, replace(full.spec, precision="fp16"), origin)
 
 
+@pytest.mark.long
 def test_export_says_what_half_precision_cannot_hold(overflowing: Path, here: Path) -> None:
     with pytest.raises(ExportError, match=r"42.4% of the multiply-adds .* node_conv2d_1 \(fp32: "):
         export(overflowing, "fp16", "half")
@@ -276,6 +282,7 @@ def test_bisect_finds_the_planted_nodes_and_their_list_mends(
     assert within(mended, overflowing, count=100)
 
 
+@pytest.mark.long
 def test_bfloat16_does_not_overflow(overflowing: Path) -> None:
     assert within(export(overflowing, "bf16"), count=100)
 
@@ -289,8 +296,13 @@ def test_the_list_replaces_nothing_else(bundle_of: Bundles, tmp_path: Path) -> N
     assert mine.read_text() == '["mine"]'
 
 
-def test_bisect_leaves_a_sound_network_alone(bundle_of: Bundles, tmp_path: Path) -> None:
+@pytest.mark.long
+def test_bisect_leaves_the_denoiser_alone(bundle_of: Bundles) -> None:
     assert bisect(bundle_of("denoiser", "fp16"), count=1).culprits == []
+
+
+@pytest.mark.long
+def test_bisect_leaves_a_sound_network_alone(bundle_of: Bundles, tmp_path: Path) -> None:
     bundle = bundle_of("lenet", "fp16")
     found = bisect(bundle)
     assert found.culprits == []

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 _EXTRAS = {
     "train": {
         "filelock", "lightning_fabric", "matplotlib", "ml_dtypes", "onnx", "onnx_ir", "onnxscript",
-        "platformdirs", "skimage", "torch", "torchmetrics", "torchvision",
+        "platformdirs", "scipy", "skimage", "torch", "torchvision",
     },
     "serve": {
         "google", "grpc", "grpc_health", "httptools", "prometheus_client", "starlette", "uvicorn",

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -29,6 +29,7 @@ Item = TypeVar("Item")
 Out = TypeVar("Out")
 
 STAGES = ("reading", "inference", "saving")
+_SMALL = 1 << 13  # bytes of a file
 
 
 class Whole(Protocol):
@@ -101,6 +102,9 @@ class FileWork:
         self.frames = frames
         self.seconds = Seconds()
         self.bugs: list[Exception] = []
+        # Reading small files is Python's work for the most part: threads that fight for the
+        # interpreter's lock lose more time than they win. One of them reads, the others compute.
+        self._turn, self._small = threading.Lock(), False
 
     def __call__(self, chunk: Sequence[Source]) -> list[Result]:
         """Read, run and save; a result for each source, in order."""
@@ -114,19 +118,19 @@ class FileWork:
             return [Result(chunk[0], error=MachineError(what, "The traceback is below"))]
 
     def _through(self, chunk: Sequence[Source]) -> list[Result]:
-        begun = time.perf_counter()
         results = [Result(source) for source in chunk]
+        with self._turn if self._small else nullcontext():
+            begun = time.perf_counter()
+            decoded = [_tried(result, self._decode, result) for result in results]
+        local = chunk[0].stored is None
+        self._small = local and sum(one.size for one in results) < _SMALL * len(results)
         loaded: list[Prepared] = []
         places: list[tuple[Result, list[tuple[int, Whole | None]]]] = []
-        for result in results:
-            try:
-                places.append((result, self._read(result, loaded)))
-            except DlkitError as error:
-                result.error = error
-            except MemoryError:
-                result.error = MachineError(
-                    "there is not enough memory for it", "Give a smaller --batch or --workers"
-                )
+        for result, samples in zip(results, decoded, strict=True):
+            if samples is not None:
+                prepared = _tried(result, self._prepare, samples, loaded)
+                if prepared is not None:
+                    places.append((result, prepared))
         read = time.perf_counter()
         answers = self.runner.answer(loaded)
         for result, samples in places:
@@ -152,9 +156,9 @@ class FileWork:
         self.seconds.add(read - begun, ran - read, time.perf_counter() - ran)
         return results
 
-    def _read(self, result: Result, loaded: list[Prepared]) -> list[tuple[int, Whole | None]]:
-        """Load a file's samples; gives the place of each among all that is loaded."""
-        path, model = result.source.path, self.runner.model
+    def _decode(self, result: Result) -> list[Any]:
+        """A file's samples."""
+        path = result.source.path
         if (stored := result.source.stored) is None:
             data, status = images.read_bytes(path)
             result.size, result.modified = status.st_size, status.st_mtime_ns
@@ -162,14 +166,20 @@ class FileWork:
         else:
             data, result.etag = stored.read()
             result.size = len(data)
+        return self.runner.model.decode_all(data, path, self.frames)
+
+    def _prepare(
+        self, samples: Sequence[Any], loaded: list[Prepared]
+    ) -> list[tuple[int, Whole | None]]:
+        """Add a file's samples to what is loaded; gives the place of each there."""
         mine: list[Prepared] = []
         places: list[tuple[int, Whole | None]] = []
         at = len(loaded)
-        for sample in model.decode_all(data, path, self.frames):
+        for sample in samples:
             whole = self.whole(sample)
             places.append((at + len(mine), whole))
             if whole is None:
-                mine.append(model.prepare(sample))
+                mine.append(self.runner.model.prepare(sample))
             else:
                 mine += zip(whole.squares, itertools.repeat(None), strict=False)
         loaded += mine
@@ -193,6 +203,19 @@ class FileWork:
         if not self.keep:
             for result in results:
                 result.answer = None  # the image is on disk; do not hold it in memory
+
+
+def _tried(result: Result, call: Callable[..., Out], *arguments: Any) -> Out | None:
+    """What a call gives; None where it fails, and then the result has its error."""
+    try:
+        return call(*arguments)
+    except DlkitError as error:
+        result.error = error
+    except MemoryError:
+        result.error = MachineError(
+            "there is not enough memory for it", "Give a smaller --batch or --workers"
+        )
+    return None
 
 
 def run(

@@ -7,7 +7,6 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 BINS = 15  # Guo et al., "On Calibration of Modern Neural Networks", arXiv 1706.04599
@@ -38,10 +37,8 @@ def wilson(right: int, total: int, level: float = 0.95) -> tuple[float, float]:
 
 def confusion(labels: Labels, answers: Labels, classes: int) -> NDArray[np.int64]:
     """How often each class (row) was answered by each (column): int64 (classes, classes)."""
-    from torchmetrics.functional.classification import multiclass_confusion_matrix  # seconds
-
-    matrix = multiclass_confusion_matrix(_tensor(answers), _tensor(labels), classes)
-    return np.asarray(matrix.numpy(), np.int64)
+    pairs = np.asarray(labels, np.int64) * classes + np.asarray(answers, np.int64)
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
 def per_class(labels: Labels, answers: Labels, classes: int) -> list[dict[str, Any]]:
@@ -69,9 +66,6 @@ def reliability(
     confidence: Probabilities, right: NDArray[np.bool_], bins: int = BINS
 ) -> list[dict[str, Any]]:
     """Accuracy beside confidence in ``bins`` equal intervals (low, high].
-
-    Own code, since torchmetrics gives its bins away to nobody and puts a confidence of exactly 1 in
-    a bin of its own.
 
     Args:
         confidence: (N,), probability of the answer.
@@ -117,13 +111,11 @@ def brier(probabilities: Probabilities, labels: Labels) -> float:
 
 
 def auroc(positive: Probabilities, negative: Probabilities) -> float:
-    """Share of pairs in which the positive's score is the higher one; a tie counts half."""
-    from torchmetrics.functional.classification import binary_auroc  # seconds
+    """Share of pairs in which the positive's score is the higher one; a tie counts half.
 
-    scores = torch.from_numpy(np.concatenate([positive, negative]).astype(np.float64))
-    truth = torch.cat([torch.ones(len(positive)), torch.zeros(len(negative))]).long()
-    return float(binary_auroc(scores.clamp(0, 1), truth))
+    It is the U of Mann and Whitney, divided by the number of pairs (Hanley and McNeil, 1982).
+    """
+    from scipy.stats import mannwhitneyu  # a second
 
-
-def _tensor(array: Labels) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(array, np.int64))
+    found = mannwhitneyu(positive.astype(np.float64), negative.astype(np.float64))
+    return float(found.statistic / (len(positive) * len(negative)))
