@@ -12,7 +12,7 @@ RECIPE = replace(
     about="the shipped reader: a thin ResNet for digits and signs with what is around them",
     network=SMALL.network.replace(width=0.215),
     data="crops.npz",
-    epochs=3,
+    epochs=7,
     augmentation=Augmentation(),
     label_smoothing=0.0,
     selection=Selection(validation=0.03, keep_best=False),
