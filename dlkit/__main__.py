@@ -6,6 +6,7 @@ import contextlib
 import errno
 import gc
 import sys
+from pathlib import Path
 
 # Imports and long lists of files make objects by the hundred thousand, and no garbage: looking for
 # it after every 700, as Python does by default, takes a tenth of a command's start.
@@ -27,7 +28,9 @@ def main() -> None:
     except OSError as error:
         if error.errno not in _REFUSED:
             raise
-        where = error.filename or "the output"
+        where = Path(str(error.filename or "the output"))
+        if where.name.startswith(".dlkit-"):  # a file on its way: the place is what counts
+            where = where.parent
         _end(f"dlkit: {where} cannot be written or read: {error.strerror}", 2)
     except KeyboardInterrupt:
         _end("dlkit: interrupted; files that were written are whole", 130)

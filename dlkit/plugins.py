@@ -142,8 +142,9 @@ class Registry(Generic[T]):
     def _pick(self, module: ModuleType, attribute: str, name: str) -> T:
         if attribute:
             if not hasattr(module, attribute):
-                known = [key for key, one in vars(module).items() if isinstance(one, self.type)]
-                raise unknown(f"{self.kind} in {module.__name__}", attribute, known)
+                known = [key for key, one in vars(module).items()
+                         if isinstance(one, self.type) and not key.startswith("__")]  # fmt: skip
+                raise unknown(f"{self.kind} in {name.partition(':')[0]}", attribute, known)
             return self._check(getattr(module, attribute), name)
         found = [key for key, value in vars(module).items() if isinstance(value, self.type)]
         if self.attribute in found:  # what is imported to build on does not count beside it
@@ -166,7 +167,7 @@ class Registry(Generic[T]):
 
 
 @functools.cache
-def _entry_points(path: tuple[str, ...]) -> importlib.metadata.EntryPoints:
+def _entry_points(path: tuple[str, ...]) -> Any:  # Python 3.11 has a type of its own for it
     """Those of what is installed below these folders: every distribution is read, in 30 ms."""
     return importlib.metadata.entry_points()
 

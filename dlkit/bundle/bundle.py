@@ -234,6 +234,8 @@ def resolve(path: Path | str) -> Path:
         return folder
     if str(path) in shipped():
         return SHIPPED / str(path)
+    if folder.suffix == ".onnx":
+        raise BundleError(f"there is no file {folder}")
     raise BundleError(
         f"there is no bundle at {folder}",
         "Make one with 'dlkit export RUN', or use one that ships with dlkit: "

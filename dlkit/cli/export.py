@@ -283,10 +283,12 @@ def command(
         engine, built = _export.build(bundle, options, console)
         _export.show_engine(engine, built, console)
     _export.write_triton(bundle, triton, engine, options.batch, report, response_cache, console)
-    # nothing else knows what a module computes
+    # nothing else knows what a module computes, or what it was trained on
     against = f" --against {source}" if "module" in bundle.origin else ""
     if against and weights is not None:
         against += f" --weights {weights}"
+    if against and (data or bundle.spec.labels):  # of somebody's own classes
+        against += f" --data {data or 'IMAGES'}"
     line = plain(f"next: dlkit verify {bundle.path}{against}")
     console.print(line, style="dim", soft_wrap=True)
     typer.echo(bundle.path)

@@ -67,6 +67,8 @@ def command(
 ) -> None:
     """Recognize handwritten digits: MNIST's squares, photographs, pages.
 
+    With a bundle of your own: its classes, one an image, in the column digit.
+
     Images of 28 x 28 go to the network as they are. In others digits are found:
     on ruled and squared paper, in boxes, on a desk, in any light, tilted by up
     to 10 degrees. The table has a row a digit, with its line, its place in it

@@ -177,7 +177,8 @@ def command(
     if not run.finished:
         console.print(
             f"stopped and saved; go on with: dlkit train {plain(recipe)}"
-            f"{f' --init {plain(init)}' if init else ''} --resume (same options)"
+            f"{f' --data {plain(data)}' if data else ''}{f' --init {plain(init)}' if init else ''}"
+            " --resume (same options)"
         )
         raise typer.Exit(130 if first else 0)  # a launcher kills all when a part of it fails
     if first and (line := _end(run)):

@@ -63,8 +63,8 @@ class Objects(Evaluation):
         """A row a method and a bundle."""
         if request.data not in (None, SIMULATED):
             raise UsageError(
-                f"--data is '{request.data}', and where objects are is known of simulated scans "
-                "alone", f"Leave it out, or say {SIMULATED}",
+                f"--data is '{request.data}', and objects are evaluated on scans that dlkit "
+                "simulates itself, on no folder", f"Leave it out, or say {SIMULATED}",
             )  # fmt: skip
         detectors = {name: cast(Detector, model) for name, model in models.items()}
         first = next(iter(detectors.values()))

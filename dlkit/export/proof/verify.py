@@ -127,12 +127,21 @@ def certify(bundle: Bundle, found: Certificate, replace: bool = False) -> Bundle
     if not (wrong := outside(bundle, found)):
         _worth_it(found)
         return bundle if weaker(bundle, found) and not replace else bundle.with_certificate(found)
+    there = Bundle.open(bundle.path).certificate
+    gone = "" if there is None else ", and the one that was there is taken out"
     bundle.with_certificate(None)
-    mend = "Look for what is wrong in the fp32 bundle first: dlkit verify"
+    mend = "Look for what is wrong in the fp32 bundle that it was made of: dlkit verify"
+    if bundle.spec.precision == "fp32":
+        mend = "Is it compared with what it was made of? Then export it anew"
     if bundle.spec.precision in ROUNDED:
         mend = f"Find the nodes that must stay fp32: dlkit verify {bundle.path} --bisect"
+    if bundle.origin.get("module_sha256", found.reference.sha256) != found.reference.sha256:
+        mend = (
+            f"{found.reference.name} has other weights than it was made of: name them with "
+            "--weights, or give what it was made of"
+        )
     raise VerifyError(
-        f"{bundle.path} is out of tolerance on {_backends(wrong)}: no certificate", mend
+        f"{bundle.path} is out of tolerance on {_backends(wrong)}: no certificate{gone}", mend
     )
 
 

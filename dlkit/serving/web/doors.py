@@ -82,7 +82,7 @@ class DoorRoutes:
         if not names:
             raise unknown("there is no such route")
         options = _options(request)
-        name = options.pop("model", names[0])
+        name = options.pop("model", "") or self._default(command, names)
         if name not in names:
             raise unknown(f"there is no such model behind /{command}")
         request.scope["about"]["model"] = name
@@ -94,7 +94,19 @@ class DoorRoutes:
                     )
                 async with unless_gone(request):
                     found = await served.reply(bytes(body), options)
-        return Response(found.content, media_type=found.media_type)
+        return Response(found.content, media_type=found.media_type, headers={"dlkit-model": name})
+
+    def _default(self, command: str, names: list[str]) -> str:
+        """Who answers where none is named: the task's default bundle, or the only one."""
+        if len(names) == 1:
+            return names[0]
+        default = self._repository.get(names[0]).loaded.task.default_bundle
+        if default not in names:
+            raise invalid(
+                f"{len(names)} models answer /{command}: {', '.join(names)}",
+                f"Say which: /{command}?model={names[0]}",
+            )
+        return default
 
     def _doors(self) -> dict[str, Served]:
         served = {name: self._repository.get(name) for name in self._repository.names()}

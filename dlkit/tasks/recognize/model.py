@@ -247,7 +247,7 @@ class Recognizer(Model[images.Image, None, Prediction]):
     def _check_pages(self) -> None:
         if not self.bundle.spec.pages:
             raise UsageError(
-                f"{self.bundle.path} does not read digits on pages: it recognizes "
+                f"{self.bundle.path.name} does not read digits on pages: it recognizes "
                 f"{', '.join(self.labels[:5])}{', ...' if len(self.labels) > 5 else ''}"
             )
 

@@ -248,7 +248,9 @@ def _trained_on(origin: Mapping[str, Any], spec: ModelSpec, exactly: bool = Fals
     if known and (spec.pages or spec.labels == tuple(map(str, range(10)))):
         return "mnist-mini"
     raise UsageError(
-        f"{spec.name} was trained on '{named or 'nobody knows what'}', which is not here",
+        f"{spec.name} was trained on '{named}', which is not here"
+        if named
+        else f"nobody knows what {spec.name} was trained on",
         "Name images in the same form with --data",
     )
 
