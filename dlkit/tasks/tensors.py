@@ -126,7 +126,11 @@ def check_arrays(spec: ModelSpec, feeds: Feeds) -> None:
 
 
 def _other(array: NDArray[Any], one: TensorSpec, known: str = "") -> InputError:
-    return InputError(f"{one.name} is {array.dtype} {array.shape}, expected {one}{known}")
+    samples = array.shape[1:] == one.shape[1:] and array.shape[:1] != one.shape[:1] and not known
+    return InputError(
+        f"{one.name} is {array.dtype} {array.shape}, expected {one}{known}",
+        "For any number of samples export the graph with a free first axis" if samples else "",
+    )
 
 
 class Tensors(Task):
