@@ -64,6 +64,7 @@ def test_a_folder_of_pairs_is_adapted_to_and_simulated_scans_trained_on(tmp_path
         AdaptTrainer(small(tmp_path), "simulated", CPU)
 
 
+@pytest.mark.long
 def test_where_nothing_is_gained_the_weights_stay_exactly(tmp_path: Path) -> None:
     folder = pairs_in(tmp_path / "pairs", 2)
     weights = load_weights("default", "denoise")

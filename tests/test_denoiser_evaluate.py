@@ -164,6 +164,7 @@ class Doubled(torch.nn.Module):
         return x.clamp(0, 1)
 
 
+@pytest.mark.long
 def test_colour_images_are_scored_by_their_pairs(tmp_path: Path) -> None:
     for side, level in (("noisy", 90), ("clean", 100)):
         (tmp_path / side).mkdir()

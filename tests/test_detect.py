@@ -239,6 +239,7 @@ def test_denoise_finds_objects_in_the_same_pass(scans: Path, tmp_path: Path) -> 
     assert table.read_text() == kept
 
 
+@pytest.mark.long
 def test_tables_replace_no_input_and_nothing_of_others(scans: Path, tmp_path: Path) -> None:
     cleaned, table, link = tmp_path / "cleaned", tmp_path / "own.csv", tmp_path / "link.csv"
     link.symlink_to(scans / "0.png")
@@ -296,6 +297,7 @@ def test_the_detector_is_loaded_as_the_denoiser_is(
     assert not opened
 
 
+@pytest.mark.long
 def test_shards_count_objects_when_there_is_a_table(scans: Path, tmp_path: Path) -> None:
     for words in (
         ("detect", scans, "--out", tmp_path / "d.csv"),

@@ -70,6 +70,7 @@ def test_a_scanner_is_fitted_from_noisy_scans_alone(tmp_path: Path) -> None:
     assert isinstance(refused(run(tmp_path / "scans", file)), UsageError)
 
 
+@pytest.mark.long
 def test_the_first_file_decides_nothing(scans: dict[str, images.UInt8], tmp_path: Path) -> None:
     alone = fit(scans)
     others = {"0.png": np.zeros((40, 30), np.uint8), "1.png": simulate(1).noisy[:120, :100]}

@@ -104,7 +104,7 @@ def lines_that_are_whole(path: Path) -> list[dict[str, Any]]:
     return [line for line in found if "file" in line]
 
 
-@pytest.mark.parametrize("task", ["recognize", "denoise"])
+@pytest.mark.parametrize("task", ["recognize", pytest.param("denoise", marks=pytest.mark.long)])
 def test_a_second_run_redoes_what_changed(
     task: str, digits_folder: Path, scans: Path, tmp_path: Path
 ) -> None:

@@ -173,6 +173,7 @@ def test_a_reference_that_gives_nan_is_none(here: Path) -> None:
         verify(bundle, broken, np.ones((2, 3), np.float32))
 
 
+@pytest.mark.long
 def test_modules_that_are_named_with_their_weights(here: Path) -> None:
     Path("nets.py").write_text(FACTORY)
     Path("names.txt").write_text("a\nb\n\nc\nd\n")

@@ -114,6 +114,7 @@ def test_images_of_several_sizes_need_a_size(tmp_path: Path) -> None:
         assert trainer.meaning()["resize"] == resize
 
 
+@pytest.mark.long
 def test_letters_have_26_classes_and_their_names(tmp_path: Path) -> None:
     labels = (np.arange(260) % 26 + 1).astype(np.uint8)  # EMNIST counts them from 1
     images = RANDOM.integers(0, 256, (260, 28, 28), dtype=np.uint8)

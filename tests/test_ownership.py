@@ -370,7 +370,7 @@ BRIEF = ("--seconds", "0.01", "--rounds", "1", "--batches", "1", "--backend", "o
 WRITERS = [
     ("card", "digits", "--out"),
     ("bench", "digits", *BRIEF, "--json"),
-    ("bench", "digits", *BRIEF, "--html"),
+    pytest.param(("bench", "digits", *BRIEF, "--html"), marks=pytest.mark.long),
     ("simulate", "crops", "--count", "6", "--workers", "1", "--out"),
     ("generate", "digit_maker", "--count", "1", "--out"),
 ]

@@ -285,6 +285,7 @@ def test_networks_for_paper_that_give_nan(model: Recognizer, page: UInt8) -> Non
         other.read(page)
 
 
+@pytest.mark.long
 def test_a_huge_page_is_read_at_a_reduced_scale(
     model: Recognizer, page: UInt8, tmp_path: Path
 ) -> None:

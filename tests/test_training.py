@@ -44,7 +44,10 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return Run(run).load_checkpoint()["network"]  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("name", ["mlp", "wgan_small", "denoiser"])
+@pytest.mark.parametrize(
+    "name",
+    ["mlp", *(pytest.param(one, marks=pytest.mark.long) for one in ("wgan_small", "denoiser"))],
+)
 def test_interrupted_and_resumed_ends_with_the_same_weights(name: str, tmp_path: Path) -> None:
     recipe = tiny(name)
     assert train(recipe, out=tmp_path / "whole").finished

@@ -96,7 +96,13 @@ def of_paper(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"digit_finder": folder / "pages.npz", "digit_reader": folder / "crops.npz"}
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(one, marks=() if one in ("digits", "mmwave") else pytest.mark.long)
+        for one in shipped()
+    ],
+)
 def test_shipped_bundles_are_certified_and_certify(
     name: str, of_paper: dict[str, Path], tmp_path: Path
 ) -> None:

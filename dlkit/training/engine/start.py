@@ -68,7 +68,7 @@ def train(
     if stored is not None and type(stored) is not type(chosen):
         raise TrainingError(
             f"{run.path} was begun as another kind of training ({type(stored).__name__})",
-            "Resume it with the same --data, --init and --set, or train anew with another --out",
+            "Resume it with the same --init, --data and --set, or train anew with another --out",
         )
     torch.manual_seed(chosen.seed)
     trainer = chosen.trainer(given, compute)
