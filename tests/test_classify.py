@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -303,6 +304,7 @@ def test_tensorboard_gets_the_curves(few: str, tmp_path: Path) -> None:
 
     recipe = with_lenet(modern())
     train(recipe, few, tmp_path / "run", watch=interrupt)
+    time.sleep(1.1)  # TensorBoard orders a process's files by the second, then .10 before .9
     train(recipe, few, tmp_path / "run", resume=True)
     found = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
     assert {"loss", "val_loss", "val_accuracy", "test_accuracy"} <= set(found.Tags()["scalars"])
