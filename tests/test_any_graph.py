@@ -15,7 +15,7 @@ from dlkit.bench.run import bench
 from dlkit.bundle import Bundle
 from dlkit.cli import app
 from dlkit.doctor import examine
-from dlkit.errors import BackendError
+from dlkit.errors import BackendError, InputError
 from dlkit.runtime.fixed_batch import FixedBatch
 from dlkit.runtime.runner import Runner
 from dlkit.runtime.session import open_session, runnable
@@ -93,6 +93,8 @@ def test_tensors_of_the_fixed_shape_pass_unchanged(tmp_path: Path) -> None:
     pixels = np.ones((2, 28, 28), np.uint8)
     with dlkit.load(made, "onnxruntime", task="tensors") as model:
         assert model.run(pixels)["y"].shape == (2, 10)
+        with pytest.raises(InputError, match="free first axis"):
+            model.run(pixels[:1])
     session = open_session(made, "onnxruntime", "cpu").session
     assert isinstance(session, FixedBatch)
     inner = session.session

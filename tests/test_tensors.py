@@ -99,6 +99,7 @@ def test_a_folder_of_arrays(bundle: Bundle, tmp_path: Path) -> None:
     assert "has no array 'b'; it has a" in done.output
     assert "a is float64 (2, 4), expected a float32 (n, 4)" in done.output
     assert "b is int64 (2, 3), expected b int64 (n, 3); n is 1" in done.output
+    assert "free first axis" not in done.output  # it has one
     with np.load(out / "sub" / "good.npz") as found:
         assert {name: found[name].tolist() for name in found.files} == {
             name: array.tolist() for name, array in expected(a, b).items()

@@ -126,11 +126,10 @@ def check_arrays(spec: ModelSpec, feeds: Feeds) -> None:
 
 
 def _other(array: NDArray[Any], one: TensorSpec, known: str = "") -> InputError:
-    samples = array.shape[1:] == one.shape[1:] and array.shape[:1] != one.shape[:1] and not known
-    return InputError(
-        f"{one.name} is {array.dtype} {array.shape}, expected {one}{known}",
-        "For any number of samples export the graph with a free first axis" if samples else "",
-    )
+    fixed = isinstance(next(iter(one.shape), ""), int) and array.shape != one.shape
+    samples = fixed and array.shape[1:] == one.shape[1:]
+    mend = "For any number of samples export the graph with a free first axis" if samples else ""
+    return InputError(f"{one.name} is {array.dtype} {array.shape}, expected {one}{known}", mend)
 
 
 class Tensors(Task):
