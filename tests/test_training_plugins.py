@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from dlkit.cli._extras import training_installed
 from dlkit.errors import UsageError
-from dlkit.training.architecture import ARCHITECTURES
+from dlkit.training.architecture import ARCHITECTURES, Architecture
 from dlkit.training.engine.run import Run
 from dlkit.training.engine.start import train
 from dlkit.training.networks.lenet import ARCHITECTURE as LENET
@@ -25,6 +26,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from dlkit.tasks import recognize
 from dlkit.training.architecture import Architecture
 
 
@@ -43,7 +45,7 @@ def build(config):
     )
 
 
-TINY = Architecture("tiny", "recognize", Config, build)
+TINY = Architecture("tiny", recognize.TASK, Config, build)
 """
 RECIPE = '''
 from dataclasses import dataclass
@@ -88,6 +90,12 @@ def elsewhere(code: str, path: Path) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def test_an_architecture_serves_a_task_and_not_a_name() -> None:
+    with pytest.raises(UsageError, match="expected a Task, got 'recognize'") as raised:
+        Architecture("tiny", "recognize", int, nn.Identity)  # type: ignore[arg-type]
+    assert "dlkit.tasks.recognize.TASK" in raised.value.mend
 
 
 LOAD = (

@@ -26,7 +26,7 @@ def show_recipes() -> None:
     for name in RECIPES.names():
         recipe = RECIPES.load(name)
         kind = recipe.network.architecture
-        table.add_row(name, kind.task, f"{parameters(recipe):,}", recipe.about)
+        table.add_row(name, kind.task.name, f"{parameters(recipe):,}", recipe.about)
     Console().print(table)
 
 

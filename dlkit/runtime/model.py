@@ -15,11 +15,7 @@ from dlkit.tasks import TASKS, Model, Session, Task
 
 if TYPE_CHECKING:
     from dlkit.runtime.folders.tally import Tally
-    from dlkit.tasks.denoise import Denoiser
-    from dlkit.tasks.detect import Detector
-    from dlkit.tasks.generate import Generator
-    from dlkit.tasks.recognize import Recognizer
-    from dlkit.tasks.tensors import TensorModel
+    from dlkit.tasks import denoise, detect, generate, recognize, tensors
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,7 @@ def load(
     threads: int | None = ...,
     task: None = ...,
     callers: int = ...,
-) -> Recognizer: ...
+) -> recognize.Recognizer: ...
 @overload
 def load(
     bundle: Literal["mmwave"],
@@ -82,7 +78,7 @@ def load(
     threads: int | None = ...,
     task: None = ...,
     callers: int = ...,
-) -> Denoiser: ...
+) -> denoise.Denoiser: ...
 @overload
 def load(
     bundle: Literal["objects"],
@@ -91,7 +87,7 @@ def load(
     threads: int | None = ...,
     task: None = ...,
     callers: int = ...,
-) -> Detector: ...
+) -> detect.Detector: ...
 @overload
 def load(
     bundle: Literal["digit_maker"],
@@ -100,7 +96,7 @@ def load(
     threads: int | None = ...,
     task: None = ...,
     callers: int = ...,
-) -> Generator: ...
+) -> generate.Generator: ...
 @overload
 def load(
     bundle: str | Path | Bundle,
@@ -108,9 +104,9 @@ def load(
     device: str = ...,
     threads: int | None = ...,
     *,
-    task: Literal["recognize"],
+    task: recognize.Name,
     callers: int = ...,
-) -> Recognizer: ...
+) -> recognize.Recognizer: ...
 @overload
 def load(
     bundle: str | Path | Bundle,
@@ -118,9 +114,9 @@ def load(
     device: str = ...,
     threads: int | None = ...,
     *,
-    task: Literal["denoise"],
+    task: denoise.Name,
     callers: int = ...,
-) -> Denoiser: ...
+) -> denoise.Denoiser: ...
 @overload
 def load(
     bundle: str | Path | Bundle,
@@ -128,9 +124,9 @@ def load(
     device: str = ...,
     threads: int | None = ...,
     *,
-    task: Literal["detect"],
+    task: detect.Name,
     callers: int = ...,
-) -> Detector: ...
+) -> detect.Detector: ...
 @overload
 def load(
     bundle: str | Path | Bundle,
@@ -138,9 +134,9 @@ def load(
     device: str = ...,
     threads: int | None = ...,
     *,
-    task: Literal["generate"],
+    task: generate.Name,
     callers: int = ...,
-) -> Generator: ...
+) -> generate.Generator: ...
 @overload
 def load(
     bundle: str | Path | Bundle,
@@ -148,9 +144,9 @@ def load(
     device: str = ...,
     threads: int | None = ...,
     *,
-    task: Literal["tensors"],
+    task: tensors.Name,
     callers: int = ...,
-) -> TensorModel: ...
+) -> tensors.TensorModel: ...
 @overload
 def load(
     bundle: str | Path | Bundle,

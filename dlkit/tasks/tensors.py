@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 Arrays: TypeAlias = dict[str, NDArray[Any]]
+Name: TypeAlias = Literal["tensors"]  # tells type checkers what ``dlkit.load`` gives
 
 _NPY = re.compile(r"\.npy(\.npz)*$", re.IGNORECASE)
 _FREE = 32  # size of a free axis of random inputs, where nothing says better

@@ -11,6 +11,7 @@ from torch import nn
 
 from dlkit.errors import UsageError
 from dlkit.plugins import Registry
+from dlkit.tasks import Task
 
 Config = TypeVar("Config")
 
@@ -29,7 +30,7 @@ class Architecture(Generic[Config]):
 
     Attributes:
         name: for people, e.g. ``lenet``.
-        task: name of the task that it serves.
+        task: that it serves, e.g. ``dlkit.tasks.recognize.TASK``.
         config: a frozen dataclass of plain scalars: what of the network can be chosen.
         build: makes it, freshly initialised.
         multiple_of: heights and widths must be multiples of this.
@@ -38,11 +39,18 @@ class Architecture(Generic[Config]):
     """
 
     name: str
-    task: str
+    task: Task
     config: type[Config]
     build: Callable[[Config], nn.Module]
     multiple_of: int = 1
     adapted: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.task, Task):
+            raise UsageError(
+                f"task of the architecture {self.name}: expected a Task, got {self.task!r}",
+                "Give the task itself, e.g. dlkit.tasks.recognize.TASK",
+            )
 
     def __call__(self, **settings: Any) -> Network:
         """A network of this kind; what is not set is as the config has it."""

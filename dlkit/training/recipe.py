@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeGuard
 
 from dlkit.errors import TrainingError, UsageError
 from dlkit.plugins import Registry, load_attribute, unknown
-from dlkit.tasks import TASKS, Task
+from dlkit.tasks import Task
 from dlkit.training.architecture import Network
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Recipe(ABC):
     @property
     def task(self) -> Task:
         """The task that the network serves."""
-        return TASKS.load(self.network.architecture.task)
+        return self.network.architecture.task
 
     def fine_tuning(self, data: str) -> Recipe:
         """What is different when training on ``data`` begins with weights that are good already."""

@@ -45,7 +45,7 @@ def summarise(name: str) -> Summary:
     shape = recipe.example().shape
     count, gflop = measured(_network(recipe), shape)
     kind = recipe.network.architecture
-    return Summary(name, kind.task, kind.name, count, gflop, shape, recipe.about)
+    return Summary(name, kind.task.name, kind.name, count, gflop, shape, recipe.about)
 
 
 def measured(network: nn.Module, shape: tuple[int, ...]) -> tuple[int, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
@@ -30,6 +30,8 @@ from dlkit.tasks.denoise.score import mean_psnr_ssim, psnr
 
 if TYPE_CHECKING:
     from torch import nn
+
+Name: TypeAlias = Literal["denoise"]  # tells type checkers what ``dlkit.load`` gives
 
 _INPUT, _OUTPUT = "pixels", "cleaned"
 SCAN = (678, 384)  # rows and columns of a scan

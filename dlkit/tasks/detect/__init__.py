@@ -2,6 +2,6 @@
 
 from dlkit.tasks.detect.model import Detector
 from dlkit.tasks.detect.objects import ConcealedObject, Detection
-from dlkit.tasks.detect.task import TASK
+from dlkit.tasks.detect.task import TASK, Name
 
-__all__ = ["TASK", "ConcealedObject", "Detection", "Detector"]
+__all__ = ["TASK", "ConcealedObject", "Detection", "Detector", "Name"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
@@ -28,6 +28,8 @@ from dlkit.tasks.detect.score import at_false_alarms, average_precision, match
 
 if TYPE_CHECKING:
     from torch import nn
+
+Name: TypeAlias = Literal["detect"]  # tells type checkers what ``dlkit.load`` gives
 
 _INPUT, _OUTPUT = "pixels", "found"
 _CHANNELS = 6

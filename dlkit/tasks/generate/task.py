@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from dlkit.tasks.recognize.datasets import Labelled, load_labelled
 
 if TYPE_CHECKING:
     from torch import nn
+
+Name: TypeAlias = Literal["generate"]  # tells type checkers what ``dlkit.load`` gives
 
 _INPUT, _OUTPUT = "code", "pixels"
 _IMAGES = 500

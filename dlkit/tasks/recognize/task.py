@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from dlkit.tasks.recognize.model import Recognizer
 
 if TYPE_CHECKING:
     from torch import nn
+
+Name: TypeAlias = Literal["recognize"]  # tells type checkers what ``dlkit.load`` gives
 
 _INPUT, _OUTPUT = "pixels", "probabilities"
 _IMAGES = 1000

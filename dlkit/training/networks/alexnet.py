@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from dlkit.tasks import recognize
 from dlkit.training.architecture import Architecture
 from dlkit.training.networks._common import ClassifierConfig, activation, conv_size, scaled
 
@@ -65,4 +66,4 @@ def build(config: Config) -> nn.Module:
     )
 
 
-ARCHITECTURE = Architecture("alexnet", "recognize", Config, build)
+ARCHITECTURE = Architecture("alexnet", recognize.TASK, Config, build)

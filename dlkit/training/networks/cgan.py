@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from dlkit.tasks import generate
 from dlkit.training.architecture import Architecture
 from dlkit.training.networks._common import activation, scaled
 from dlkit.training.networks.dcgan import normal, quarter
@@ -91,4 +92,4 @@ def build(config: Config) -> nn.Module:
     return generator
 
 
-ARCHITECTURE = Architecture("cgan", "generate", Config, build)
+ARCHITECTURE = Architecture("cgan", generate.TASK, Config, build)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from dlkit.tasks import denoise
 from dlkit.training.architecture import Architecture
 from dlkit.training.networks._common import scaled
 from dlkit.training.networks.dcgan import normal
@@ -98,4 +99,4 @@ def build(config: Config) -> nn.Module:
     return generator
 
 
-ARCHITECTURE = Architecture("cyclegan", "denoise", Config, build, multiple_of=MULTIPLE_OF)
+ARCHITECTURE = Architecture("cyclegan", denoise.TASK, Config, build, multiple_of=MULTIPLE_OF)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from dlkit.errors import UsageError
+from dlkit.tasks import generate
 from dlkit.training.architecture import Architecture
 from dlkit.training.networks._common import activation, scaled
 
@@ -66,4 +67,4 @@ def normal(module: nn.Module) -> None:
         nn.init.normal_(module.weight, std=0.02)
 
 
-ARCHITECTURE = Architecture("dcgan", "generate", Config, build)
+ARCHITECTURE = Architecture("dcgan", generate.TASK, Config, build)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dlkit.tasks import denoise
 from dlkit.training.architecture import Architecture
 
 # Height and width of the input must be multiples of this: four halvings.
@@ -157,5 +158,5 @@ def build(config: Config) -> nn.Module:
 
 
 ARCHITECTURE = Architecture(
-    "denoiser", "denoise", Config, build, multiple_of=MULTIPLE_OF, adapted=("maps",)
+    "denoiser", denoise.TASK, Config, build, multiple_of=MULTIPLE_OF, adapted=("maps",)
 )

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dlkit.tasks import detect
 from dlkit.training.architecture import Architecture
 from dlkit.training.networks.denoiser import ColumnContext
 
@@ -100,4 +101,4 @@ def build(config: Config) -> nn.Module:
     return Detector(config)
 
 
-ARCHITECTURE = Architecture("detector", "detect", Config, build, multiple_of=MULTIPLE_OF)
+ARCHITECTURE = Architecture("detector", detect.TASK, Config, build, multiple_of=MULTIPLE_OF)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dlkit.tasks import tensors
 from dlkit.training.architecture import Architecture
 
 CHANNELS = 6  # digit, other sign, offset in x and y, logarithm of width and height
@@ -95,4 +96,4 @@ def build(config: Config) -> nn.Module:
     return Finder(config)
 
 
-ARCHITECTURE = Architecture("finder", "tensors", Config, build, multiple_of=16)
+ARCHITECTURE = Architecture("finder", tensors.TASK, Config, build, multiple_of=16)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from dlkit.tasks import generate
 from dlkit.training.architecture import Architecture
 from dlkit.training.networks._common import activation, scaled
 
@@ -44,4 +45,4 @@ def build(config: Config) -> nn.Module:
     )
 
 
-ARCHITECTURE = Architecture("gan", "generate", Config, build)
+ARCHITECTURE = Architecture("gan", generate.TASK, Config, build)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.plugins import unknown
+from dlkit.tasks import recognize
 from dlkit.training.architecture import Architecture
 from dlkit.training.networks._common import ClassifierConfig, activation, scaled
 
@@ -110,4 +111,4 @@ def _convolution(
     return nn.Sequential(*modules, activation(config.activation))
 
 
-ARCHITECTURE = Architecture("googlenet", "recognize", Config, build)
+ARCHITECTURE = Architecture("googlenet", recognize.TASK, Config, build)

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from dlkit.plugins import unknown
+from dlkit.tasks import recognize
 from dlkit.training.architecture import Architecture
 from dlkit.training.networks._common import ClassifierConfig, activation, conv_size, scaled
 
@@ -58,4 +59,4 @@ def build(config: Config) -> nn.Module:
     )
 
 
-ARCHITECTURE = Architecture("lenet", "recognize", Config, build)
+ARCHITECTURE = Architecture("lenet", recognize.TASK, Config, build)

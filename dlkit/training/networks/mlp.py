@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from dlkit.tasks import recognize
 from dlkit.training.architecture import Architecture
 from dlkit.training.networks._common import ClassifierConfig, activation, scaled
 
@@ -43,4 +44,4 @@ def build(config: Config) -> nn.Module:
     return nn.Sequential(*modules, nn.Linear(features, config.classes))
 
 
-ARCHITECTURE = Architecture("mlp", "recognize", Config, build)
+ARCHITECTURE = Architecture("mlp", recognize.TASK, Config, build)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from dlkit.plugins import unknown
+from dlkit.tasks import recognize
 from dlkit.training.architecture import Architecture
 from dlkit.training.networks._common import ClassifierConfig, activation, scaled
 
@@ -80,4 +81,4 @@ def build(config: Config) -> nn.Module:
     )
 
 
-ARCHITECTURE = Architecture("resnet", "recognize", Config, build)
+ARCHITECTURE = Architecture("resnet", recognize.TASK, Config, build)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from dlkit.errors import UsageError
+from dlkit.tasks import recognize
 from dlkit.training.architecture import Architecture
 from dlkit.training.networks._common import ClassifierConfig, activation, conv_size, scaled
 
@@ -76,4 +77,4 @@ def _dropout(probability: float) -> list[nn.Module]:
     return [nn.Dropout2d(probability)] if probability else []
 
 
-ARCHITECTURE = Architecture("simple_cnn", "recognize", Config, build)
+ARCHITECTURE = Architecture("simple_cnn", recognize.TASK, Config, build)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.errors import UsageError
+from dlkit.tasks import denoise
 from dlkit.training.architecture import Architecture
 from dlkit.training.networks._common import scaled
 from dlkit.training.networks.dcgan import normal
@@ -89,4 +90,4 @@ def build(config: Config) -> nn.Module:
     return generator
 
 
-ARCHITECTURE = Architecture("unet", "denoise", Config, build, multiple_of=MULTIPLE_OF)
+ARCHITECTURE = Architecture("unet", denoise.TASK, Config, build, multiple_of=MULTIPLE_OF)

@@ -8,6 +8,7 @@ from torch import nn
 
 from dlkit.errors import UsageError
 from dlkit.plugins import unknown
+from dlkit.tasks import recognize
 from dlkit.training.architecture import Architecture
 from dlkit.training.networks._common import ClassifierConfig, activation, conv_size, scaled
 
@@ -70,4 +71,4 @@ def build(config: Config) -> nn.Module:
     )
 
 
-ARCHITECTURE = Architecture("vgg", "recognize", Config, build)
+ARCHITECTURE = Architecture("vgg", recognize.TASK, Config, build)

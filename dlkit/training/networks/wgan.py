@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from dlkit.tasks import denoise
 from dlkit.training.architecture import Architecture
 from dlkit.training.networks._common import activation, scaled
 
@@ -150,4 +151,4 @@ def xavier(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-ARCHITECTURE = Architecture("wgan", "denoise", Config, build, multiple_of=MULTIPLE_OF)
+ARCHITECTURE = Architecture("wgan", denoise.TASK, Config, build, multiple_of=MULTIPLE_OF)

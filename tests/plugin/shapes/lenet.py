@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from dlkit import Architecture
+from shapes.task import TASK
 
 
 @dataclass(frozen=True)
@@ -27,4 +28,4 @@ def build(config: Config) -> nn.Module:
     )
 
 
-NET = Architecture("shapes_net", "segment", Config, build, multiple_of=4)
+NET = Architecture("shapes_net", TASK, Config, build, multiple_of=4)
