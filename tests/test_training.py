@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 from dlkit.errors import InputError, TrainingError, UsageError
@@ -19,11 +21,13 @@ from dlkit.idx import read_idx, write_idx
 from dlkit.mmwave import simulate
 from dlkit.tasks.denoise.pairs import load_pairs
 from dlkit.tasks.recognize.datasets import load_labelled
-from dlkit.training.engine import loop
-from dlkit.training.engine.fabric import Hardware, open_compute
+from dlkit.training.engine import checkpoint, loop
+from dlkit.training.engine.checkpoint import State
+from dlkit.training.engine.fabric import Compute, Hardware, open_compute
 from dlkit.training.engine.loop import Moment
 from dlkit.training.engine.run import Run
 from dlkit.training.engine.start import train
+from dlkit.training.engine.trainer import Trainer
 from dlkit.training.gan.recipe import WganRecipe
 from dlkit.training.gan.trainer import WganTrainer, gradient_penalty
 from dlkit.training.recipe import RECIPES, Recipe, from_json
@@ -103,6 +107,35 @@ def test_a_killed_training_goes_on_from_within_an_epoch(
     assert train(recipe, out=tmp_path / "cut", resume=True).finished
     one, other = weights(whole.path), weights(tmp_path / "cut")
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_training_that_is_killed_at_its_last_checkpoint_lacks_no_file(
+    when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """As kill -9."""
+
+    def save_and_die(trainer: Trainer, run: Run, compute: Compute, state: State) -> None:
+        if when == "after" or not state.finished:
+            checkpoint.save(trainer, run, compute, state)
+        if state.finished:
+            raise Killed
+
+    def found(run: Run) -> tuple[list[str], int, list[int]]:
+        board = EventAccumulator(str(run.path / "tensorboard")).Reload()
+        steps = [event.step for event in board.Scalars("val_loss")]
+        return sorted(one.name for one in run.path.iterdir()), len(run.load_log()), steps
+
+    whole = train(tiny("mlp"), out=tmp_path / "whole")
+    with monkeypatch.context() as killed:
+        killed.setattr(loop, "save", save_and_die)
+        with pytest.raises(Killed):
+            train(tiny("mlp"), out=tmp_path / "cut")
+    time.sleep(1.1)  # TensorBoard orders a process's files by the second, then .10 before .9
+    cut = train(tiny("mlp"), out=tmp_path / "cut", resume=True)
+    assert cut.finished
+    assert found(cut) == found(whole)
 
 
 def test_lenet_learns_digits_that_it_has_not_seen(tmp_path: Path) -> None:

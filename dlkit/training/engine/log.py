@@ -43,6 +43,8 @@ class Log:
         for entry in self._entries[self._told :]:
             self._tell_board(entry)
         self._told = len(self._entries)
+        if self._board is not None:
+            self._board.flush()  # else a kill loses two minutes of it
         drawable = any(entry["event"] == "epoch" and entry["epoch"] for entry in self._entries)
         late = time.monotonic() - self._drawn > _SECONDS_BETWEEN_PICTURES
         if drawable and (finished or late):

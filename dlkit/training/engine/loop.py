@@ -108,14 +108,14 @@ def run_training(
                 state.finished = early or state.done == steps
                 if state.finished:
                     _finish(trainer, state, run, compute, early)
+            if last and log:
+                log.write(state.finished)  # first, since what a checkpoint has is not written again
             if last or stopped or late:
                 before = time.monotonic()
                 save(trainer, run, compute, state)
                 saved = time.monotonic()
                 pause = max(_SAVE_EVERY, _SAVE_SHARE * (saved - before))
             watch(Moment(state.done, steps, epoch + 1, means, metrics))
-            if last and log:
-                log.write(state.finished)
             if compute.world == 1 and interrupted.is_set() and not (stopped or state.finished):
                 stopped = True  # Ctrl-C came after the step
                 if not last:
