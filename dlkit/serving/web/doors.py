@@ -53,7 +53,7 @@ class DoorRoutes:
             Route("/models", self.models, methods=["GET"]),
             Route("/metrics", self.metrics, methods=["GET"]),
             Route("/openapi.json", self.openapi, methods=["GET"]),
-            Route("/{command}", self.reply, methods=["POST"]),
+            Route("/{command}", self.reply, methods=["GET", "POST"]),
         ]
 
     async def file(self, request: Request) -> Response:
@@ -76,11 +76,11 @@ class DoorRoutes:
     async def reply(self, request: Request) -> Response:
         """A file in, a file out."""
         command = request.path_params["command"]
-        if f"/{command}" in _ONLY_READ:
-            raise RefusedError(405, "the route does not take this method")
         names = [name for name, served in self._doors().items() if served.command == command]
-        if not names:
+        if not names and f"/{command}" not in _ONLY_READ:
             raise unknown("there is no such route")
+        if not names or request.method != "POST":
+            raise RefusedError(405, "the route does not take this method")
         options = _options(request)
         name = options.pop("model", "") or self._default(command, names)
         if name not in names:
