@@ -18,6 +18,7 @@ import difflib
 import functools
 import hashlib
 import importlib
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import pkgutil
@@ -134,6 +135,8 @@ class Registry(Generic[T]):
         except ModuleNotFoundError as error:
             if not f"{module}.".startswith(f"{error.name}."):
                 raise  # the module is there, and lacks something itself: that is its own fault
+            if _is_here(str(error.name)):
+                return importlib.import_module(module)
             raise UsageError(
                 f"{self.kind} '{name}': there is no module {error.name}",
                 "Install the package that has it, or run from the folder that it is in",
@@ -182,6 +185,18 @@ def load_attribute(name: str) -> Any:
     if not colon or not attribute:
         raise UsageError(f"'{name}' names nothing", "Write package.module:NAME or file.py:NAME")
     return Registry("value", "", "", object, "").load(name)
+
+
+def _is_here(package: str) -> bool:
+    """Whether a package lies in the working directory, which is searched from then on, after all
+    that is installed: ``python -m dlkit`` looks there, and so does ``dlkit``."""
+    here = str(Path.cwd())
+    if "." in package or here in sys.path or sys.flags.safe_path:
+        return False
+    if importlib.machinery.PathFinder.find_spec(package, [here]) is None:
+        return False
+    sys.path.append(here)
+    return True
 
 
 def _load_file(path: Path) -> ModuleType:

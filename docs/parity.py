@@ -1,6 +1,7 @@
 """Write docs/parity.md: train every recipe that two cores can train, export, verify, run a folder.
 
-python docs/parity.py        about an hour on two cores
+python docs/parity.py                  about an hour on two cores
+python docs/parity.py finder lenet     these rows alone; the others stay
 """
 
 from __future__ import annotations
@@ -145,10 +146,15 @@ def pages(folder: Path) -> Path:
 
 
 def main() -> None:
-    """All recipes, then the page."""
+    """The recipes that are named, or all; then the page."""
+    page, named = ROOT / "docs" / "parity.md", sys.argv[1:]
+    found: dict[str, list[str]] = {}
+    for line in page.read_text().removeprefix(HEAD).splitlines() if named else []:
+        found.setdefault(line.split()[1], []).append(line)
     with tempfile.TemporaryDirectory() as folder:
-        table = [row for name in small() for row in rows(name, Path(folder))]
-    (ROOT / "docs" / "parity.md").write_text(HEAD + "\n".join(table) + "\n")
+        for name in named or small():
+            found[name] = rows(name, Path(folder))
+    page.write_text(HEAD + "".join(f"{row}\n" for _, part in sorted(found.items()) for row in part))
 
 
 if __name__ == "__main__":

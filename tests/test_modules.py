@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,23 @@ def test_modules_that_are_named_with_their_weights(here: Path) -> None:
     without = r"out of tolerance.*the one that was there is taken out.*other weights.*--weights"
     with pytest.raises(VerifyError, match=without):
         verify(one, "nets.py:build", images(100))  # without its weights it is another network
+
+
+def test_a_module_is_found_in_the_folder_where_the_command_runs(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (here / "own_package").mkdir()
+    (here / "own_package" / "nets.py").write_text(FACTORY)
+    (here / "elsewhere").mkdir()
+    with monkeypatch.context() as gone:
+        gone.chdir(here / "elsewhere")
+        done = command("export", "own_package.nets:build", "--example", "3x32x48")
+        assert "no module own_package" in str(done.exception)
+    done = command("export", "own_package.nets:build", "--example", "3x32x48")
+    assert done.exit_code == 0, done.output
+    said = "weights: as own_package.nets:build gives them; --weights FILE loads others"
+    assert said in " ".join(done.output.split())
 
 
 @pytest.mark.parametrize(

@@ -287,6 +287,8 @@ def command(
     against = f" --against {source}" if "module" in bundle.origin else ""
     if against and weights is not None:
         against += f" --weights {weights}"
+    elif against:
+        console.print(plain(f"weights: as {source} gives them; --weights FILE loads others"))
     if against and (data or bundle.spec.labels):  # of somebody's own classes
         against += f" --data {data or 'IMAGES'}"
     line = plain(f"next: dlkit verify {bundle.path}{against}")
