@@ -23,14 +23,14 @@ from dlkit.training.classify.recipe import ClassifyRecipe
 from dlkit.training.classify.scores import confusion, expected_calibration_error, reliability
 from dlkit.training.classify.temperature import fit_temperature
 from dlkit.training.engine.average import moving_average
+from dlkit.training.engine.averaged import AveragedTrainer
 from dlkit.training.engine.fabric import Compute
-from dlkit.training.engine.trainer import Trainer
 
 _EVALUATION_BATCH = 500
 _LEAST_STD = 1 / 255  # of a channel that is the same everywhere
 
 
-class ClassifyTrainer(Trainer):
+class ClassifyTrainer(AveragedTrainer):
     """The whole dataset lies in memory as uint8; a batch is an index into it."""
 
     recipe: ClassifyRecipe
@@ -40,7 +40,6 @@ class ClassifyTrainer(Trainer):
         found = load_labelled(data, (side, side) if side else None, recipe.resize)
         where = data if data in NAMES else str(Path(data).resolve())
         self.recipe = recipe = replace(_resolved(recipe, found), data=where)
-        self.compute = compute
         self.classes = found.classes
         self.dataset = found.name
         self.fingerprint = found.fingerprint()
@@ -57,13 +56,15 @@ class ClassifyTrainer(Trainer):
         elif recipe.selection.patience:
             raise UsageError("patience needs keep_best=true, and validation above 0")
         trained = recipe.network.build()
-        self._check_last_batch(trained)
+        self._check_last_batch(trained, compute)
         if recipe.init == "xavier":
             trained.apply(_xavier)
         memory = compute.memory_format(recipe.channels_last)
-        self.trained: nn.Module = trained.to(compute.device, memory_format=memory)  # type: ignore[call-overload]
-        self.average = moving_average(self.trained, recipe.ema_decay) if recipe.ema_decay else None
-        self.network = self.average.module if self.average else self.trained
+        trained = trained.to(compute.device, memory_format=memory)  # type: ignore[call-overload]
+        optimizer = build_optimizer(recipe.optimizer, trained, compute.precision)
+        schedule = build_schedule(recipe, optimizer, self.epochs * self.steps_per_epoch)
+        average = moving_average(trained, recipe.ema_decay) if recipe.ema_decay else None
+        self.set_up(compute, trained, average, optimizer, schedule)
         self.model = PixelClassifier(
             self.network,
             recipe.network.config.image_size,
@@ -71,34 +72,20 @@ class ClassifyTrainer(Trainer):
             mean=self.pixels["mean"],
             std=self.pixels["std"],
         ).to(compute.device)
-        optimizer = build_optimizer(recipe.optimizer, self.trained, compute.precision)
-        steps = self.epochs * self.steps_per_epoch
-        self.schedule = build_schedule(recipe, optimizer, steps)
         self.batches.normalise_by(self.model.normalise)
-        self.forward, self.optimizer = compute.setup(self.trained, optimizer)
         if compute.world > 1:  # dropout differs between processes
             torch.manual_seed(recipe.seed * 1009 + compute.fabric.global_rank)
 
     def step(self, epoch: int, index: int) -> Mapping[str, Tensor]:
         """One batch of cross entropy; a smaller last batch is kept."""
         batch = self.batches.batch(epoch, index)
-        if not self.trained.training:
-            self.trained.train()
-        self.optimizer.zero_grad(set_to_none=True)
 
         def loss_of(part: slice) -> Tensor:
             inputs, targets = batch(part)
             logits = self.forward(inputs)
             return F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
 
-        loss = self.compute.backward(self.forward, len(batch), loss_of)
-        if self.recipe.optimizer.clip_norm:
-            self.compute.clip(self.forward, self.optimizer, self.recipe.optimizer.clip_norm)
-        self.optimizer.step()
-        self.schedule.step()
-        if self.average:
-            self.average.update_parameters(self.trained)
-        return {"loss": loss}
+        return {"loss": self.descend(len(batch), loss_of, self.recipe.optimizer.clip_norm)}
 
     def evaluate(self) -> Mapping[str, float]:
         """Loss and accuracy, 0 to 1, on the validation images."""
@@ -146,36 +133,19 @@ class ClassifyTrainer(Trainer):
             "temperature": self.temperature,
         }
 
-    def start_from(self, weights: Mapping[str, Tensor]) -> None:
-        """Begin with these weights instead of fresh ones."""
-        self.trained.load_state_dict(weights)
-        self.network.load_state_dict(weights)
-
     def state(self) -> dict[str, Any]:
-        """Optimizer and schedule; the weights as trained where the average is the network."""
-        state = {
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "temperature": self.temperature,
-        }
-        if self.average:
-            state["trained"] = self.trained.state_dict()
-            state["averaged"] = self.average.n_averaged
-        return state
+        """Also the temperature."""
+        return {**super().state(), "temperature": self.temperature}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take back what ``state`` gave."""
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
+        super().load_state(state)
         self.temperature = state["temperature"]
-        if self.average:
-            self.trained.load_state_dict(state["trained"])
-            self.average.n_averaged.copy_(state["averaged"])
 
-    def _check_last_batch(self, network: nn.Module) -> None:
+    def _check_last_batch(self, network: nn.Module, compute: Compute) -> None:
         """It is the smallest, and would fail after an epoch."""
         last = self.batches.size(self.batches.count - 1)
-        smallest = min(part.stop - part.start for part in self.compute.shares(last))
+        smallest = min(part.stop - part.start for part in compute.shares(last))
         if smallest < 2 and any(isinstance(one, _BatchNorm) for one in network.modules()):
             raise UsageError(
                 f"the last batch of {last} images leaves one alone, which batch normalisation "

@@ -39,8 +39,8 @@ from dlkit.tasks.detect.score import at_false_alarms, average_precision, match
 from dlkit.training.detect.maps import Maps, cropped, draw, jittered, mirrored
 from dlkit.training.detect.recipe import DetectRecipe
 from dlkit.training.engine.average import moving_average
+from dlkit.training.engine.averaged import AveragedTrainer
 from dlkit.training.engine.fabric import Compute
-from dlkit.training.engine.trainer import Trainer
 
 _CLIP_NORM = 5.0
 _RISE, _FALL = 100, 0.3  # steps, and share of the steps: of the learning rate, up and down
@@ -56,7 +56,7 @@ _AGAIN = 32  # steps after which scans are seen a second time
 _FALSE_ALARMS = 0.1  # a scan: recall is said there
 
 
-class DetectTrainer(Trainer):
+class DetectTrainer(AveragedTrainer):
     """One step is one batch of fresh scans, which follow from the seed and the step's number."""
 
     recipe: DetectRecipe
@@ -71,7 +71,7 @@ class DetectTrainer(Trainer):
         if filled.config.channels != 1:
             raise UsageError(f"channels is {filled.config.channels}, expected 1: scans are grey")
         self.recipe = recipe = replace(recipe, network=filled, data=data)
-        self.compute, self.device = compute, compute.device
+        self.device = compute.device
         self.dataset, self.fingerprint, self.notes = data, data, []
         self.multiple_of = recipe.network.architecture.multiple_of
         self.steps_per_epoch = max(1, recipe.steps // recipe.epochs)
@@ -81,24 +81,21 @@ class DetectTrainer(Trainer):
         self.held_out = [observe(HELD_OUT_SEED + place) for place in range(recipe.held_out)]
         self.kept: dict[int, list[Observed]] = {}
         self.sensitivity: dict[str, Sensitivity] = {}
-        self.trained = recipe.network.build().to(self.device)
-        self.average = moving_average(self.trained, recipe.ema_decay)
-        self.network = self.average.module
-        self.model = PixelDetector(self.network)
+        trained = recipe.network.build().to(self.device)
         optimizer = torch.optim.AdamW(
-            self.trained.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
+            trained.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
         )
         steps = self.epochs * self.steps_per_epoch
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+        schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda done: min(1, (done + 1) / _RISE, (steps - done) / (_FALL * steps))
         )
-        self.forward, self.optimizer = compute.setup(self.trained, optimizer)
+        average = moving_average(trained, recipe.ema_decay)
+        self.set_up(compute, trained, average, optimizer, schedule)
+        self.model = PixelDetector(self.network)
 
     def step(self, epoch: int, index: int) -> Mapping[str, Tensor]:
         """Draw a batch, and learn from it."""
         batch = self._drawn(epoch * self.steps_per_epoch + index)
-        self.trained.train()
-        self.optimizer.zero_grad(set_to_none=True)
         parts: dict[str, Tensor] = {}
 
         def loss_of(part: slice) -> Tensor:
@@ -107,11 +104,7 @@ class DetectTrainer(Trainer):
                 parts[name] = parts.get(name, 0) + loss.detach() / self.compute.accumulate
             return self._sum(losses)
 
-        loss = self.compute.backward(self.forward, len(batch.pixels), loss_of)
-        self.compute.clip(self.forward, self.optimizer, _CLIP_NORM)
-        self.optimizer.step()
-        self.schedule.step()
-        self.average.update_parameters(self.trained)
+        loss = self.descend(len(batch.pixels), loss_of, _CLIP_NORM)
         return {"loss": loss, **parts}
 
     @torch.inference_mode()
@@ -148,27 +141,6 @@ class DetectTrainer(Trainer):
         if self.sensitivity:
             found["sensitivity"] = {name: asdict(one) for name, one in self.sensitivity.items()}
         return found
-
-    def start_from(self, weights: Mapping[str, Tensor]) -> None:
-        """Begin with these weights instead of fresh ones."""
-        self.trained.load_state_dict(weights)
-        self.network.load_state_dict(weights)
-
-    def state(self) -> dict[str, Any]:
-        """The weights as trained, the average's count, optimizer and schedule."""
-        return {
-            "trained": self.trained.state_dict(),
-            "averaged": self.average.n_averaged,
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-        }
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``state`` gave."""
-        self.trained.load_state_dict(state["trained"])
-        self.average.n_averaged.copy_(state["averaged"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
 
     @torch.inference_mode()
     def _found(self, scans: Iterable[Observed]) -> list[Float]:

@@ -22,8 +22,8 @@ from dlkit.paper import Digits
 from dlkit.reading.finder import STRIDE, decode, overlap
 from dlkit.tasks.recognize.datasets import NAMES, load_labelled
 from dlkit.training.engine.average import moving_average
+from dlkit.training.engine.averaged import AveragedTrainer
 from dlkit.training.engine.fabric import Compute
-from dlkit.training.engine.trainer import Trainer
 from dlkit.training.find.crops import LARGEST, SMALLEST, Crops, crops
 from dlkit.training.find.recipe import FinderRecipe, meaning
 
@@ -33,7 +33,7 @@ _MARKS = 0.3  # of the loss of digits: that of other signs
 _SAME = 0.5  # intersection over union: from there on a box is the right one
 
 
-class FinderTrainer(Trainer):
+class FinderTrainer(AveragedTrainer):
     """One step is one batch of fresh crops, which follow from the seed and the step's number."""
 
     recipe: FinderRecipe
@@ -49,31 +49,28 @@ class FinderTrainer(Trainer):
         self.dataset = f"simulated pages of {found.name}"
         self.fingerprint = found.fingerprint()
         self.notes = list(found.notes)
-        self.compute, self.device = compute, compute.device
+        self.device = compute.device
         self.digits = Digits(found.train_images, found.train_labels)
         test = Digits(found.test_images, found.test_labels)
         self.held_out = self._drawn(_HELD_OUT_SEED, 0, test, recipe.held_out)
         self.steps_per_epoch = max(1, recipe.steps // recipe.epochs)
         self.epochs = -(-recipe.steps // self.steps_per_epoch)
-        self.trained = recipe.network.build().to(self.device)
-        self.average = moving_average(self.trained, recipe.ema_decay)
-        self.network = self.average.module
+        trained = recipe.network.build().to(self.device)
         optimizer = torch.optim.AdamW(
-            self.trained.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
+            trained.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
         )
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, recipe.learning_rate,
             total_steps=self.epochs * self.steps_per_epoch + 1,
             pct_start=0.1, div_factor=20, final_div_factor=200,
         )  # fmt: skip
-        self.forward, self.optimizer = compute.setup(self.trained, optimizer)
+        average = moving_average(trained, recipe.ema_decay)
+        self.set_up(compute, trained, average, optimizer, schedule)
 
     def step(self, epoch: int, index: int) -> Mapping[str, Tensor]:
         """Draw a batch, and learn from it."""
         number = epoch * self.steps_per_epoch + index
         batch = self._drawn(self.recipe.seed, number + 1, self.digits, self.recipe.batch_size)
-        self.trained.train()
-        self.optimizer.zero_grad(set_to_none=True)
         parts: dict[str, Tensor] = {}
 
         def loss_of(part: slice) -> Tensor:
@@ -82,11 +79,7 @@ class FinderTrainer(Trainer):
                 parts[name] = parts.get(name, 0) + loss.detach() / self.compute.accumulate
             return centres + self.recipe.box_weight * boxes
 
-        loss = self.compute.backward(self.forward, len(batch.pixels), loss_of)
-        self.compute.clip(self.forward, self.optimizer, _CLIP_NORM)
-        self.optimizer.step()
-        self.schedule.step()
-        self.average.update_parameters(self.trained)
+        loss = self.descend(len(batch.pixels), loss_of, _CLIP_NORM)
         return {"loss": loss, **parts}
 
     @torch.inference_mode()
@@ -119,27 +112,6 @@ class FinderTrainer(Trainer):
     def meaning(self) -> dict[str, Any]:
         """Inputs and outputs."""
         return meaning()
-
-    def start_from(self, weights: Mapping[str, Tensor]) -> None:
-        """Begin with these weights instead of fresh ones."""
-        self.trained.load_state_dict(weights)
-        self.network.load_state_dict(weights)
-
-    def state(self) -> dict[str, Any]:
-        """The weights as trained, the average's count, optimizer and schedule."""
-        return {
-            "trained": self.trained.state_dict(),
-            "averaged": self.average.n_averaged,
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-        }
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``state`` gave."""
-        self.trained.load_state_dict(state["trained"])
-        self.average.n_averaged.copy_(state["averaged"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
 
     def _drawn(self, seed: int, number: int, digits: Digits, count: int) -> Crops:
         random = np.random.default_rng([seed, number])

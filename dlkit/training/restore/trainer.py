@@ -18,8 +18,8 @@ from dlkit.mmwave.parameters_file import simulator
 from dlkit.tasks.denoise.pairs import Pairs
 from dlkit.tasks.denoise.pixels import PixelDenoiser
 from dlkit.training.engine.average import moving_average
+from dlkit.training.engine.averaged import AveragedTrainer
 from dlkit.training.engine.fabric import Compute
-from dlkit.training.engine.trainer import Trainer
 from dlkit.training.restore.crops import check_sizes, crops_loss, draw_crops, padded
 from dlkit.training.restore.held_out import (
     channels_of,
@@ -34,7 +34,7 @@ from dlkit.training.restore.recipe import PairedRecipe
 _CLIP_NORM = 0.5  # of the gradient: rare hard crops must not throw the weights about
 
 
-class PairedTrainer(Trainer):
+class PairedTrainer(AveragedTrainer):
     """One step is one batch of random crops, half of them mirrored.
 
     `network` is trained instead of the recipe's own, for comparisons under equal conditions.
@@ -56,7 +56,6 @@ class PairedTrainer(Trainer):
         filled = recipe.network.filled(channels=channels_of(self.pairs))
         where, self.dataset = named(data)
         self.recipe = recipe = replace(recipe, network=filled, data=where)
-        self.compute = compute
         self.device = device = compute.device
         self.multiple_of = recipe.network.architecture.multiple_of
         check_sizes(self.pairs, self.multiple_of)
@@ -67,16 +66,13 @@ class PairedTrainer(Trainer):
             self.mixed_in = simulated_like(recipe)
         # channels_last halves the time of a step in bfloat16 on processors
         network = network or recipe.network.build()
-        self.trained = network.to(device, memory_format=compute.memory_format())  # type: ignore[call-overload]
-        self.average = moving_average(self.trained, recipe.ema_decay, start=False)
-        self.network = self.average.module
-        self.model = PixelDenoiser(self.network, recipe.network.config.channels)
+        trained = network.to(device, memory_format=compute.memory_format())  # type: ignore[call-overload]
         optimizer = torch.optim.AdamW(
-            self.trained.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
+            trained.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
         )
         self.steps_per_epoch = max(1, recipe.steps // recipe.epochs)
         self.epochs = -(-recipe.steps // self.steps_per_epoch)
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             recipe.learning_rate,
             total_steps=self.epochs * self.steps_per_epoch + 1,
@@ -84,28 +80,18 @@ class PairedTrainer(Trainer):
             div_factor=20,
             final_div_factor=100,
         )
-        self.forward, self.optimizer = compute.setup(self.trained, optimizer)
-
-    def start_from(self, weights: Mapping[str, Tensor]) -> None:
-        """Begin with these weights instead of fresh ones."""
-        self.trained.load_state_dict(weights)
-        self.network.load_state_dict(weights)
+        average = moving_average(trained, recipe.ema_decay, start=False)
+        self.set_up(compute, trained, average, optimizer, schedule)
+        self.model = PixelDenoiser(self.network, recipe.network.config.channels)
 
     def step(self, epoch: int, index: int) -> Mapping[str, Tensor]:
         """One optimizer step, one step of the average."""
         noisy, clean, weight = self._batch()
-        self.trained.train()
-        self.optimizer.zero_grad(set_to_none=True)
 
         def loss_of(part: slice) -> Tensor:
             return self._loss(noisy[part], clean[part], weight[part])
 
-        loss = self.compute.backward(self.forward, len(noisy), loss_of)
-        self.compute.clip(self.forward, self.optimizer, _CLIP_NORM)
-        self.optimizer.step()
-        self.schedule.step()
-        self.average.update_parameters(self.trained)
-        return {"loss": loss}
+        return {"loss": self.descend(len(noisy), loss_of, _CLIP_NORM)}
 
     def _loss(self, noisy: Tensor, clean: Tensor, weight: Tensor) -> Tensor:
         restored: Tensor = self.forward(self._padded(noisy))  # float32, whatever it was computed in
@@ -116,22 +102,6 @@ class PairedTrainer(Trainer):
         if not self.held_out.noisy:
             return {}
         return evaluate_denoiser(self.model, self.held_out, self.multiple_of, self.device)
-
-    def state(self) -> dict[str, Any]:
-        """The weights as trained, the average's count, optimizer and schedule."""
-        return {
-            "trained": self.trained.state_dict(),
-            "averaged": self.average.n_averaged,
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-        }
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``state`` gave."""
-        self.trained.load_state_dict(state["trained"])
-        self.average.n_averaged.copy_(state["averaged"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
 
     def meaning(self) -> dict[str, Any]:
         """Channels of the images, and the range of their files."""
