@@ -23,12 +23,15 @@ import importlib.metadata
 import importlib.util
 import pkgutil
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
-from dlkit.errors import UsageError
+from dlkit.errors import DlkitError, UsageError
 
 T = TypeVar("T")
 
@@ -87,7 +90,9 @@ class Registry(Generic[T]):
         if name in self._built_in():
             module = importlib.import_module(f"{self.package}.{name}")
             return self._check(getattr(module, self.attribute), name)
-        return self._check(self._entries()[name].load(), name)
+        with _of_others(name):
+            value = self._entries()[name].load()
+        return self._check(value, name)
 
     def reference(self, value: T, module: str) -> str:
         """The name by which ``load`` finds a value again.
@@ -131,12 +136,11 @@ class Registry(Generic[T]):
 
     def _import(self, module: str, name: str) -> ModuleType:
         try:
-            return importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            if not f"{module}.".startswith(f"{error.name}."):
-                raise  # the module is there, and lacks something itself: that is its own fault
-            if _is_here(str(error.name)):
+            with _of_others(name):
                 return importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if _is_here(str(error.name)):
+                return self._import(module, name)
             raise UsageError(
                 f"{self.kind} '{name}': there is no module {error.name}",
                 "Install the package that has it, or run from the folder that it is in",
@@ -187,6 +191,31 @@ def load_attribute(name: str) -> Any:
     return Registry("value", "", "", object, "").load(name)
 
 
+@contextmanager
+def _of_others(name: str) -> Iterator[None]:
+    """What goes wrong in a plug-in's module while it is imported, is said in one line with its
+    place. That there is no module passes.
+
+    Raises:
+        UsageError: the module fails.
+    """
+    try:
+        yield
+    except DlkitError:
+        raise
+    except Exception as error:
+        wanted = name.partition(":")[0]
+        if isinstance(error, ModuleNotFoundError) and f"{wanted}.".startswith(f"{error.name}."):
+            raise
+        said = str(error)
+        if not isinstance(error, SyntaxError):  # which says where by itself
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            said += f" ({last.filename}, line {last.lineno})"
+        raise UsageError(
+            f"'{name}' fails while it is imported: {type(error).__name__}: {said}", "Mend it there"
+        ) from error
+
+
 def _is_here(package: str) -> bool:
     """Whether a package lies in the working directory, which is searched from then on, after all
     that is installed: ``python -m dlkit`` looks there, and so does ``dlkit``."""
@@ -224,7 +253,8 @@ def _load_file(path: Path) -> ModuleType:
     if folder not in sys.path:
         sys.path.append(folder)
     try:
-        spec.loader.exec_module(module)
+        with _of_others(str(path)):
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise

@@ -115,6 +115,23 @@ def test_pixels_go_in_and_probabilities_come_out(here: Path) -> None:
     assert answer.probability == pytest.approx(expected[0].max(), abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    "end",
+    [nn.Softmax(1), nn.Sigmoid(), nn.LogSoftmax(1), nn.Sequential(nn.Softmax(1), nn.Flatten())],
+)
+def test_probabilities_are_not_made_twice(end: nn.Module, here: Path) -> None:
+    module = nn.Sequential(*classifier(), end)
+    bundle = export(module, example=(3, 32, 48), task="recognize", name="own")
+    pixels = images(5)
+    with torch.inference_mode():
+        expected = module(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255)
+    if isinstance(end, nn.LogSoftmax):
+        expected = expected.exp()
+    with dlkit.load(bundle, task="recognize") as model:
+        assert np.allclose(model.opened.session(pixels), expected.numpy(), atol=1e-5)
+    verify(bundle, module, images(100))
+
+
 def test_several_inputs_and_outputs(here: Path) -> None:
     module = Two().eval()
     example = (torch.randn(1, 8), torch.randn(1, 3))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import pytest
 from torch import nn
+from typer.testing import CliRunner
 
+from dlkit.cli import app
 from dlkit.cli._extras import training_installed
 from dlkit.errors import UsageError
 from dlkit.training.architecture import ARCHITECTURES, Architecture
@@ -177,14 +180,22 @@ def test_a_network_without_what_the_data_decide_is_refused(tmp_path: Path) -> No
         train(file, out=tmp_path / "run")
 
 
-def test_what_a_plug_in_lacks_is_not_dlkits_extra(tmp_path: Path) -> None:
-    file = tmp_path / "needs.py"
-    file.write_text("import surely_not_installed\n")
-    with (
-        pytest.raises(ModuleNotFoundError, match="surely_not_installed"),
-        training_installed("train"),
-    ):
-        RECIPES.load(str(file))
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("import surely_not_installed\n", "ModuleNotFoundError.*surely_not_installed.*line 1"),
+        ("import os\n\nraise ValueError('boom')\n", r"ValueError: boom \(.*own\.py, line 3\)"),
+        ("def (\n", r"SyntaxError: invalid syntax \(own\.py, line 1\)"),
+    ],
+)
+def test_a_plug_in_that_fails_says_where(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(text)
+    done = CliRunner().invoke(app, ["train", str(tmp_path / "own.py")])
+    assert isinstance(done.exception, UsageError)
+    assert re.search(f"own.py' fails while it is imported: {words}", str(done.exception))
+
+
+def test_only_what_dlkit_lacks_is_its_extra() -> None:
     with (
         pytest.raises(UsageError, match=r"need torchvision.*dlkit-vision\[train\]"),
         training_installed("train"),

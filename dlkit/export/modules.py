@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dlkit.errors import ExportError, InputError, UsageError
 from dlkit.export.pixels import Pixels
@@ -22,6 +23,10 @@ from dlkit.tasks import Task
 # A shape without its batch axis, of float32; or what forward takes, with a batch axis.
 Example: TypeAlias = "Sequence[int] | Tensor | Sequence[Tensor]"
 _BATCHES = (2, 3)  # an axis of an output that differs between them is the batch
+_PROBABILITIES = frozenset({"softmax", "_softmax", "sigmoid"})  # as export/pixels.py has them
+_PASSED = frozenset(
+    {"view", "reshape", "flatten", "squeeze", "unsqueeze", "clone", "contiguous", "to", "_to_copy"}
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,8 @@ def describe(
     config, meaning = ModuleConfig(), _tensors(module, inputs, outputs)
     if task.images:
         config, meaning = _images(task, inputs, outputs[0], images)
+        if config.classes:
+            meaning["probabilities"] = _gives_probabilities(module, _batch(inputs, 1))
     elif images != Images():
         raise UsageError(f"labels, pixels and sizes are for images; {task.name} takes none")
     spec = task.describe(config, meaning, images.multiple_of)
@@ -112,6 +119,28 @@ def _inputs(example: Example) -> list[Tensor]:
     raise UsageError(
         f"example is {example!r}", "Give the shape of one sample, e.g. (3, 224, 224), or tensors"
     )
+
+
+class _Makers(TorchDispatchMode):
+    """The operators that made tensors, by what the tensors are."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.of: dict[int, str] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        made, name = func(*args, **(kwargs or {})), func.overloadpacket.__name__.rstrip("_")
+        self.of[id(made)] = self.of.get(id(args[0]), "") if name in _PASSED else name
+        return made
+
+
+def _gives_probabilities(module: nn.Module, inputs: list[Tensor]) -> bool:
+    """Whether a module ends in softmax or sigmoid, which must not be put behind it again."""
+    with torch.inference_mode(), _Makers() as makers:
+        (given,) = _run(module, inputs)
+    return makers.of.get(id(given)) in _PROBABILITIES
 
 
 def _batch(inputs: list[Tensor], count: int) -> list[Tensor]:

@@ -31,6 +31,7 @@ class PixelClassifier(nn.Module):
             to the full range, and a picture that is bright on average is inverted, so that a dark
             digit on grey is a bright one on black.
         mean, std: of each channel of the training pixels, 0 to 1.
+        probabilities: the network gives these, not logits.
     """
 
     temperature: Tensor
@@ -45,11 +46,12 @@ class PixelClassifier(nn.Module):
         levels: bool = True,
         mean: Sequence[float] = (MNIST_MEAN,),
         std: Sequence[float] = (MNIST_STD,),
+        probabilities: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
         self.size = image_size if isinstance(image_size, tuple) else (image_size, image_size)
-        self.levels = levels
+        self.levels, self.probabilities = levels, probabilities
         self.channels = len(mean)
         self.register_buffer("temperature", torch.tensor(temperature))
         self.register_buffer("mean", torch.tensor(list(mean)).view(-1, 1, 1))
@@ -84,4 +86,5 @@ class PixelClassifier(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 (N, H, W) or (N, H, W, C) to float32 probabilities (N, classes)."""
-        return F.softmax(self.logits(pixels).to(torch.float32) / self.temperature, dim=1)
+        given = self.logits(pixels).to(torch.float32)
+        return given if self.probabilities else F.softmax(given / self.temperature, dim=1)

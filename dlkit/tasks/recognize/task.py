@@ -190,7 +190,7 @@ class Recognize(Task):
         """Normalisation and resizing before the network, softmax behind it."""
         from dlkit.tasks.recognize.pixels import PixelClassifier
 
-        names = ("temperature", "levels", "mean", "std")
+        names = ("temperature", "levels", "mean", "std", "probabilities")
         known = {name: meaning[name] for name in names if name in meaning}
         return PixelClassifier(network.eval(), config.image_size, **known).eval()
 
