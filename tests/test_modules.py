@@ -70,6 +70,7 @@ def nothing():
     return 3
 
 READY = build()
+DOUBLE = build().double()
 """
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 
@@ -250,6 +251,7 @@ def test_a_module_is_found_in_the_folder_where_the_command_runs(
         ("nets.py:READY", {"example": (1, 32, 48)}, ExportError, "does not take float32"),
         ("nets.py:READY", {"example": (0, 3)}, UsageError, "the shape of one sample"),
         ("nets.py:READY", {"example": (3, 32)}, ExportError, "does not take"),
+        ("nets.py:DOUBLE", {}, ExportError, r"torch\.float64.*module\.float\(\)"),
         (
             "nets.py:READY",
             {"pixels": Pixels(mean=(0.5, 0.5))},

@@ -174,6 +174,23 @@ def test_data_that_teach_nothing_are_said_at_once(tmp_path: Path) -> None:
     assert trainer_of(Path("mnist-mini")).notes == []
 
 
+def test_classes_without_an_image_are_said(tmp_path: Path) -> None:
+    labels = np.repeat([3, 7, 100], 20)
+    np.savez(tmp_path / "gap.npz", images=np.tile(labels[:, None, None], (1, 8, 8)).astype("u1"),
+             labels=labels)  # fmt: skip
+    notes = trainer_of(tmp_path / "gap.npz").notes
+    assert "98 of 101 classes of gap have no image: 0, 1, 2, 4, 5" in notes
+    folder = class_folders(tmp_path / "folders")
+    (folder / "empty").mkdir()
+    assert f"{folder / 'empty'} has no images, and is no class" in trainer_of(folder).notes
+    one = tmp_path / "one"
+    one.mkdir()
+    first = next(path for path in folder.iterdir() if any(path.iterdir()))
+    first.rename(one / first.name)
+    with pytest.raises(InputError, match=f"of one class alone, {first.name}"):
+        trainer_of(one)
+
+
 def test_digits_alone_are_distorted_and_set_beside_what_is_none(tmp_path: Path) -> None:
     data = class_folders(tmp_path / "shapes")
     for setting in ("distortions=0.5", "outliers=0.1"):

@@ -74,6 +74,12 @@ def describe(
     """
     module = module.eval()
     inputs = _inputs(example)
+    kinds = {one.dtype for one in module.parameters() if one.is_floating_point()}
+    if task.images and (other := kinds - {torch.float32}):
+        raise ExportError(
+            f"{type(module).__name__} has weights of {other.pop()}, expected torch.float32",
+            "Make them so: module.float(). --precision says what the bundle computes in",
+        )
     outputs = [_run(module, _batch(inputs, count)) for count in _BATCHES]
     config, meaning = ModuleConfig(), _tensors(module, inputs, outputs)
     if task.images:

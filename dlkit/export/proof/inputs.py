@@ -55,7 +55,7 @@ def enough(task: Task, data: HeldOut) -> None:
         raise UsageError(
             f"a certificate to {task.name} needs {task.least_inputs} inputs or more, {data.name} "
             f"gives {data.count}",
-            "Give more with --data, or a larger --count",
+            "Name data that has as many with --data, and leave --count away or as large",
         )
 
 

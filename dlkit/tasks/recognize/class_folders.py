@@ -52,7 +52,12 @@ def read_class_folders(folder: Path, size: tuple[int, int] | None, resize: str) 
         notes.append(f"{', '.join(left)} of {folder} are left out: {named} are taken")
     files = [_files(place, notes) for place in used or [folder]]
     classes = tuple(sorted({name for part in files for name, _ in part}, key=_by_number))
-    if len(classes) < 2 or not all(files):
+    if len(classes) == 1:
+        raise InputError(
+            f"{folder} has images of one class alone, {classes[0]}",
+            "Add a folder with images of another class",
+        )
+    if not all(files):
         raise InputError(
             f"{folder} has no data that dlkit knows: expected a folder a class with images in it "
             "(or train/ and test/ with those), MNIST's four IDX files, or a .npz file"
@@ -88,8 +93,10 @@ def _folders(folder: Path) -> list[Path]:
 
 def _files(folder: Path, notes: list[str]) -> list[tuple[str, Path]]:
     """Class and file of every image in the class folders below a folder; others are noted."""
-    found, others = [], []
+    found: list[tuple[str, Path]] = []
+    others: list[Path] = []
     for place in _folders(folder):
+        before = len(found)
         for path in sorted(place.rglob("*")):
             if path.name.startswith(".") or path.is_dir():
                 continue
@@ -97,6 +104,8 @@ def _files(folder: Path, notes: list[str]) -> list[tuple[str, Path]]:
                 found.append((place.name, path))
             else:
                 others.append(path)
+        if len(found) == before:
+            notes.append(f"{place} has no images, and is no class")
     others += [p for p in sorted(folder.iterdir()) if p.suffix.lower() in images.SUFFIXES]
     if others:
         notes.append(

@@ -138,7 +138,13 @@ def _with_notes(data: Labelled) -> Labelled:
         data.notes.append(
             f"{empty} of {len(flat)} training images of {data.name} are empty (all pixels the same)"
         )
-    if unseen := sorted(set(np.unique(data.test_labels)) - set(seen)):
+    tested = np.unique(data.test_labels)
+    if absent := sorted(set(range(len(data.classes))) - set(seen) - set(tested)):
+        names = ", ".join(data.classes[one] for one in absent[:5])
+        data.notes.append(
+            f"{len(absent)} of {len(data.classes)} classes of {data.name} have no image: {names}"
+        )
+    if unseen := sorted(set(tested) - set(seen)):
         names = ", ".join(data.classes[one] for one in unseen[:5])
         data.notes.append(
             f"{len(unseen)} classes of {data.name} are only in the test part: {names}"
