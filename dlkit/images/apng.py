@@ -1,4 +1,4 @@
-"""Animated PNG files: frames as they are, in grey or colours, of 8 or 16 bits (PNG, 3rd edition)."""
+"""Animated PNG files (PNG, third edition): frames as they are, in grey or colours, 8 or 16 bits."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def encoded(frames: Sequence[Image]) -> bytes:
     """
     from PIL import Image as Pil
 
-    if any(one.dtype != np.uint8 or one.ndim == 3 and one.shape[2] != 3 for one in frames):
+    if any(one.dtype != np.uint8 or (one.ndim == 3 and one.shape[2] != 3) for one in frames):
         raise ValueError
     first, *more = [
         Pil.fromarray(one if one.ndim == 2 else np.ascontiguousarray(one[:, :, ::-1]))

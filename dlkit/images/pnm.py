@@ -65,7 +65,7 @@ def encoded(frames: Sequence[Image]) -> bytes:
     """
     parts = []
     for frame in frames:
-        if frame.dtype not in (np.uint8, np.uint16) or frame.ndim == 3 and frame.shape[2] != 3:
+        if frame.dtype not in (np.uint8, np.uint16) or (frame.ndim == 3 and frame.shape[2] != 3):
             raise ValueError
         height, width = frame.shape[:2]
         kind, most = 5 if frame.ndim == 2 else 6, np.iinfo(frame.dtype).max
@@ -75,9 +75,7 @@ def encoded(frames: Sequence[Image]) -> bytes:
     return b"".join(parts)
 
 
-def _raw(
-    data: bytes, at: int, kind: bytes, size: tuple[int, int], most: int
-) -> tuple[Image, int]:
+def _raw(data: bytes, at: int, kind: bytes, size: tuple[int, int], most: int) -> tuple[Image, int]:
     """The picture whose values begin there, and where they end."""
     height, width = size
     shape = (height, width, 3) if kind == _COLOURS else (height, width)
@@ -90,7 +88,7 @@ def _raw(
         raise ValueError("it is truncated")
     values = np.frombuffer(data, dtype, count, at).reshape(shape)
     if kind == _BITS:  # ones are black
-        ones = np.unpackbits(values, axis=1)[:, :width]
+        ones = np.unpackbits(values.astype(np.uint8), axis=1)[:, :width]
         return (1 - ones) * np.uint8(255), end
     if kind == _COLOURS:
         values = values[:, :, ::-1]
