@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dlkit.cli import app
+from dlkit.errors import UsageError
 
 ROOT = Path(__file__).parent.parent
 
@@ -19,6 +20,45 @@ def test_help_teaches_with_an_example(command: str) -> None:
     done = CliRunner().invoke(app, [command, "--help"])
     assert done.exit_code == 0
     assert f"dlkit {command}" in done.output.partition("Example")[2]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["denoise", ""],
+        ["run", ""],
+        ["recognize", ".", "--annotate", ""],
+        ["recognize", ".", "--out="],
+        ["denoise", ".", "--model", ""],
+        ["train", "lenet", "--data", ""],
+        ["export", "run", "--out", ""],
+        ["simulate", "scans", ""],
+    ],
+)
+def test_an_empty_text_is_a_mistake(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not this folder, or the option's usual value: a shell variable was not set."""
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, UsageError)
+    assert "an empty text" in str(done.exception)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("option", ["--max-pixels", "--batch", "--workers"])
+def test_numbers_that_no_machine_has(option: str) -> None:
+    done = CliRunner().invoke(app, ["recognize", ".", option, str(2**64)])
+    assert done.exit_code == 2
+    assert "less than or equal to" in done.output
+
+
+@pytest.mark.parametrize("text", ["nan:1", "1_0:2_0", "1:0", "0:inf", "1", "a:b"])
+@pytest.mark.parametrize("command", [["denoise"], ["train"], ["simulate", "fit", "--out", "x"]])
+def test_a_range_is_refused_first(command: list[str], text: str) -> None:
+    """Before it is looked whether anything else is right."""
+    done = CliRunner().invoke(app, [*command, "nowhere", "--range", text])
+    assert "expected LOW:HIGH" in str(done.exception)
 
 
 @pytest.mark.long

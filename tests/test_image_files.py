@@ -20,7 +20,7 @@ from dlkit import images
 from dlkit.cli import app
 from dlkit.errors import InputError
 from dlkit.mmwave import simulate
-from dlkit.tasks.denoise.model import parse_range
+from dlkit.ranges import parse_range
 
 UInt8 = images.UInt8
 

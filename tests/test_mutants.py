@@ -26,7 +26,7 @@ from dlkit.errors import DlkitError
 from dlkit.idx import read_idx, write_idx
 from dlkit.runtime.folders.array_files import open_array
 from dlkit.runtime.folders.journal import Journal
-from dlkit.tasks.tensors import read_arrays
+from dlkit.tasks._arrays import read_arrays
 from dlkit.training.engine.run import Run
 
 from .conftest import untrained_run

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,31 @@ def test_long_and_strange_names(digits_folder: Path, tmp_path: Path) -> None:
         lines = (tmp_path / f"{command}.jsonl").read_text(encoding="utf-8").splitlines()
         rows = [json.loads(line) for line in lines]
         assert {os.fsencode(row["file"]) for row in rows} == set(names)
+
+
+def test_no_cell_is_a_formula(digits_folder: Path, tmp_path: Path) -> None:
+    """Nor labels, nor errors, which begin with a file's name; numbers stay numbers."""
+    source = tmp_path / "in"
+    source.mkdir()
+    for path in sorted(digits_folder.iterdir())[:30]:
+        shutil.copy(path, source)
+    (source / "=1+1.png").touch()
+    digits = Bundle.open("digits")
+    labels = ("-1", "+1.5", "=1+1", "@SUM(A1)", "-x", "+y", "6", "7", "8", "9")
+    spec = replace(digits.spec, labels=labels, pages=False)
+    named = Bundle.create(tmp_path / "named", digits.onnx.read_bytes(), spec, {})
+    table = tmp_path / "p.csv"
+    run("recognize", source, "--out", table, "--model", named.path, "--mode", "single")
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    (failed,) = [row for row in rows if row["error"]]
+    assert failed["error"].startswith("'=1+1.png: is empty")
+    found = {row["digit"] for row in rows if not row["error"]}
+    assert found <= {"-1", "+1.5", "'=1+1", "'@SUM(A1)", "'-x", "'+y", *labels[6:]}
+    assert found & {"'=1+1", "'@SUM(A1)", "'-x", "'+y"}
+    lines = tmp_path / "p.jsonl"
+    run("recognize", source, "--out", lines, "--model", named.path, "--mode", "single")
+    assert {json.loads(line).get("digit") for line in lines.open()} <= {None, *labels}
 
 
 def test_pipes_and_deep_folders_do_not_end_a_run(digits_folder: Path, tmp_path: Path) -> None:

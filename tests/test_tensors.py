@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import dlkit
 from dlkit.bundle import Bundle
 from dlkit.cli import app
 from dlkit.errors import BundleError, InputError
+from dlkit.idx import write_idx
 from dlkit.runtime.session import runnable
 from dlkit.spec import ModelSpec, TensorSpec
 
@@ -104,8 +107,35 @@ def test_a_folder_of_arrays(bundle: Bundle, tmp_path: Path) -> None:
         assert {name: found[name].tolist() for name in found.files} == {
             name: array.tolist() for name, array in expected(a, b).items()
         }
+    assert "left out the array label of 1 files" in done.output
     again = cli("run", bundle.path, tmp_path / "in", "--out", out)
     assert "2 done before, 0 done, 5 failed" in again.output
+
+
+def test_nothing_of_an_array_file_is_passed_over(tmp_path: Path) -> None:
+    """Arrays behind the first one of a .npy file, and two of one name."""
+    files = tmp_path / "in"
+    files.mkdir()
+    pixels = np.zeros((3, 28, 28), np.uint8)
+    with (files / "two.npy").open("wb") as file:
+        np.save(file, pixels)
+        np.save(file, pixels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zipfile's, of the name
+        np.savez(files / "a.npz", pixels=pixels)
+        with zipfile.ZipFile(files / "a.npz", "a") as archive:
+            archive.writestr("pixels.npy", archive.read("pixels.npy"))
+    write_idx(files / "b-images-ubyte", pixels)
+    with (files / "b-images-ubyte").open("ab") as file:
+        file.write(b"1")
+    run = cli("run", "digits", files, "--out", tmp_path / "o", "--task", "tensors")
+    assert "0 done, 2 failed" in run.output
+    assert "two.npy: goes on behind its array uint8 (3, 28, 28)" in run.output
+    assert "a.npz: has two arrays 'pixels'" in run.output
+    read = cli("recognize", files, "--out", tmp_path / "p.csv")
+    assert "two.npy: goes on behind its 3 images" in read.output
+    assert "b-images-ubyte: goes on behind its 3 images" in read.output
+    assert "3 failed" in read.output
 
 
 def test_an_image_bundle_runs_on_arrays(tmp_path: Path) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import typer
+from typer.core import TyperGroup
 
 from dlkit.cli import (
     bench,
@@ -25,8 +29,31 @@ from dlkit.cli import (
     train,
     verify,
 )
+from dlkit.errors import UsageError
+
+
+class _Commands(TyperGroup):
+    """All commands: what holds for each of them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse empty texts, which no option and no argument takes: ``Path("")`` is this folder.
+
+        Raises:
+            UsageError: there is one.
+        """
+        for before, text in itertools.pairwise(["dlkit", *args]):
+            option, given, value = text.partition("=")
+            if not text or (option.startswith("--") and given and not value):
+                where = f"follows '{before}'" if not text else f"is given to {option}"
+                raise UsageError(
+                    f"an empty text {where}, expected a value",
+                    "Give one, or leave the option out; a shell variable may not be set",
+                )
+        return super().parse_args(ctx, args)
+
 
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -6,6 +6,24 @@ from typing import Annotated
 
 import typer
 
+COUNT = 2**31 - 1  # the most of anything that is counted
+THREADS = 1024
+PIXELS = 2**40  # OpenCV takes no image with a side above 2**20
+
+
+def check_range(text: str | None) -> str | None:
+    """Refuse a range that is none before anything is loaded.
+
+    Raises:
+        UsageError: it is none.
+    """
+    from dlkit.ranges import parse_range
+
+    if text is not None:
+        parse_range(text)
+    return text
+
+
 Inputs = Annotated[
     list[str],
     typer.Argument(
@@ -21,11 +39,15 @@ Backend = Annotated[
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto.")]
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, help="Threads that read, run and save.", show_default="one a processor"),
+    typer.Option(
+        min=1, max=THREADS, help="Threads that read, run and save.", show_default="one a processor"
+    ),
 ]
 Batch = Annotated[
     int | None,
-    typer.Option(min=1, help="Images that run together.", show_default="by task and device"),
+    typer.Option(
+        min=1, max=COUNT, help="Images that run together.", show_default="by task and device"
+    ),
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Do everything anew, whatever the manifest says.")
@@ -46,13 +68,16 @@ Range = Annotated[
     str | None,
     typer.Option(
         "--range",
+        callback=check_range,
         help="Values that stand for black and white, LOW:HIGH, e.g. 0:4095.",
         show_default="the type's; 0:4095 where 16 bits hold 12",
     ),
 ]
 MaxPixels = Annotated[
     int | None,
-    typer.Option(min=1, help="Largest image that is taken.", show_default="134 million"),
+    typer.Option(
+        min=1, max=PIXELS, help="Largest image that is taken.", show_default="134 million"
+    ),
 ]
 FollowSymlinks = Annotated[
     bool, typer.Option("--follow-symlinks", help="Go into folders that are links, each once.")

@@ -21,7 +21,8 @@ def set_range(
     """Set which values stand for black and white: as asked for, or as the first files look."""
     from dlkit import images
     from dlkit.errors import InputError
-    from dlkit.tasks._levels import TWELVE_BITS, Ranged, parse_range, twelve_bits
+    from dlkit.ranges import parse_range
+    from dlkit.tasks._levels import TWELVE_BITS, Ranged, twelve_bits
 
     if not isinstance(model, Ranged):
         return

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from dlkit.cli._console import notes
+from dlkit.cli._console import notes, plain
 from dlkit.cli._folder import Flags, end, execute, load_model
 from dlkit.cli._objects import (
     Objects,
@@ -22,10 +22,13 @@ from dlkit.cli._ray import same_command
 
 if TYPE_CHECKING:
     import typer
+    from rich.console import Console
 
     from dlkit.runtime.folders.feeding import Feeding
     from dlkit.storage import Place
     from dlkit.tasks import Model
+
+_NAMED = 8  # arrays that are left out
 
 
 def to_folder(
@@ -100,9 +103,20 @@ def to_folder(
         if not flags.dry_run and isinstance(target, Path):
             check_writable(target)
         code = execute(job, flags, console)
+        _say_passed_over(model, console)
     if counts is not None:
         say_found(counts, console)
     end(target, code)
+
+
+def _say_passed_over(model: Model[Any, Any, Any], console: Console) -> None:
+    """Say which arrays of the files were not asked for."""
+    from dlkit.tasks._arrays import PassesOver
+
+    if isinstance(model, PassesOver):
+        for name, count in model.passed_over.most_common(_NAMED):
+            text = plain(f"left out the array {name} of {count} files: the graph takes no such one")
+            console.print(text, style="yellow", highlight=False, soft_wrap=True)
 
 
 def _beside(inputs: Place, ending: str) -> Place:

@@ -37,7 +37,9 @@ def command(
     seconds: Annotated[
         float, typer.Option(min=0.01, help="Measured time of each way in each round.")
     ] = 1.0,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds over all ways.")] = 3,
+    rounds: Annotated[
+        int, typer.Option(min=1, max=_options.COUNT, help="Rounds over all ways.")
+    ] = 3,
     backend: Annotated[
         list[str] | None,
         typer.Option(help="Only this backend; may be repeated.", show_default="all that run here"),
@@ -56,7 +58,10 @@ def command(
     threads: Annotated[
         int | None,
         typer.Option(
-            min=1, help="CPU threads of inference alone.", show_default="all that may be used"
+            min=1,
+            max=_options.THREADS,
+            help="CPU threads of inference alone.",
+            show_default="all that may be used",
         ),
     ] = None,
     budget: Annotated[

@@ -41,6 +41,7 @@ def command(
         int | None,
         typer.Option(
             min=1,
+            max=_options.COUNT,
             help="Most test images; simulated pairs.",
             show_default="all test images; 200 pairs",
         ),
@@ -49,13 +50,17 @@ def command(
         int | None,
         typer.Option(
             min=0,
+            max=_options.COUNT,
             help="Of corruptions and non-digits; of the first simulated pair, counted among the "
             "held-out seeds.",
             show_default="0; 10000",
         ),
     ] = None,
     slow: Annotated[
-        int, typer.Option(min=0, help="Scans for slow classical methods; 0 leaves them out.")
+        int,
+        typer.Option(
+            min=0, max=_options.COUNT, help="Scans for slow classical methods; 0 leaves them out."
+        ),
     ] = 10,
     out: Annotated[
         Path | None, typer.Option(help="Folder for report.json and pictures.", show_default="none")

@@ -25,7 +25,12 @@ def command(
         str, typer.Argument(help="A bundle's folder, or a shipped one's name.")
     ] = "digit_maker",
     count: Annotated[
-        int, typer.Option(min=1, help="Pictures; with --interpolate ways from one to the next.")
+        int,
+        typer.Option(
+            min=1,
+            max=_options.COUNT,
+            help="Pictures; with --interpolate ways from one to the next.",
+        ),
     ] = 64,
     label: Annotated[
         list[str] | None,
@@ -45,7 +50,10 @@ def command(
     interpolate: Annotated[
         int | None,
         typer.Option(
-            min=2, help="Pictures of each way from one to the next.", show_default="no ways"
+            min=2,
+            max=_options.COUNT,
+            help="Pictures of each way from one to the next.",
+            show_default="no ways",
         ),
     ] = None,
     out: Annotated[
@@ -54,7 +62,9 @@ def command(
     ] = Path("generated.png"),
     columns: Annotated[
         int | None,
-        typer.Option(min=1, help="Of the picture of all.", show_default="about square"),
+        typer.Option(
+            min=1, max=_options.COUNT, help="Of the picture of all.", show_default="about square"
+        ),
     ] = None,
     backend: _options.Backend = "auto",
     device: _options.Device = "auto",

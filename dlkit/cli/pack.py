@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from dlkit.cli import _options
+
 EXAMPLE = "Example:  dlkit pack scans/ shards/ --size 256MB"
 
 
@@ -19,7 +21,9 @@ def command(
         typer.Argument(help="Folder or address of the tar files.", show_default=False),
     ],
     size: Annotated[str, typer.Option(help="Content of one tar file, at most.")] = "256MB",
-    files: Annotated[int, typer.Option(min=1, help="Files in one tar file, at most.")] = 10_000,
+    files: Annotated[
+        int, typer.Option(min=1, max=_options.COUNT, help="Files in one tar file, at most.")
+    ] = 10_000,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the tar files of an earlier run.")
     ] = False,

@@ -38,22 +38,38 @@ def command(
     device: _options.Device = "auto",
     batch: Annotated[
         int | None,
-        typer.Option(min=1, help="Most rows that run together.", show_default="by task and device"),
+        typer.Option(
+            min=1,
+            max=_options.COUNT,
+            help="Most rows that run together.",
+            show_default="by task and device",
+        ),
     ] = None,
     delay: Annotated[
         float, typer.Option(min=0, help="Milliseconds that a request may wait for others.")
     ] = 0.0,
     queue: Annotated[
         int | None,
-        typer.Option(min=1, help="Most rows that wait, for each model.", show_default="by batch"),
+        typer.Option(
+            min=1,
+            max=_options.COUNT,
+            help="Most rows that wait, for each model.",
+            show_default="by batch",
+        ),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Batches of a model that run at once.", show_default="by task"),
+        typer.Option(
+            min=1,
+            max=_options.THREADS,
+            help="Batches of a model that run at once.",
+            show_default="by task",
+        ),
     ] = None,
     max_body: Annotated[str, typer.Option(help="Largest body of a request.")] = "64MB",
     max_pixels: Annotated[
-        int, typer.Option(min=1, help="Largest image that is taken, in pixels.")
+        int,
+        typer.Option(min=1, max=_options.PIXELS, help="Largest image that is taken, in pixels."),
     ] = 32_000_000,
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds in which a request must have been sent.")

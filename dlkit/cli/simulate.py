@@ -50,7 +50,7 @@ def command(
     out: Annotated[
         Path, typer.Argument(help="Folder that gets noisy/ and clean/.", show_default=False)
     ],
-    count: Annotated[int, typer.Option(min=1, help="Pairs.")] = 100,
+    count: Annotated[int, typer.Option(min=1, max=_options.COUNT, help="Pairs.")] = 100,
     seed: Annotated[
         int, typer.Option(min=0, help="Of the first pair; the next pairs have the next seeds.")
     ] = 0,
@@ -68,7 +68,8 @@ def command(
         ),
     ] = False,
     workers: Annotated[
-        int, typer.Option(min=0, help="Processes; 0 is one for each processor.")
+        int,
+        typer.Option(min=0, max=_options.THREADS, help="Processes; 0 is one for each processor."),
     ] = 0,
 ) -> None:
     """Simulate passive millimetre-wave scans with the clean pictures people make of them."""
@@ -117,6 +118,7 @@ def fit_command(
         str | None,
         typer.Option(
             "--range",
+            callback=_options.check_range,
             metavar="LOW:HIGH",
             help="Values of black and white in the files, where they are not those of their type: "
             "0:4095 for 12 bits in 16, 0:1 for floats.",

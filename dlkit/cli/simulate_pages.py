@@ -34,7 +34,7 @@ def pages(
             help="plain, ruled, margin, squared, boxes, form, desk, shadow, marks; any mixes them."
         ),
     ] = "any",
-    count: Annotated[int, typer.Option(min=1, help="Pages.")] = 20,
+    count: Annotated[int, typer.Option(min=1, max=_options.COUNT, help="Pages.")] = 20,
     seed: _Seed = 0,
     pen: Annotated[
         str, typer.Option(help="mnist: MNIST's strokes; thin, marker: drawn anew; any.")
@@ -66,7 +66,8 @@ def pages(
 def crops(
     out: Annotated[Path, typer.Option(help="File, .npz.", show_default=False)],
     count: Annotated[
-        int, typer.Option(min=6, help="Crops to train on; a tenth as many to test.")
+        int,
+        typer.Option(min=6, max=_options.COUNT, help="Crops to train on; a tenth as many to test."),
     ] = (160_000),
     seed: _Seed = 0,
     digits: _Digits = "mnist-mini",
@@ -74,7 +75,8 @@ def crops(
         str, typer.Option(help="Bundle that finds signs on the pages.")
     ] = "digit_finder",
     workers: Annotated[
-        int, typer.Option(min=0, help="Processes; 0 is one for each processor.")
+        int,
+        typer.Option(min=0, max=_options.THREADS, help="Processes; 0 is one for each processor."),
     ] = 0,
     overwrite: _options.Replace = False,
 ) -> None:

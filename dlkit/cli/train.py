@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dlkit.cli import _options
+
 if TYPE_CHECKING:
     from dlkit.training.engine.loop import Moment
     from dlkit.training.engine.run import Run
@@ -50,6 +52,7 @@ def command(
         str | None,
         typer.Option(
             "--range",
+            callback=_options.check_range,
             metavar="LOW:HIGH",
             help="Values of black and white in the pairs' files, where they are not those of "
             "their type: 0:4095 for 12 bits in 16, 0:1 for floats.",

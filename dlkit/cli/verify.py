@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dlkit.cli import _options
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -51,7 +53,9 @@ def command(
     ] = None,
     count: Annotated[
         int | None,
-        typer.Option(min=1, help="Most inputs.", show_default="1000 digits, 6 scans"),
+        typer.Option(
+            min=1, max=_options.COUNT, help="Most inputs.", show_default="1000 digits, 6 scans"
+        ),
     ] = None,
     bisect: Annotated[
         bool,

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dlkit.errors import ExportError, InputError, UsageError
+from dlkit import npy
+from dlkit.errors import ExportError, UsageError
 from dlkit.export.pixels import Pixels
 from dlkit.export.trace import wrapped
 from dlkit.export.weights import ModuleConfig
+from dlkit.images import open_file
 from dlkit.spec import ModelSpec
 from dlkit.tasks import Task
 
@@ -105,11 +105,8 @@ def read_example(text: str) -> Example:
         UsageError: it is neither.
     """
     if text.endswith(".npz"):
-        try:
-            with np.load(text, allow_pickle=False) as file:
-                return [torch.from_numpy(file[name]) for name in file.files]
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
-            raise InputError(f"{text}: cannot be read as arrays ({error})") from error
+        with open_file(text) as file:
+            return [torch.from_numpy(one) for one in npy.load_named(file, text).values()]
     try:
         return [int(part) for part in text.split("x")]
     except ValueError as error:

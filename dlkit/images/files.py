@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 
 from dlkit.errors import InputError, UsageError
-from dlkit.images.geometry import Image, check
+from dlkit.images import avif, jpeg, pnm, tiff
+from dlkit.images.geometry import Image, check, check_size, turned
 from dlkit.limits import max_pixels
 
 SUFFIXES = frozenset(
@@ -27,14 +28,12 @@ FRAMES = ("all", "first")
 # Plain system calls: half the time of open() for small files, and there are many. A pipe without a
 # writer must not keep the run waiting.
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-_ORIENTATION = 0x0112  # Exif 2.32, tag Orientation
 _PNG = b"\x89PNG"
 # PNG, third edition, 5.2 and 5.3: eight bytes, then chunks of length, type, data and a sum of type
 # and data; the first one is IHDR, which begins with width and height, the last one IEND.
 _PNG_CHUNK = struct.Struct(">I4s")
 _KINDS = {b"IHDR", b"PLTE", b"IDAT"}  # what decoding needs, beside IEND
 _PNG_SIZE = struct.Struct(">II")
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def read(path: Path | str) -> Image:
@@ -128,6 +127,8 @@ def decode_frames(
                 return [image]
         moves = b"acTL" in kinds or _moves(data)
         found = _decode(data, path, upright, frames != "first", moves)
+        if avif.is_avif(data):
+            found = [avif.widened(data, image) for image in found]
     except (cv2.error, MemoryError, ValueError) as error:
         raise InputError(f"{path}: cannot be decoded ({reason(error)})") from error
     if frames not in FRAMES:
@@ -166,7 +167,7 @@ def _chunks(data: bytes, path: Path | str) -> set[bytes]:
             if kind != b"IHDR" or length != 13:
                 raise InputError(f"{path}: is damaged (a PNG without its header)")
             width, height = _PNG_SIZE.unpack_from(data, 16)
-            _check_size(width, height, path)
+            check_size(width, height, path)
         if kind == b"IEND":
             if b"IDAT" in kinds:
                 return kinds
@@ -182,25 +183,24 @@ def _chunks(data: bytes, path: Path | str) -> set[bytes]:
 def _decode(
     data: bytes, path: Path | str, upright: bool, several: bool, moves: bool
 ) -> list[Image]:
-    if data.startswith(b"\xff\xd8"):
-        return [_jpeg(data, path, upright)]
+    if jpeg.is_jpeg(data):
+        return jpeg.read(data, path, upright, several)
+    if tiff.is_tiff(data):
+        return tiff.read(data, path, several)
+    if pnm.is_pnm(data):
+        return pnm.read(data, path, several)
     pixels = np.frombuffer(data, np.uint8)
-    if several and data.startswith(_TIFF):
-        flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if upright else cv2.IMREAD_UNCHANGED
-        done, pages = cv2.imdecodemulti(pixels, flags)
-        return list(pages) if done and pages else [_whole(None, path)]
     if several and moves:
         done, animation = cv2.imdecodeanimation(pixels)
-        if done and len(animation.frames):
-            return [_as_stored(frame) for frame in animation.frames]
-        raise InputError(f"{path}: is damaged: its frames cannot be decoded")
-    if not upright or data.startswith(_TIFF):
+        if not (done and len(animation.frames)):
+            raise InputError(f"{path}: is damaged: its frames cannot be decoded")
+        found = [np.asarray(frame) for frame in animation.frames]
+        return found if data.startswith(_PNG) else [_as_stored(frame) for frame in found]
+    if not upright:
         return [_whole(cv2.imdecode(pixels, cv2.IMREAD_UNCHANGED), path)]
     image, kinds, blocks = cv2.imdecodeWithMetadata(pixels, cv2.IMREAD_UNCHANGED)
     whole = _whole(image, path)
-    if not len(kinds):
-        return [whole]
-    return [_turned(whole, _orientation(bytes(np.asarray(blocks[0]).tobytes())))]
+    return [turned(whole, bytes(np.asarray(blocks[0]).tobytes())) if len(kinds) else whole]
 
 
 def _whole(image: Any, path: Path | str) -> Image:
@@ -209,64 +209,16 @@ def _whole(image: Any, path: Path | str) -> Image:
     return np.asarray(image)
 
 
-def _jpeg(data: bytes, path: Path | str, upright: bool) -> Image:
-    """Strictly: libjpeg goes on past damage with a warning, which must not be missed."""
-    import simplejpeg
-
-    height, width, space, _ = simplejpeg.decode_jpeg_header(data)
-    _check_size(width, height, path)
-    wanted = "GRAY" if space == "Gray" else "BGR"
-    image = simplejpeg.decode_jpeg(data, colorspace=wanted, strict=True)
-    if space == "Gray":
-        image = image[:, :, 0]
-    at = data.find(b"Exif\0\0", 0, 1 << 16)
-    if not upright or at < 0:
-        return np.asarray(image)
-    size = int.from_bytes(data[at - 2 : at], "big")  # of the segment that holds it
-    return _turned(image, _orientation(data[at : at - 2 + size]))
-
-
-def _check_size(width: int, height: int, path: Path | str) -> None:
-    """Refuse what is too large before anything is decoded; other formats are OpenCV's to refuse."""
-    if width * height > (most := max_pixels()):
-        raise InputError(
-            f"{path}: has {width} x {height} pixels, at most {most / 1e6:.0f} million are taken",
-            "Cut or shrink it, or allow it with --max-pixels",
-        )
-
-
 def _moves(data: bytes) -> bool:
     """Whether a WebP, GIF or AVIF may have several frames."""
-    if data.startswith(b"RIFF"):
-        return b"ANIM" in data[:64]
+    if data.startswith(b"RIFF"):  # a colour profile of any size may come before its frames
+        return data[12:16] == b"VP8X" and len(data) > 20 and bool(data[20] & 2)
     return data.startswith(b"GIF8") or data[4:12] == b"ftypavis"
 
 
-def _orientation(exif: bytes) -> int:
-    """As EXIF counts them, 1 to 8; 1 where there is none."""
-    from PIL import Image as Pil
-
-    try:
-        found = Pil.Exif()
-        found.load(exif)
-        return int(found.get(_ORIENTATION, 1))
-    except Exception:  # of a damaged block, which has many ways to be damaged
-        return 1
-
-
-def _turned(image: Image, orientation: int) -> Image:
-    if orientation in (5, 6, 7, 8):
-        image = np.swapaxes(image, 0, 1)
-    if orientation in (3, 4, 7, 8):
-        image = image[::-1]
-    if orientation in (2, 3, 6, 7):
-        image = image[:, ::-1]
-    return np.ascontiguousarray(image)
-
-
-def _as_stored(frame: Any) -> Image:
-    """OpenCV gives every frame of an animation colours, and some an alpha that hides nothing."""
-    image: Image = np.asarray(frame)
+def _as_stored(image: Image) -> Image:
+    """OpenCV gives every frame of GIF, WebP and AVIF colours, and some an alpha that hides
+    nothing."""
     if image.ndim == 3 and image.shape[2] == 4 and (image[:, :, 3] == 255).all():
         image = image[:, :, :3]
     grey = image.ndim == 3 and image.shape[2] == 3 and (image[:, :, :1] == image[:, :, 1:]).all()

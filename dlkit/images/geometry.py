@@ -16,6 +16,8 @@ Image: TypeAlias = NDArray[Any]  # uint8 or uint16
 
 # A uint16 value v stands for the same brightness as the uint8 value v / 257 (65535 = 255 * 257).
 _UINT16_PER_UINT8 = 257
+_ORIENTATION = 0x0112  # Exif 2.32, tag Orientation
+_SMALLER = "Cut or shrink it, or allow it with --max-pixels"
 
 
 def check(image: Image, floats: bool = False) -> None:
@@ -38,13 +40,25 @@ def check(image: Image, floats: bool = False) -> None:
         raise InputError(f"has shape {image.shape}: no pixels")
     if (pixels := image.shape[0] * image.shape[1]) > (most := max_pixels()):
         raise InputError(
-            f"has {pixels / 1e6:.0f} million pixels, at most {most / 1e6:.0f} are taken",
-            "Cut or shrink it, or allow it with --max-pixels",
+            f"has {pixels / 1e6:.0f} million pixels, at most {most / 1e6:.0f} are taken", _SMALLER
         )
     if image.dtype == np.float32 and not np.isfinite(image).all():
         raise InputError(
             "has NaN or infinity, which stands for no brightness",
             "Write a number where nothing was measured, e.g. what stands for black",
+        )
+
+
+def check_size(width: int, height: int, path: object) -> None:
+    """Refuse what is too large before anything is decoded; of some formats that is OpenCV's to do.
+
+    Raises:
+        InputError: it has too many pixels.
+    """
+    if width * height > (most := max_pixels()):
+        raise InputError(
+            f"{path}: has {width} x {height} pixels, at most {most / 1e6:.0f} million are taken",
+            _SMALLER,
         )
 
 
@@ -110,6 +124,18 @@ def like(original: Image, pixels: UInt8, order: str = "grey") -> Image:
     return np.stack(parts, axis=2)
 
 
+def turned(image: Image, exif: bytes) -> Image:
+    """Upright, as an EXIF block says, where one does."""
+    orientation = _orientation(exif) if exif else 1
+    if orientation in (5, 6, 7, 8):
+        image = np.swapaxes(image, 0, 1)
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return np.ascontiguousarray(image)
+
+
 def pad(pixels: UInt8, multiple_of: int) -> UInt8:
     """Repeat the last row and column until height and width are multiples; crop undoes it."""
     bottom, right = (-size % multiple_of for size in pixels.shape[:2])
@@ -165,3 +191,15 @@ def _scaled(pixels: UInt8, height: int, width: int) -> UInt8:
 def _to_uint8(image: Image) -> UInt8:
     wide = image.astype(np.uint32) + _UINT16_PER_UINT8 // 2
     return (wide // _UINT16_PER_UINT8).astype(np.uint8)
+
+
+def _orientation(exif: bytes) -> int:
+    """As EXIF counts them, 1 to 8; 1 where there is none."""
+    from PIL import Image as Pil
+
+    try:
+        found = Pil.Exif()
+        found.load(exif)
+        return int(found.get(_ORIENTATION, 1))
+    except Exception:  # of a damaged block, which has many ways to be damaged
+        return 1

@@ -5,19 +5,24 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
 from dlkit.atomic import write_new
 from dlkit.errors import InputError
+from dlkit.images import apng, avif, jpeg, pnm
 from dlkit.images.files import reason
-from dlkit.images.geometry import Image, UInt8
+from dlkit.images.geometry import Image
 
 # Of grey levels alone, as they are written here; with what a name of such a picture has already.
 _GREY = re.compile(r"\.(pgm|pnm|pbm|gif)(\.png)*$", re.IGNORECASE)
+# Endings by which the formats are told apart here, and by OpenCV.
+_ENDINGS = {
+    ".jpeg": ".jpg", ".jfif": ".jpg", ".jpe": ".jpg", ".apng": ".png", ".tiff": ".tif",
+}  # fmt: skip
 _FRAME = 100  # milliseconds of a frame: OpenCV does not tell what it was
 
 
@@ -43,7 +48,7 @@ def encode(image: Image, ending: str) -> bytes:
     Raises:
         InputError: the format cannot hold it.
     """
-    return _encoded("the answer", ending, lambda: cv2.imencode(ending, image), image)
+    return _encoded("the answer", ending, [image])
 
 
 def write_frames(path: Path, frames: Sequence[Image]) -> None:
@@ -53,29 +58,62 @@ def write_frames(path: Path, frames: Sequence[Image]) -> None:
         InputError: the format holds one image only, or not such ones.
         MachineError: the file cannot be written.
     """
-    if path.suffix.lower() == ".gif":
-        _write(path, lambda: _gif(frames), frames[0])
-    elif len(frames) == 1:
-        _write(path, lambda: cv2.imencode(_ending(path), frames[0]), frames[0])
-    elif path.suffix.lower() in (".tif", ".tiff"):
-        _write(path, lambda: cv2.imencodemulti(".tif", list(frames)), frames[0])
+    write_new(path, _encoded(str(path), path.suffix, frames))
+
+
+def _encoded(name: str, ending: str, frames: Sequence[Image]) -> bytes:
+    try:
+        return _file(_ENDINGS.get(ending.lower(), ending.lower()), frames)
+    except cv2.error as error:
+        raise InputError(f"{name}: cannot be encoded ({reason(error)})") from error
+    except ValueError as error:
+        kinds = " and ".join(sorted({f"{one.dtype} {one.shape}" for one in frames}))
+        many = f"{len(frames)} images of " if len(frames) > 1 else ""
+        raise InputError(f"{name}: {ending} cannot hold {many}{kinds}") from error
+
+
+def _file(ending: str, frames: Sequence[Image]) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        ValueError: the format cannot hold it.
+        cv2.error: nor this.
+    """
+    if ending == ".gif":
+        return _gif(frames)
+    if ending in (".pgm", ".ppm", ".pnm"):
+        if ending == ".pgm" and any(frame.ndim != 2 for frame in frames):
+            raise ValueError
+        return pnm.encoded(frames)
+    if len(frames) > 1 and ending in (".jpg", ".png"):
+        return jpeg.encoded(frames) if ending == ".jpg" else apng.encoded(frames, _FRAME)
+    if len(frames) == 1:
+        encode = avif.encoded if ending == ".avif" else partial(cv2.imencode, ending)
+        done, data = encode(frames[0])
+    elif ending == ".tif":
+        done, data = cv2.imencodemulti(ending, list(frames))
+    elif any(frame.dtype != np.uint8 for frame in frames):
+        raise ValueError  # OpenCV would make 8 bits of them
     else:
         animation = cv2.Animation()
         animation.frames = [_animated(frame) for frame in frames]
         animation.durations = [_FRAME] * len(frames)
-        _write(path, lambda: cv2.imencodeanimation(_ending(path), animation), frames[0])
+        done, data = cv2.imencodeanimation(ending, animation)
+    if not done:
+        raise ValueError
+    return bytes(data.tobytes())
 
 
-def _gif(frames: Sequence[Image]) -> tuple[bool, UInt8]:
+def _gif(frames: Sequence[Image]) -> bytes:
     """Every level of grey as it is: OpenCV's encoder would make dots of them."""
     from PIL import Image as Pil
 
     if any(frame.ndim != 2 or frame.dtype != np.uint8 for frame in frames):
-        return False, np.empty(0, np.uint8)
+        raise ValueError
     first, *more = [Pil.fromarray(frame) for frame in frames]
     file = io.BytesIO()
     first.save(file, "GIF", save_all=True, append_images=more, duration=_FRAME, loop=0)
-    return True, np.frombuffer(file.getvalue(), np.uint8)
+    return file.getvalue()
 
 
 def _animated(frame: Image) -> Image:
@@ -83,23 +121,3 @@ def _animated(frame: Image) -> Image:
         return frame
     code = cv2.COLOR_GRAY2BGRA if frame.ndim == 2 else cv2.COLOR_BGR2BGRA
     return np.asarray(cv2.cvtColor(frame, code))
-
-
-def _ending(path: Path) -> str:
-    """The ending by which OpenCV knows how to encode."""
-    ending = path.suffix.lower()
-    return {".jfif": ".jpg", ".jpe": ".jpg", ".apng": ".png", ".pnm": ".pgm"}.get(ending, ending)
-
-
-def _write(path: Path, encode: Any, image: Image) -> None:
-    write_new(path, _encoded(str(path), path.suffix, encode, image))
-
-
-def _encoded(name: str, ending: str, encode: Any, image: Image) -> bytes:
-    try:
-        done, data = encode()
-    except cv2.error as error:
-        raise InputError(f"{name}: cannot be encoded ({reason(error)})") from error
-    if not done:
-        raise InputError(f"{name}: {ending} cannot hold {image.dtype} {image.shape}")
-    return bytes(data.tobytes())

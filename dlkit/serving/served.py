@@ -24,7 +24,7 @@ from dlkit.serving.queued import Queued
 from dlkit.serving.refused import RefusedError, invalid
 from dlkit.serving.statistics import Statistics
 from dlkit.tasks import Model, Reply
-from dlkit.tasks.tensors import check_arrays
+from dlkit.tasks._arrays import check_arrays
 
 VERSION = "1"
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from dlkit import images
-from dlkit.errors import InputError, UsageError
+from dlkit.errors import InputError
 
 # Mean distance of a pixel's channels, in levels, from which an image is taken for a coloured one:
 # JPEG files of grey pictures have 1 to 3.
@@ -74,22 +74,6 @@ def refuse_colours(pixels: images.Image) -> None:
             "grey images: false colours have no brightness that it could know",
             "Save the image in grey, or take a bundle for colours",
         )
-
-
-def parse_range(text: str) -> tuple[float, float]:
-    """``"0:4095"`` as (0, 4095).
-
-    Raises:
-        UsageError: something else.
-    """
-    low, _, high = text.partition(":")
-    try:
-        found = float(low), float(high)
-    except ValueError:
-        found = (0.0, 0.0)
-    if not (np.isfinite(found).all() and found[0] < found[1]):
-        raise UsageError(f"--range is '{text}', expected LOW:HIGH, e.g. 0:4095")
-    return found
 
 
 def twelve_bits(found: Sequence[images.Image]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from dlkit.array_errors import DAMAGED, unreadable
 from dlkit.atomic import write_new
 from dlkit.bundle import Bundle
 from dlkit.errors import InputError, UsageError
 from dlkit.spec import ModelSpec, TensorSpec
+from dlkit.tasks._arrays import check_arrays, read_arrays
 from dlkit.tasks._data import Calibration, Feeds, HeldOut, batch_of, halves
 from dlkit.tasks._model import Answers, Model, Session
 from dlkit.tasks._pictures import is_pictures, picture_batches
@@ -35,10 +36,18 @@ _PART = 8  # samples of a call that a large one is cut into
 
 
 class TensorModel(Model[Feeds, None, Arrays]):
-    """A loaded bundle that takes and gives arrays."""
+    """A loaded bundle that takes and gives arrays.
+
+    Attributes:
+        passed_over: names of arrays that files held and the graph does not take, and how often.
+    """
 
     suffixes = frozenset({".npy", ".npz"})
     stacks = False  # a file holds whole calls
+
+    def __init__(self, bundle: Bundle, opened: Answers) -> None:
+        super().__init__(bundle, opened)
+        self.passed_over: Counter[str] = Counter()
 
     def run(self, feeds: Feeds | NDArray[Any]) -> Arrays:
         """One call of the graph.
@@ -60,7 +69,9 @@ class TensorModel(Model[Feeds, None, Arrays]):
 
     def decode(self, data: bytes, path: str) -> Feeds:
         """The arrays of a .npy or .npz file."""
-        return read_arrays(data, path, self.bundle.spec)
+        feeds, others = read_arrays(data, path, self.bundle.spec)
+        self.passed_over.update(others)
+        return feeds
 
     def prepare(self, sample: Feeds) -> tuple[Feeds, None]:
         """As it is, once it fits."""
@@ -84,53 +95,6 @@ class TensorModel(Model[Feeds, None, Arrays]):
         buffer = io.BytesIO()
         np.savez(buffer, **answer)  # type: ignore[arg-type]  # allow_pickle is no output's name
         write_new(path, buffer.getvalue())
-
-
-def read_arrays(data: bytes, path: str, spec: ModelSpec) -> Feeds:
-    """The inputs of a graph from the bytes of a .npy or .npz file.
-
-    Raises:
-        InputError: it cannot be read, or lacks an input.
-    """
-    try:
-        loaded = np.load(io.BytesIO(data), allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {spec.input.name: loaded}
-        feeds = {name: loaded[name] for name in loaded.files}
-    except DAMAGED as error:
-        raise unreadable(path, error) from error
-    if missing := [one.name for one in spec.inputs if one.name not in feeds]:
-        there = ", ".join(feeds) or "none"
-        raise InputError(f"{path}: has no array '{missing[0]}'; it has {there}")
-    return {one.name: feeds[one.name] for one in spec.inputs}
-
-
-def check_arrays(spec: ModelSpec, feeds: Feeds) -> None:
-    """Refuse arrays that are not what a graph takes.
-
-    Raises:
-        InputError: an input is missing or unknown, or has another dtype, rank or size.
-    """
-    if set(feeds) != {one.name for one in spec.inputs}:
-        wanted = ", ".join(map(str, spec.inputs))
-        raise InputError(f"has the arrays {', '.join(sorted(feeds)) or 'none'}, expected {wanted}")
-    free: dict[str, int] = {}  # sizes of named axes, the same in all inputs
-    for one in spec.inputs:
-        array = feeds[one.name]
-        if array.dtype != np.dtype(one.dtype) or array.ndim != len(one.shape):
-            raise _other(array, one)
-        for axis, size in zip(one.shape, array.shape, strict=True):
-            if size != (free.setdefault(axis, size) if isinstance(axis, str) else axis):
-                raise _other(
-                    array, one, f"; {axis} is {free[axis]}" if isinstance(axis, str) else ""
-                )
-
-
-def _other(array: NDArray[Any], one: TensorSpec, known: str = "") -> InputError:
-    fixed = isinstance(next(iter(one.shape), ""), int) and array.shape != one.shape
-    samples = fixed and array.shape[1:] == one.shape[1:]
-    mend = "For any number of samples export the graph with a free first axis" if samples else ""
-    return InputError(f"{one.name} is {array.dtype} {array.shape}, expected {one}{known}", mend)
 
 
 class Tensors(Task):
@@ -179,7 +143,7 @@ class Tensors(Task):
         files = _array_files(Path(data))[:count]
         batches = []
         for path in files:
-            feeds = read_arrays(path.read_bytes(), str(path), spec)
+            feeds, _ = read_arrays(path.read_bytes(), str(path), spec)
             for part in calls(spec, feeds):
                 check_arrays(spec, part)
                 batches.append(part)

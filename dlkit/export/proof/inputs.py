@@ -13,7 +13,8 @@ from dlkit.bundle import Bundle
 from dlkit.errors import InputError, UsageError
 from dlkit.spec import ModelSpec
 from dlkit.tasks import TASKS, Feeds, HeldOut, Task
-from dlkit.tasks.tensors import calls, check_arrays
+from dlkit.tasks._arrays import check_arrays
+from dlkit.tasks.tensors import calls
 
 # A dataset's name or a folder; an array of the only input; arrays by the names of the inputs; or
 # several of those, a call each.

@@ -55,6 +55,7 @@ class _Stream:
         size = math.prod(self.shape[1:])
         if self.along_last:  # no image is whole before the file's end
             data = self._read(self.shape[0] * size, 0)
+            self._check_end()
             whole = np.frombuffer(data, np.uint8).reshape(*self.shape[1:], -1)
             for first in range(0, self.shape[0], count):
                 yield np.ascontiguousarray(np.moveaxis(whole[..., first : first + count], -1, 0))
@@ -63,12 +64,23 @@ class _Stream:
             some = min(count, self.shape[0] - first)
             data = self._read(some * size, first)
             yield np.frombuffer(data, np.uint8).reshape(some, *self.shape[1:])
+        self._check_end()
 
-    def _read(self, size: int, first: int) -> bytes:
+    def _check_end(self) -> None:
+        if self._bytes(1):
+            raise InputError(
+                f"{self.path}: goes on behind its {self.shape[0]} images",
+                "Save all in one array: np.concatenate",
+            )
+
+    def _bytes(self, size: int) -> bytes:
         try:
-            data = self.file.read(size)
+            return self.file.read(size)
         except DAMAGED as error:
             raise unreadable(self.path, error) from error
+
+    def _read(self, size: int, first: int) -> bytes:
+        data = self._bytes(size)
         if len(data) != size:
             raise InputError(f"{self.path}: is truncated after {first} images")
         return data

@@ -51,7 +51,7 @@ class _Objects(Table):
             yield line
 
     def _rows(self, line: Mapping[str, Any]) -> Iterator[list[Any]]:
-        name, error = self._name(line["file"]), line.get("error", "")
+        name, error = self._text(line["file"]), self._text(line.get("error", ""))
         found = line.get("objects", ())
         if not found:
             yield [name, *("",) * (len(COLUMNS) - 2), error]
@@ -76,8 +76,8 @@ class TextObjects(_Objects):
 class ParquetObjects(_Objects, ParquetTable):
     """The rows of the CSV file, typed."""
 
-    def _name(self, name: str) -> str:
-        return name
+    def _text(self, text: str) -> str:
+        return text
 
 
 class CocoObjects(_Objects):

@@ -64,8 +64,8 @@ class ParquetTable(Table):
         self._write()
         self._writer.close()
 
-    def _name(self, name: str) -> str:
-        return name
+    def _text(self, text: str) -> str:
+        return text
 
     def _write(self) -> None:
         if not self._waiting:

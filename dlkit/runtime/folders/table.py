@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
@@ -13,6 +14,7 @@ BOX = ("x", "y", "width", "height")
 ON_PAGE = ("line", "place", *BOX, "text")
 UNSURE = "unsure"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 Row = tuple[str, str, float | str, str]
 
 
@@ -45,7 +47,8 @@ class Form:
 
 
 class Table:
-    """Rows on their way into a file. Names that begin like a formula get a ' before them in CSV.
+    """Rows on their way into a file. Texts that begin like a formula get a ' before them in CSV:
+    names, labels, errors.
 
     CSV has a row for every digit. JSON lines have an object for every image: of one digit, or with
     ``lines``, each of ``text`` and ``digits``. An image without digits has a row without one.
@@ -66,7 +69,12 @@ class Table:
         """
         if self._form.reject is None and not self._json_lines:
             blank = ("",) * (len(self._form.columns) - len(COLUMNS))
-            self._csv.writerows([(_safe(row[0]), *row[1:], *blank) for row in rows])
+            self._csv.writerows(
+                [
+                    (safe(name), safe(label), probability, safe(error), *blank)
+                    for name, label, probability, error in rows
+                ]
+            )
         else:
             self.add_lines(
                 {name: cell for name, cell in zip(COLUMNS, row, strict=True) if cell != ""}
@@ -87,8 +95,8 @@ class Table:
                     rows.extend(self._rows(line))
                 else:  # a million of them
                     get = line.get
-                    cells = (_safe(line["file"]), get("digit", ""), get("probability", ""))
-                    rows.append((*cells, get("error", ""), *blank))
+                    cells = (safe(line["file"]), safe(get("digit", "")), get("probability", ""))
+                    rows.append((*cells, safe(get("error", "")), *blank))
             self._csv.writerows(rows)
 
     def close(self) -> None:
@@ -111,18 +119,19 @@ class Table:
         self, line: Mapping[str, Any], digit: Mapping[str, Any], at: tuple[int, ...], text: str
     ) -> list[Any]:
         row = [
-            self._name(line["file"]),
-            *(digit.get(name, "") for name in COLUMNS[1:3]),
-            line.get("error", ""),
+            self._text(line["file"]),
+            self._text(digit.get("digit", "")),
+            digit.get("probability", ""),
+            self._text(line.get("error", "")),
         ]
         if self._form.pages:
-            row += [*(at or ("", "")), *(digit.get(name, "") for name in BOX), text]
+            row += [*(at or ("", "")), *(digit.get(name, "") for name in BOX), self._text(text)]
         if self._form.reject is not None:
             row.append("yes" if self._unsure(digit) else "")
         return row
 
-    def _name(self, name: str) -> str:
-        return _safe(name)
+    def _text(self, text: str) -> str:
+        return safe(text)
 
     def _object(self, line: Mapping[str, Any]) -> dict[str, Any]:
         names = (*COLUMNS, *BOX) if self._form.pages else COLUMNS
@@ -172,6 +181,8 @@ def json_line(row: Mapping[str, Any]) -> str:
     return text + "\n"
 
 
-def _safe(name: str) -> str:
-    """A file's name that no spreadsheet takes for a formula (OWASP, CSV injection)."""
-    return f"'{name}" if name.startswith(_FORMULA) else name
+def safe(text: str) -> str:
+    """A text that no spreadsheet takes for a formula (OWASP, CSV injection); numbers are none."""
+    if not text.startswith(_FORMULA) or _NUMBER.fullmatch(text):
+        return text
+    return f"'{text}"

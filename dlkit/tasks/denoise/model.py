@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from dlkit import images
 from dlkit.bundle import Bundle
 from dlkit.errors import InputError
+from dlkit.ranges import parse_range
 from dlkit.tasks._door import Door, Reply
-from dlkit.tasks._levels import parse_range, refuse_colours, to_bytes
+from dlkit.tasks._levels import refuse_colours, to_bytes
 from dlkit.tasks._model import Answers, Model, Session
 from dlkit.tasks.denoise import strips
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import math
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -21,12 +20,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dlkit import images
+from dlkit import images, npy
 from dlkit.errors import InputError, UsageError
 from dlkit.mmwave import DEFAULTS, Parameters, simulate
 from dlkit.mmwave.folder import one_thread
 from dlkit.mmwave.parameters_file import SIMULATED as SIMULATED
 from dlkit.processors import cpu_count
+from dlkit.ranges import parse_range
 
 # Each training seed has so many scans of its own; held-out ones start far above all of them.
 SEEDS_PER_TRAINING = 10_000_000
@@ -82,16 +82,7 @@ class ValueRange:
         Raises:
             UsageError: it is something else.
         """
-        if not text:
-            return None
-        low, _, high = text.partition(":")
-        try:
-            found = cls(float(low), float(high))
-        except ValueError as error:
-            raise UsageError(f"range is '{text}', expected LOW:HIGH, e.g. 0:4095") from error
-        if not found.low < found.high < math.inf or math.isinf(found.low):
-            raise UsageError(f"range is '{text}', expected a low value and a higher one")
-        return found
+        return cls(*parse_range(text)) if text else None
 
     def to_uint8(self, image: NDArray[Any]) -> images.UInt8:
         """Values of the range as 0 to 255; those outside are cut off."""
@@ -209,12 +200,11 @@ def read_image(path: Path, values: ValueRange | None, cut: list[Path]) -> images
     """
     data, _ = images.read_bytes(path)
     if path.suffix.lower() == _ARRAY:
-        try:
-            image = np.load(io.BytesIO(data), allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            raise InputError(f"{path}: cannot be read as an array ({error})") from error
+        image = npy.load(io.BytesIO(data), path)
+        if not isinstance(image, np.ndarray):
+            raise InputError(f"{path}: holds several arrays, expected one image")
     else:
-        floats = _float_tiff(data) if path.suffix.lower() in _TIFF else None
+        floats = _float_tiff(data, path) if path.suffix.lower() in _TIFF else None
         image = images.decode(data, path) if floats is None else floats
     if values and image.size and (image.min() < values.low or image.max() > values.high):
         cut.append(path)
@@ -236,13 +226,13 @@ def read_image(path: Path, values: ValueRange | None, cut: list[Path]) -> images
     return grey
 
 
-def _float_tiff(data: bytes) -> NDArray[Any] | None:
-    """The pixels of a TIFF file that holds floats."""
+def _float_tiff(data: bytes, path: Path) -> NDArray[Any] | None:
+    """The pixels of a TIFF file that holds floats, of any number of bits."""
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
-    except cv2.error:
+        image = images.tiff.read(data, path, several=False)[0]
+    except (ValueError, cv2.error):
         return None  # who decodes other files says what is wrong
-    return image if image is not None and image.dtype.kind == "f" else None
+    return image if image.dtype.kind == "f" else None
 
 
 def simulate_pairs(

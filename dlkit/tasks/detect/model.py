@@ -16,9 +16,10 @@ from dlkit.atomic import write_new
 from dlkit.bundle import Bundle
 from dlkit.errors import InputError, UsageError
 from dlkit.plugins import unknown
+from dlkit.ranges import parse_range
 from dlkit.spec import ModelSpec
 from dlkit.tasks._door import Door, Reply
-from dlkit.tasks._levels import parse_range, refuse_colours, to_bytes
+from dlkit.tasks._levels import refuse_colours, to_bytes
 from dlkit.tasks._model import Answers, Model
 from dlkit.tasks.detect.decode import Float, decode, mask_of
 from dlkit.tasks.detect.objects import ConcealedObject, Detection

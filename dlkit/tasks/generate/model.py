@@ -10,8 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from dlkit import images
-from dlkit.array_errors import DAMAGED, unreadable
+from dlkit import images, npy
 from dlkit.bundle import Bundle
 from dlkit.errors import InputError, UsageError
 from dlkit.plugins import unknown
@@ -141,10 +140,7 @@ class Generator(Model[Codes, None, images.UInt8]):
 
     def decode_all(self, data: bytes, path: str, frames: str) -> list[Codes]:
         """The codes of a .npy file: float32 (latent + classes,) or several rows of it."""
-        try:
-            loaded = np.load(io.BytesIO(data), allow_pickle=False)
-        except DAMAGED as error:
-            raise unreadable(path, error) from error
+        loaded = npy.load(io.BytesIO(data), path)
         if not isinstance(loaded, np.ndarray) or loaded.ndim not in (1, 2):
             raise InputError(f"{path}: holds no code", f"Expected {self.bundle.spec.input}")
         rows: list[Codes] = list(np.atleast_2d(loaded))

@@ -17,7 +17,6 @@ What was not split is split by class, a sixth for testing, the same way each tim
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dlkit import images, npy
 from dlkit.errors import InputError
 from dlkit.idx import read_idx
 from dlkit.tasks.recognize.class_folders import read_class_folders
@@ -216,11 +216,8 @@ def _mapping(folder: Path) -> dict[int, str] | None:
 
 
 def _from_npz(path: Path) -> Labelled:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            parts = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: cannot be read as arrays ({error})") from error
+    with images.open_file(path) as file:
+        parts = npy.load_named(file, path)
     there = ", ".join(f"{name} {part.dtype} {part.shape}" for name, part in parts.items())
     cut: int | None = None
     if {"x_train", "y_train", "x_test", "y_test"} <= set(parts):
