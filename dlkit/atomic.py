@@ -8,12 +8,13 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from dlkit.errors import MachineError, UsageError
+from dlkit.kept import keep_others
 
 PART = ".part"  # ending of a file or folder that is still being written
 MARK = ".dlkit-"  # its beginning; the name does not hold the target's, which may be 255 bytes long
@@ -50,14 +51,27 @@ def atomic_path(target: Path, many: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
+def atomic_folder(target: Path, own: Collection[Path] | None = None) -> Iterator[Path]:
     """Give a new folder to fill; it takes the place of ``target`` when the block ends well.
 
     A folder cannot be replaced in one step, so for an instant ``target`` may be missing; it is
     never half of the old and half of the new. Where the process dies in that instant, ``heal``
     brings the old one back.
+
+    Args:
+        own: paths in ``target`` that the new folder replaces, as ``keep_others`` takes them: all
+            else stays. All of it is replaced by default.
+
+    Raises:
+        UsageError: the process works in the folder: who started it would be left in a removed one.
+        MachineError: something cannot be kept.
     """
-    target = _behind_links(target)
+    given, target = target, Path(os.path.realpath(target))
+    if _works_in(target):
+        raise UsageError(
+            f"{given} is the folder that you are in, and would be replaced by a new one",
+            f"Do it from another folder: cd {target.parent}",
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     heal(target)
     _clean(target)
@@ -69,6 +83,8 @@ def atomic_folder(target: Path) -> Iterator[Path]:
             if path.is_file():
                 _to_disk(path)
         if target.exists():
+            if own is not None:
+                keep_others(target, part, {target / path.relative_to(given) for path in own})
             shutil.rmtree(old, ignore_errors=True)  # of who was killed before it did so
             target.rename(old)
         part.rename(target)
@@ -83,6 +99,9 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 def heal(target: Path) -> None:
     """Bring back a folder whose replacement was killed between its two renames."""
+    target = Path(os.path.realpath(target))  # '.' and '..' have names, a link leads to it
+    if not target.name:  # the root
+        return
     with contextlib.suppress(OSError):
         if (old := _old(target)).is_dir() and not target.exists():
             old.rename(target)
@@ -198,6 +217,14 @@ def _lock_on_windows(file: IO[bytes]) -> bool:
     finally:
         file.seek(at)
     return True
+
+
+def _works_in(folder: Path) -> bool:
+    """Whether this process works in a folder or below it."""
+    try:
+        return Path.cwd().resolve().is_relative_to(folder)
+    except FileNotFoundError:  # its folder was removed
+        return False
 
 
 def _behind_links(target: Path) -> Path:

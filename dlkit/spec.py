@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -10,6 +12,7 @@ from dlkit.errors import BundleError
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 COLOURS = ("grey", "rgb", "bgr")
+_CONTROL = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's: controls, halves of pairs, ends of lines
 RESIZES = ("stretch", "letterbox", "crop")
 
 
@@ -41,7 +44,7 @@ class ModelSpec:
         precision: type of the network's arithmetic, one of ``PRECISIONS``.
         inputs, outputs: of the graph, in its order. Tasks of images have one input: uint8 pixels,
             0 to 255, (N, H, W) grey or (N, H, W, 3) in the order that ``colour`` says.
-        labels: the meaning of each class, in order; empty where there are none.
+        labels: the meaning of each class, in order, all different; empty where there are none.
         colour: of the pixels, one of ``COLOURS``.
         resize: how an image of another size becomes the fixed size of the input, one of
             ``RESIZES``: stretched; fitted inside, the rest black; or its middle, filling all.
@@ -148,6 +151,22 @@ class ModelSpec:
                 raise BundleError(f"spec has {name} '{got}', expected one of {', '.join(known)}")
         if not self.inputs or not self.outputs:
             raise BundleError("spec has no inputs or no outputs")
+        _check_labels(self.labels)
+
+
+def _check_labels(labels: tuple[str, ...]) -> None:
+    """Refuse names that do not tell classes apart, or that would steer a terminal or a table."""
+    if double := next((name for name, count in Counter(labels).items() if count > 1), None):
+        at = [place for place, name in enumerate(labels, start=1) if name == double]
+        raise BundleError(
+            f"labels {at[0]} and {at[1]} are both {double!r}: answers would not tell them apart",
+            f"Give each its own name, e.g. '{double} {at[1]}'",
+        )
+    for place, name in enumerate(labels, start=1):
+        if any(unicodedata.category(one) in _CONTROL for one in name):
+            raise BundleError(
+                f"label {place} is {name!r}, expected text in one line without control characters"
+            )
 
 
 def _tensor(data: Mapping[str, Any]) -> TensorSpec:

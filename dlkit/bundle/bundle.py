@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,12 +17,11 @@ from typing import Any
 
 from dlkit.atomic import atomic_folder, heal, write_bytes
 from dlkit.bundle.certificate import Certificate
+from dlkit.bundle.own import WEIGHTS, own_files, sha256
 from dlkit.errors import BundleError
 from dlkit.spec import ModelSpec
 
 FORMAT = 2
-WEIGHTS = "model.onnx.data"
-_OWN = {"model.onnx", WEIGHTS, "model.json", "engines"}
 SHIPPED = Path(__file__).parent.parent / "shipped"
 
 
@@ -111,34 +109,29 @@ class Bundle:
         """Write a bundle whole or not at all; an older bundle at ``path`` is replaced.
 
         The same graph with the same spec stays as it is, with its certificate and engines. Files
-        that dlkit did not write are kept in any case.
+        and links that dlkit did not write stay as they are in any case, in ``engines/``, too.
 
         Args:
             weights: what the graph says lies in model.onnx.data.
 
         Raises:
-            BundleError: ``path`` holds something that is no bundle.
+            BundleError: ``path`` holds something that is no bundle, or a graph that dlkit did not
+                write.
+            MachineError: something in it cannot be kept.
         """
         spec.check()
         if SHIPPED.resolve() in path.resolve().parents:
             raise BundleError(f"{path} ships with dlkit and is read-only", "Choose another --out")
         heal(path)
-        if path.exists() and not (path / "model.json").is_file():
-            if not path.is_dir() or any(path.iterdir()):
-                raise BundleError(f"{path} exists and is no bundle", "Choose another --out")
-            path.rmdir()
-        elif path.exists() and (there := cls._same(path, onnx + weights, spec)) is not None:
+        own = own_files(path)
+        if own and (there := cls._same(path, onnx + weights, spec)) is not None:
             return there
-        with atomic_folder(path) as folder:
+        with atomic_folder(path, own) as folder:
             (folder / "model.onnx").write_bytes(onnx)
             if weights:
                 (folder / WEIGHTS).write_bytes(weights)
             bundle = cls(folder, spec, hashlib.sha256(onnx + weights).hexdigest(), origin)
             bundle._write_json()
-            for stranger in path.iterdir() if path.exists() else ():
-                if stranger.name not in _OWN:
-                    copy = shutil.copytree if stranger.is_dir() else shutil.copy2
-                    copy(stranger, folder / stranger.name)
         return cls.open(path)
 
     @classmethod
@@ -160,7 +153,7 @@ class Bundle:
         """The same bundle elsewhere, with its certificate, without its engines."""
         weights = b"" if self.weights is None else self.weights.read_bytes()
         copy = Bundle.create(path, self.onnx.read_bytes(), self.spec, self.origin, weights)
-        return copy.with_certificate(self.certificate)
+        return copy if copy.certificate else copy.with_certificate(self.certificate)
 
     def with_certificate(self, certificate: Certificate | None) -> Bundle:
         """Write what was verified into model.json; gives the bundle with it.
@@ -211,27 +204,26 @@ class Bundle:
         write_bytes(self.path / "model.json", (json.dumps(data, indent=2) + "\n").encode())
 
 
-def sha256(*paths: Path) -> str:
-    """SHA-256 of a file, or of several as if they were one, hexadecimal."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
-
-
 def shipped() -> list[str]:
     """Names of the bundles that come with dlkit."""
     return sorted(folder.parent.name for folder in SHIPPED.glob("*/model.json"))
 
 
 def resolve(path: Path | str) -> Path:
-    """The folder of a bundle: an existing path first, else one that ships with dlkit."""
+    """The folder of a bundle: an existing path first, else one that ships with dlkit.
+
+    Raises:
+        BundleError: there is none.
+    """
+    if path == "":
+        raise BundleError(
+            "the name of a bundle is empty",
+            f"Give its folder, or one that ships with dlkit: {', '.join(shipped())}",
+        )
     folder = Path(path)
     heal(folder)
-    if folder.exists():
-        return folder
+    if folder.exists():  # what lies beside '.' is found from its name
+        return folder if folder.name not in ("", "..") else folder.resolve()
     if str(path) in shipped():
         return SHIPPED / str(path)
     if folder.suffix == ".onnx":

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from dlkit.atomic import write_bytes
 from dlkit.bundle import Bundle
+from dlkit.bundle.own import canonical
 from dlkit.errors import BundleError
 
 FORMAT = 2
@@ -52,7 +53,7 @@ class EngineKey:
 
     def file_name(self) -> str:
         """Name of the engine's file."""
-        digest = hashlib.sha256(_canonical(asdict(self))).hexdigest()
+        digest = hashlib.sha256(canonical(asdict(self))).hexdigest()
         return f"{self.flavor}-{self.version}-{self.precision}-{digest[:16]}{SUFFIX}"
 
     @classmethod
@@ -138,7 +139,7 @@ class Engine:
         try:
             data = json.loads(text)
             content, claimed = data["engine"], data["sha256"]
-            found = hashlib.sha256(_canonical(content)).hexdigest()
+            found = hashlib.sha256(canonical(content)).hexdigest()
             if found != claimed:
                 raise BundleError(
                     f"{sidecar} was changed: the SHA-256 of its content begins {found[:12]}, "
@@ -201,7 +202,7 @@ class Engine:
             "built": built,
         }
         content = json.loads(json.dumps(content))
-        data = {"engine": content, "sha256": hashlib.sha256(_canonical(content)).hexdigest()}
+        data = {"engine": content, "sha256": hashlib.sha256(canonical(content)).hexdigest()}
         path.with_suffix(".json").unlink(missing_ok=True)
         write_bytes(path, plan)
         write_bytes(path.with_suffix(".json"), (json.dumps(data, indent=2) + "\n").encode())
@@ -216,8 +217,3 @@ def engine_files(bundle: Bundle) -> list[Path]:
 def _range(shapes: Any) -> Range:
     smallest, best, largest = (tuple(map(int, shape)) for shape in shapes)
     return smallest, best, largest
-
-
-def _canonical(data: Any) -> bytes:
-    """One spelling of a JSON value, to hash."""
-    return json.dumps(data, sort_keys=True, separators=(",", ":")).encode()

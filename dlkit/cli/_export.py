@@ -37,9 +37,10 @@ def read_pixels(
 
 
 def read_labels(path: Path) -> list[str]:
-    """Names of classes, a line each."""
+    """Names of classes, a line each; UTF-8, with or without its mark."""
     try:
-        return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        return [line.strip() for line in lines if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as text ({error})") from error
 

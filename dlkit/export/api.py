@@ -134,7 +134,7 @@ def export(
             wanted,
         )
     if path.is_dir() and not (path / "model.json").is_file():
-        return from_run(Run(path), wanted)
+        return from_run(Run(source), wanted)
     if not path.exists() and str(source) not in shipped():
         raise no_source(str(source))
     return from_bundle(Bundle.open(source), wanted)

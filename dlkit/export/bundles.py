@@ -10,7 +10,9 @@ from typing import Any
 
 import onnx_ir as ir
 
+from dlkit.atomic import same_place
 from dlkit.bundle import Bundle
+from dlkit.bundle.own import own_files
 from dlkit.errors import UsageError
 from dlkit.export.int8.search import quantize
 from dlkit.export.lower import Say, lower, prepared, silent
@@ -92,6 +94,24 @@ def lowered_bundle(
         work, held = counted.shares(spec.precision)
         origin["share"] = {"multiply_adds": round(work, 4), "weights": round(held, 4)}
     return Bundle.create(target, whole, spec, origin, weights)
+
+
+def check_apart(source: Path, target: Path) -> None:
+    """Refuse to put a bundle in the place of what it is made from.
+
+    Args:
+        source: an ONNX file, or a bundle's folder.
+
+    Raises:
+        UsageError: it would be replaced.
+        BundleError: as ``own_files``.
+    """
+    inside = any(same_place(source, one) for one in own_files(target))
+    if inside or same_place(source, target):
+        raise UsageError(
+            f"{source} would be replaced by what is made of it, in {target}",
+            "Choose another --out",
+        )
 
 
 def named_source(path: Path, target: Path) -> str:

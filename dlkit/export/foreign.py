@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from dlkit.bundle import Bundle
 from dlkit.errors import BundleError, DlkitError, ExportError, UsageError
-from dlkit.export.bundles import Wanted, lowered_bundle, named_source
+from dlkit.export.bundles import Wanted, check_apart, lowered_bundle, named_source
 from dlkit.export.doubles import without_doubles
 from dlkit.export.pixels import Around, Pixels, plan, put_around
 from dlkit.export.proof.layers import REQUIRED
@@ -56,7 +56,7 @@ def from_onnx(path: Path, meaning: Meaning, wanted: Wanted) -> Bundle:
     """An ONNX file as a bundle, beside it by default.
 
     Raises:
-        UsageError: the spec cannot be read; or settings that do not fit.
+        UsageError: the spec cannot be read; settings that do not fit; or it would be replaced.
         ExportError: it is no ONNX file, does not fit the spec, has operators that nobody knows, is
             not in its precision, or cannot be converted.
     """
@@ -81,9 +81,10 @@ def from_onnx(path: Path, meaning: Meaning, wanted: Wanted) -> Bundle:
         )
     precision = wanted.precision or own
     spec = replace(found, precision=precision)
+    check_apart(path, target := wanted.target(path.stem, precision, path.parent))
     origin = {
         "onnx_file": path.name,
-        "source": named_source(path, target := wanted.target(path.stem, precision, path.parent)),
+        "source": named_source(path, target),
         "converted_from_sha256": file_sha256(path),
         "around": around.to_json(),
         "around_sha256": file_sha256(path),

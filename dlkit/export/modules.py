@@ -91,6 +91,7 @@ def describe(
     spec = task.describe(config, meaning, images.multiple_of)
     colour = images.pixels.colour if images.pixels is not None else None
     spec = replace(spec, name=name, precision="fp32", colour=colour or spec.colour)
+    spec.check()
     task.check(spec)
     model = wrapped(task, module, config, meaning)
     origin = {"config": asdict(config), "meaning": meaning}

@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from dlkit.bundle import Bundle, sha256, shipped
+from dlkit.bundle.own import own_files
 from dlkit.errors import BundleError, UsageError
-from dlkit.export.bundles import Wanted, lowered_bundle, named_source
+from dlkit.export.bundles import Wanted, check_apart, lowered_bundle, named_source
 from dlkit.export.modules import Example, Images, describe
 from dlkit.export.trace import opset_for, trace, wrapped
 from dlkit.export.weights import state_sha256
@@ -33,12 +34,13 @@ def from_run(run: Run, wanted: Wanted) -> Bundle:
     """
     wanted.check()
     precision = wanted.precision or "fp32"
+    trained = run.load_network()
     recipe, meaning = run.load_recipe(), run.load_meaning()
     name, network = run.path.resolve().name, recipe.network
     task, config = recipe.task, network.config
     spec = task.describe(config, meaning, network.architecture.multiple_of)
     spec = replace(spec, name=name, precision=precision)
-    model = wrapped(task, run.load_network(), config, meaning)
+    model = wrapped(task, trained, config, meaning)
     origin = {
         "run": name,
         "checkpoint_sha256": sha256(run.checkpoint),
@@ -85,7 +87,7 @@ def from_bundle(bundle: Bundle, wanted: Wanted) -> Bundle:
     """A bundle in another precision; or itself, copied where ``out`` says so.
 
     Raises:
-        UsageError: it is not float32 and should become something else.
+        UsageError: it is not float32 and should become something else; or would be replaced.
         ExportError: as ``lower``; or int8 loses too much.
     """
     wanted.check()
@@ -100,6 +102,7 @@ def from_bundle(bundle: Bundle, wanted: Wanted) -> Bundle:
             f"{bundle.path} is {bundle.spec.precision}: only fp32 can be converted to {precision}",
             "Give the run, or the fp32 bundle, that it came from",
         )
+    check_apart(bundle.path, target)
     origin = {
         **bundle.origin,
         "converted_from_sha256": bundle.sha256,
@@ -139,6 +142,7 @@ def no_source(source: str) -> UsageError:
 def _from_torch(
     model: nn.Module, spec: ModelSpec, origin: dict[str, Any], wanted: Wanted, target: Path
 ) -> Bundle:
+    own_files(target)  # what is no bundle is refused before the work
     wanted.say("tracing")
     graph = trace(model, spec, opset_for(spec.precision))
     origin |= {

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from dlkit.atomic import atomic_folder
 from dlkit.bundle import Bundle
 from dlkit.bundle.engine import Engine
+from dlkit.bundle.own import WEIGHTS
 from dlkit.errors import DlkitError, ExportError, InputError, UsageError
 from dlkit.spec import ModelSpec, TensorSpec
 from dlkit.tasks import TASKS
@@ -62,7 +63,7 @@ def to_triton(
     """Write a bundle into a model repository, as version 1 of a model of its name.
 
     Args:
-        repository: its folder; others' models in it stay.
+        repository: its folder; others' models in it stay, and other files and versions of this one.
         engine: to run in the place of the graph.
         largest: batch of the graph; the task's largest by default. An engine has its own.
         report: of ``dlkit bench --json``, for the best batch and how long to wait for it.
@@ -86,7 +87,7 @@ def to_triton(
         )
     batching = _batching(bundle, engine, largest, report)
     sample = _sample(spec, bundle.origin)
-    with atomic_folder(target) as part:
+    with atomic_folder(target, _own(target)) as part:
         version = part / "1"
         version.mkdir(parents=True)
         if engine is not None:
@@ -96,13 +97,15 @@ def to_triton(
             if bundle.weights is not None:
                 shutil.copyfile(bundle.weights, version / bundle.weights.name)
         if _classes(spec) is not None:
-            (part / "labels.txt").write_text("".join(f"{one}\n" for one in spec.labels))
+            (part / "labels.txt").write_text(
+                "".join(f"{one}\n" for one in spec.labels), encoding="utf-8"
+            )
         (part / "warmup").mkdir()
         for number, one in enumerate(spec.inputs if sample else ()):
             data = np.ascontiguousarray(sample[one.name])
             (part / "warmup" / f"{_WARM}-{number}").write_bytes(data.tobytes())
         text = config(spec, name, engine is not None, batching, sample, response_cache)
-        (part / CONFIG).write_text(text)
+        (part / CONFIG).write_text(text, encoding="utf-8")
     return target
 
 
@@ -224,9 +227,17 @@ def _check(bundle: Bundle, engine: Engine | None) -> None:
 
 def _is_ours(target: Path) -> bool:
     try:
-        return (target / CONFIG).read_text().startswith(_MARK)
+        return (target / CONFIG).read_text(encoding="utf-8").startswith(_MARK)
     except (OSError, UnicodeDecodeError):
         return False
+
+
+def _own(target: Path) -> set[Path]:
+    """What of a model's folder is written anew."""
+    version, warmup = target / "1", target / "warmup"
+    files = {version / name for name in ("model.plan", "model.onnx", WEIGHTS)}
+    return {version, warmup, target / CONFIG, target / "labels.txt", *files,
+            *warmup.glob(f"{_WARM}-*")}  # fmt: skip
 
 
 def _batching(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
@@ -16,7 +15,7 @@ from dlkit.bundle import Bundle
 from dlkit.errors import ExportError, UsageError
 from dlkit.tasks import TASKS
 from dlkit.training.architecture import Network
-from dlkit.training.engine.run import Run
+from dlkit.training.engine.run import Run, is_run
 from dlkit.training.recipe import from_json
 
 # What surrounds a network calls it so: the exporter keeps the names of parameters.
@@ -50,9 +49,8 @@ def load_weights(source: str, task: str) -> dict[str, Tensor]:
         BundleError: no bundle, a damaged one, or one for another task.
         TrainingError: a damaged run.
     """
-    path = Path(source)
-    if (path / "recipe.json").is_file():
-        run = Run(path)
+    if is_run(source):
+        run = Run(source)
         if (other := run.load_recipe().task.name) != task:
             raise UsageError(f"--init {source} is a run to {other}, expected one to {task}")
         return dict(run.load_network().state_dict())

@@ -6,7 +6,7 @@ import onnx
 import onnx.external_data_helper
 import onnx_ir as ir
 
-from dlkit.bundle.bundle import WEIGHTS
+from dlkit.bundle.own import WEIGHTS
 
 # Protocol buffers end at 2 GiB; the graph itself needs some of that.
 LARGEST = 1_900_000_000

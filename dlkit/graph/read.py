@@ -10,7 +10,7 @@ import onnx.external_data_helper
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
-from dlkit.bundle.bundle import sha256
+from dlkit.bundle import sha256
 from dlkit.errors import ExportError
 
 _AGAIN = "Export it again from its framework"

@@ -14,7 +14,7 @@ from typing import Any
 
 from dlkit.atomic import atomic_folder
 from dlkit.bundle import Bundle
-from dlkit.bundle.bundle import WEIGHTS
+from dlkit.bundle.own import WEIGHTS, own_files
 from dlkit.errors import BundleError, InputError, MachineError, UsageError
 from dlkit.hub.card import model_card
 
@@ -95,7 +95,7 @@ def pull(repository: Repository, out: Path, sha256: str | None = None) -> tuple[
     They come from the same place as the bundle, so who has to be sure gives ``sha256``.
 
     Args:
-        out: a new folder, or a bundle that is replaced.
+        out: a new folder, or a bundle that is replaced, with its README.md; all else in it stays.
         sha256: of the graph and its weights; of anybody's by default.
 
     Raises:
@@ -103,8 +103,7 @@ def pull(repository: Repository, out: Path, sha256: str | None = None) -> tuple[
         BundleError: it is damaged, no bundle, or another one; or ``out`` is something else.
         InputError, MachineError: there is no such repository, or it cannot be reached.
     """
-    if out.exists() and not (out / "model.json").is_file():
-        raise BundleError(f"{out} exists and is no bundle", "Choose another --out")
+    own = own_files(out)
     _, api = _library()
     with tempfile.TemporaryDirectory(prefix="dlkit-") as scratch:
         with _told(repository):
@@ -117,7 +116,7 @@ def pull(repository: Repository, out: Path, sha256: str | None = None) -> tuple[
                                          local_dir=scratch))
                 for name in FILES if name in there
             ]  # fmt: skip
-        with atomic_folder(out) as folder:
+        with atomic_folder(out, {*own, out / CARD}) as folder:
             for path in paths:
                 shutil.copyfile(path, folder / path.name)
             found = Bundle.open(folder)

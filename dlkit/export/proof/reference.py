@@ -34,7 +34,7 @@ from dlkit.graph.read import file_sha256, read_graph
 from dlkit.graph.tidy import tidied
 from dlkit.spec import ModelSpec
 from dlkit.tasks import TASKS, Feeds, Outputs
-from dlkit.training.engine.run import Run
+from dlkit.training.engine.run import Run, is_run
 
 # What may be named to compare with: a run or its folder, a bundle or its folder or name, an ONNX
 # file, a module in torch or where one is made (package.module:factory).
@@ -93,7 +93,7 @@ def _named(bundle: Bundle, against: Against, weights: Path | str | None) -> Inde
     if isinstance(against, Bundle):
         return _bundle(bundle, against)
     path = Path(against)
-    if (path / "recipe.json").is_file():
+    if is_run(against):
         return _run(bundle, Run(path))
     if path.is_file():
         return _file(bundle, path)

@@ -19,7 +19,7 @@ from dlkit.export.write import serialised
 from dlkit.graph.read import file_sha256, read_graph, read_proto
 from dlkit.graph.tidy import tidied
 from dlkit.spec import PRECISIONS, ModelSpec
-from dlkit.training.engine.run import Run
+from dlkit.training.engine.run import Run, is_run
 
 
 def subject(
@@ -48,7 +48,7 @@ def subject(
     path = Path(what)
     if path.is_file():
         return of_file(path, folder)
-    if (path / "recipe.json").is_file():
+    if is_run(what):
         return from_run(Run(path), Wanted(out=folder / "run"))
     if not path.exists() and str(what) not in shipped() and names_module(str(what)):
         return _of_module(load_module(str(what), weights), against, folder)

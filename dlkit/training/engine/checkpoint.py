@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dlkit.errors import TrainingError
 from dlkit.training.engine.fabric import Compute
-from dlkit.training.engine.run import Run
+from dlkit.training.engine.run import Run, begun_with
 from dlkit.training.engine.trainer import Trainer
 
 
@@ -77,6 +77,8 @@ def restore(trainer: Trainer, run: Run, compute: Compute, state: State) -> None:
             f"{run.path} was trained on other data",
             "Give the same --data to --resume, or train anew with another --out",
         )
+    if begun := begun_with(saved):  # recipe.json may have been changed since
+        run.check_resumed(begun, trainer.recipe)
     try:
         state.entries = json.loads(saved["log"])
         if (before := state.entries[0]["precision"]) != compute.precision:

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import json
 import pickle
-import shutil
 import struct
 import zipfile
 import zlib
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,10 @@ import torch
 from torch import nn
 
 from dlkit.atomic import atomic_path, write_bytes
-from dlkit.errors import MachineError, TrainingError
+from dlkit.errors import MachineError, TrainingError, UsageError
 from dlkit.training.recipe import Recipe, from_json
 
-FILES = ("checkpoint.pt", "log.jsonl", "curve.png", "confusion.png", "samples.webp", "tensorboard",
-         "recipe.json")  # fmt: skip
+FILES = ("checkpoint.pt", "log.jsonl", "curve.png", "confusion.png", "samples.webp", "recipe.json")
 
 # What zipfile and torch raise for files that are cut, changed, or something else altogether.
 _UNREADABLE = (
@@ -47,6 +46,8 @@ class Run:
     path: Path
 
     def __init__(self, path: Path | str) -> None:
+        if path == "":
+            raise UsageError("the name of a run is empty", "Give its folder")
         object.__setattr__(self, "path", Path(path))
 
     @property
@@ -134,12 +135,19 @@ class Run:
         """The trained network, in eval mode, on the CPU: the best weights so far.
 
         Raises:
-            TrainingError: no run, no checkpoint, or one that does not fit its recipe.
+            TrainingError: no run, no checkpoint, or one that was begun with another recipe.
             UsageError: the package that the architecture came from is not here.
         """
-        network = self.load_recipe().network
+        recipe, checkpoint = self.load_recipe(), self.load_checkpoint()
+        if begun := begun_with(checkpoint):
+            self._compare(
+                begun,
+                recipe,
+                f"Undo the change of {self.path / 'recipe.json'}, or train anew; the first line of "
+                f"{self.log.name} has the recipe that it began with",
+            )
+        network = recipe.network
         module = network.build()
-        checkpoint = self.load_checkpoint()
         best = checkpoint.get("best")  # of a run that was stopped; a finished one has only them
         try:
             module.load_state_dict(best["network"] if best else checkpoint["network"])
@@ -148,6 +156,31 @@ class Run:
                 f"{self.checkpoint} does not fit {network.architecture.name}", "Train again"
             ) from error
         return module.eval()
+
+    def check_resumed(self, begun: Recipe, now: Recipe) -> None:
+        """Refuse to go on with another recipe. Data may lie elsewhere: their hash counts.
+
+        Raises:
+            TrainingError: it is another one than the run began with.
+        """
+        self._compare(
+            begun,
+            now,
+            "Resume it with the same --set, or train anew with another --out",
+            free={"about", "data"},
+        )
+
+    def _compare(self, begun: Recipe, now: Recipe, mend: str, free: Collection[str] = ()) -> None:
+        before, after = dict(_fields(begun.to_json())), dict(_fields(now.to_json()))
+        changed = [
+            f"{key} {before.get(key)} -> {after.get(key)}"
+            for key in {**before, **after}
+            if key not in free and before.get(key) != after.get(key)
+        ]
+        if changed:
+            raise TrainingError(
+                f"{self.path} was begun with another recipe ({', '.join(changed)})", mend
+            )
 
     def load_meaning(self) -> dict[str, Any]:
         """What an export must know of the data, as ``Trainer.meaning`` gave it.
@@ -167,15 +200,51 @@ class Run:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     def clear(self) -> None:
-        """Remove what a training wrote; everything else in the folder stays."""
-        for name in FILES:
-            path = self.path / name
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        """Remove what a training wrote; everything else in the folder, and in tensorboard/, stays.
+
+        Raises:
+            TrainingError: a folder is where a file belongs; nothing was removed.
+        """
+        files = [self.path / name for name in FILES]
+        if inside := [path for path in files if path.is_dir() and not path.is_symlink()]:
+            raise TrainingError(
+                f"{inside[0]} is a folder, dlkit writes a file there", "Move it out of the way"
+            )
+        board = self.path / "tensorboard"
+        if not board.is_symlink():
+            files += board.glob("events.out.tfevents.*")
+        for path in files:
+            path.unlink(missing_ok=True)
 
     @property
     def finished(self) -> bool:
         """Whether training came to its end."""
         return any(entry["event"] == "end" for entry in self.load_log())
+
+
+def is_run(place: str | Path) -> bool:
+    """Whether a run lies there; at an empty name lies nothing."""
+    return place != "" and (Path(place) / "recipe.json").is_file()
+
+
+def begun_with(checkpoint: Mapping[str, Any]) -> Recipe | None:
+    """The recipe that a checkpoint's training began with; None where nothing was trained.
+
+    Raises:
+        TrainingError: it is of another dlkit.
+    """
+    if "log" not in checkpoint:
+        return None
+    try:
+        return from_json(json.loads(checkpoint["log"])[0]["recipe"])
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise TrainingError("checkpoint.pt is of another dlkit", "Train again") from error
+
+
+def _fields(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted name and value of all fields, those of parts too."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _fields(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", list(value) if isinstance(value, tuple) else value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +60,7 @@ def train(
     chosen = recipe if isinstance(recipe, Recipe) else RECIPES.load(str(recipe))
     chosen = chosen.with_settings(f"{name}={value}" for name, value in settings.items())
     chosen.check()
-    run = Run(Path(out) if out is not None else default_folder(recipe))
+    run = Run(out if out is not None else default_folder(recipe))
     compute = open_compute(hardware, chosen.bfloat16)
     stored = _look_at(run, resume, overwrite)
     given = str(data or (stored.data if stored else chosen.data))
@@ -73,7 +72,7 @@ def train(
     torch.manual_seed(chosen.seed)
     trainer = chosen.trainer(given, compute)
     if stored is not None:
-        _compare(run, stored, trainer.recipe)
+        run.check_resumed(stored, trainer.recipe)
         resume = run.checkpoint.is_file()  # else it was stopped before its first checkpoint
     if weights is not None and not resume:
         _start_from(trainer, weights)
@@ -129,22 +128,6 @@ def _is_run(run: Run) -> bool:
     except UsageError:  # of a package that is not here
         return True
     return True
-
-
-def _compare(run: Run, stored: Recipe, now: Recipe) -> None:
-    """Refuse another recipe than the run began with. Data may lie elsewhere: their hash counts."""
-    if replace(stored, data=now.data) == now:
-        return
-    before, after = stored.to_json(), now.to_json()
-    changed = ", ".join(
-        f"{key} {before.get(key)} -> {after.get(key)}"
-        for key in after
-        if before.get(key) != after.get(key)
-    )
-    raise TrainingError(
-        f"{run.path} was begun with another recipe ({changed})",
-        "Resume it with the same --set, or train anew with another --out",
-    )
 
 
 def _start_from(trainer: Trainer, weights: Mapping[str, Tensor]) -> None:
