@@ -13,8 +13,8 @@ from dlkit.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent / "dlkit"
 BASE = {"errors", "plugins", "spec", "bundle", "atomic", "versions", "processors", "limits"}
-BASE |= {"array_errors"}
-PIXELS = BASE | {"images", "idx"}
+BASE |= {"array_errors", "kept", "ranges"}
+PIXELS = BASE | {"images", "idx", "npy"}
 TASK = PIXELS | {"mmwave", "paper", "reading", "tasks"}
 RUNTIME = TASK | {"runtime", "storage"}
 TRAINING = TASK | {"training"}
@@ -26,6 +26,7 @@ ALLOWED = {
     **dict.fromkeys(BASE, (BASE, set())),
     "images": (PIXELS, NUMPY | {"simplejpeg", "PIL"}),
     "idx": (PIXELS, {"numpy"}),
+    "npy": (PIXELS, {"numpy"}),
     "mmwave": (PIXELS | {"mmwave"}, NUMPY),
     "paper": (PIXELS | {"paper"}, NUMPY),
     "reading": (PIXELS | {"reading"}, NUMPY),
