@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from dlkit import images
 from dlkit.cli import app
 from dlkit.errors import DlkitError, InputError, UsageError
 from dlkit.tasks.recognize.datasets import load_labelled
