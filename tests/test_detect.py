@@ -20,7 +20,7 @@ from dlkit.cli import app
 from dlkit.errors import BundleError, InputError, UsageError
 from dlkit.mmwave.concealment import CONCEALMENT, Observed
 from dlkit.runtime.folders.object_table import COCO, ObjectForm
-from dlkit.runtime.folders.table_files import open_table
+from dlkit.runtime.folders.table_files import open_file_table
 from dlkit.runtime.model import Opened, _anywhere
 from dlkit.runtime.session import runnable
 from dlkit.spec import ModelSpec
@@ -352,7 +352,7 @@ def test_coco_has_every_name_and_an_outline_for_every_object(tmp_path: Path) -> 
     thin = ConcealedObject(4, 5, 3, 2, 0.5, np.zeros((2, 3), np.bool_))
     lines = [{"file": odd, **Detection((thin,), 32, 32).record()},
              {"file": f"b{odd}", "error": "is none"}]  # fmt: skip
-    with open_table(tmp_path / "o.json", ObjectForm(), COCO) as table:
+    with open_file_table(tmp_path / "o.json", ObjectForm(), COCO) as table:
         table.add_lines(lines)
     whole = json.loads((tmp_path / "o.json").read_bytes().decode("utf-8"))
     assert whole["images"][0]["file_name"] == "a\\xff.png"

@@ -365,8 +365,8 @@ def known(path: Path, model: str, **options: bool) -> int:
         return len(journal)
 
 
-def status(size: int, modified: int, changed: int) -> Any:
-    return SimpleNamespace(st_size=size, st_mtime_ns=modified, st_ctime_ns=changed)
+def status(size: int, modified: int, changed: int, inode: int) -> Any:
+    return SimpleNamespace(st_size=size, st_mtime_ns=modified, st_ctime_ns=changed, st_ino=inode)
 
 
 def test_journal_survives_torn_and_refuses_foreign_lines(tmp_path: Path) -> None:
@@ -374,22 +374,23 @@ def test_journal_survives_torn_and_refuses_foreign_lines(tmp_path: Path) -> None
     source = folder.Source('/x/a"b.png', 'a"b ü\n.png')
     with closing(Journal(path, "m" * 64)) as journal:
         journal.add(
-            [Result(source, size=3, modified=4, changed=5)], [{"digit": "7", "probability": 0.5}]
+            [Result(source, size=3, modified=4, changed=5, inode=6)],
+            [{"digit": "7", "probability": 0.5}],
         )
-    path.write_bytes(path.read_bytes() + b'{"file": "torn')
+    path.write_bytes(path.read_bytes() + b'{"check": "01234567", "file": "torn')
     with closing(Journal(path, "m" * 64)) as journal:
-        found = journal.answer(source.path, source.name, status(3, 4, 5))
+        found = journal.answer(source.path, source.name, status(3, 4, 5, 6))
         assert found is not None
         line = journal.line(found[0])
         assert line == found[1]
         assert (line["file"], line["digit"], line["probability"]) == (source.name, "7", 0.5)
-        for other in (status(3, 5, 5), status(2, 4, 5), status(3, 4, 6)):
-            assert journal.answer(source.path, source.name, other) is None
-        assert journal.answer("/elsewhere/x.png", source.name, status(3, 4, 5)) is None
+        for other in ((3, 5, 5, 6), (2, 4, 5, 6), (3, 4, 6, 6), (3, 4, 5, 7)):
+            assert journal.answer(source.path, source.name, status(*other)) is None
+        assert journal.answer("/elsewhere/x.png", source.name, status(3, 4, 5, 6)) is None
         journal.add([Result(source, size=9, modified=9)], [{}])
     assert len(lines(path)) == 2  # the torn line is gone
     assert known(path, "n" * 64) == 0
     path.write_text("this is no manifest\n")
-    with pytest.raises(InputError, match="begin anew with --overwrite"):
+    with pytest.raises(InputError, match="replace it with --overwrite"):
         Journal(path, "m" * 64)
     assert known(path, "m" * 64, forget=True) == 0

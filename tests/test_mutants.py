@@ -22,10 +22,11 @@ import pytest
 from dlkit import images
 from dlkit.bundle import Bundle
 from dlkit.bundle.engine import Engine, EngineKey
-from dlkit.errors import DlkitError
+from dlkit.errors import DlkitError, InputError
 from dlkit.idx import read_idx, write_idx
 from dlkit.runtime.folders.array_files import open_array
 from dlkit.runtime.folders.journal import Journal
+from dlkit.runtime.folders.lines import checked
 from dlkit.tasks._arrays import read_arrays
 from dlkit.training.engine.run import Run
 
@@ -179,10 +180,12 @@ def test_arrays_of_tensors() -> None:
 
 
 def test_manifests(tmp_path: Path) -> None:
+    """Lines whose sum fits, with values that no journal wrote."""
     path = tmp_path / "m.jsonl"
     line = {"file": "a.png", "status": "done", "time": 1.5, "model": "m" * 16, "bytes": 3,
-            "modified_ns": 4, "changed_ns": 5, "path": "/x/a.png", "digit": "7"}  # fmt: skip
-    text = json.dumps({"claim": ["a.png", "b.png"]}) + "\n" + json.dumps(line) + "\n"
+            "modified_ns": 4, "changed_ns": 5, "inode": 6, "path": "/x",
+            "to": "a.png"}  # fmt: skip
+    text = "".join(json.dumps(one) + "\n" for one in ({"claim": ["a.png", "b.png"]}, line))
 
     def mutate(data: bytes, dice: random.Random) -> bytes:
         lines = data.splitlines(keepends=True)
@@ -191,10 +194,13 @@ def test_manifests(tmp_path: Path) -> None:
         return b"".join(lines)
 
     def use(data: bytes) -> None:
-        path.write_bytes(data)
+        fields = [one.decode("latin-1").strip()[1:-1] for one in data.splitlines()]
+        path.write_bytes("".join(map(checked, fields)).encode())
         journal = Journal(path, "m" * 64)
         journal.wrote("a.png")
         journal.close()
+        if journal.damaged:
+            raise InputError("it has lines that do not count")
 
     survive(text.encode(), mutate, use)
 

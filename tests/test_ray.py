@@ -141,7 +141,8 @@ def test_twenty_thousand_digits_and_three_hundred_scans_in_a_bucket(tmp_path: Pa
         objects = contents(client(port), "out")
     assert rows(objects.pop("digits.csv")) == rows((tmp_path / "digits.csv").read_bytes())
     for name, count in (("digits.csv.manifest.jsonl", 20_000), ("scans/manifest.jsonl", 300)):
-        lines = [json.loads(line) for line in objects.pop(name).splitlines()]
+        noted = [json.loads(line) for line in objects.pop(name).splitlines()]
+        lines = [line for line in noted if "file" in line]  # not what the table was
         assert len(lines) == len({line["file"] for line in lines}) == count
         assert all(line["status"] == "done" for line in lines)
     assert {name.removeprefix("scans/"): data for name, data in objects.items()} == wanted

@@ -115,7 +115,8 @@ def check(found: dict[str, bytes], tmp_path: Path, wanted: dict[str, bytes]) -> 
     """Nothing is missing, doubled or half."""
     assert rows(found.pop("digits.csv")) == rows((tmp_path / "digits.csv").read_bytes())
     for name, count in (("digits.csv.manifest.jsonl", 20_000), ("scans/manifest.jsonl", 300)):
-        lines = [json.loads(line) for line in found.pop(name).splitlines()]
+        noted = [json.loads(line) for line in found.pop(name).splitlines()]
+        lines = [line for line in noted if "file" in line]  # not what the table was
         assert len({line["file"] for line in lines}) == count
         assert all(line["status"] == "done" for line in lines)
     scans = {name.removeprefix("scans/"): data for name, data in found.items()}

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from dlkit.cli._folder import Flags
     from dlkit.runtime.folders.feeding import Feeding
     from dlkit.runtime.folders.job import Job
+    from dlkit.runtime.folders.journal import Journal
     from dlkit.runtime.folders.object_table import ObjectForm
     from dlkit.runtime.folders.result import Result
     from dlkit.runtime.folders.sources import Inputs
     from dlkit.runtime.folders.table import Table
+    from dlkit.runtime.folders.table_files import Notes
     from dlkit.storage import Place
     from dlkit.tasks import Model
     from dlkit.tasks.detect import Detector
@@ -38,8 +40,8 @@ class Objects(NamedTuple):
 
 def open_objects(
     target: Place, form: str, counts: ObjectForm
-) -> Callable[[], AbstractContextManager[Table]]:
-    """What opens the table at an address.
+) -> Callable[[Notes, bool], AbstractContextManager[Table]]:
+    """What opens the table at an address, as ``Job.table`` does.
 
     Args:
         form: ``auto``, by the address's ending, or ``coco``.
@@ -56,7 +58,8 @@ def open_objects(
         raise unknown("format", form, list(_FORMATS))
     if form == "coco" and not target.name.lower().endswith(".json"):
         raise UsageError(f"--out is {target}, and COCO's files end in .json", "Say --out x.json")
-    return partial(open_table, target, counts, COCO if form == "coco" else TABLES)
+    kinds = COCO if form == "coco" else TABLES
+    return partial(open_table, target, form=counts, kinds=kinds)
 
 
 def say_found(counts: ObjectForm, console: Console) -> None:
@@ -153,7 +156,7 @@ def with_table(job: Job, target: Place, flags: Flags) -> tuple[Job, ObjectForm]:
     from dlkit.atomic import check_writable
     from dlkit.runtime.folders.object_table import ObjectForm
     from dlkit.runtime.folders.pipeline import FileWork
-    from dlkit.runtime.folders.table_files import mark
+    from dlkit.runtime.folders.table_files import own_notes
     from dlkit.tasks.detect.record import line
 
     if not flags.dry_run and isinstance(target, Path):
@@ -168,9 +171,8 @@ def with_table(job: Job, target: Place, flags: Flags) -> tuple[Job, ObjectForm]:
     opens = open_objects(target, "auto", counts)
 
     @contextmanager
-    def table() -> Iterator[Table]:
-        mark(target)
-        with opens() as rows:
+    def table(journal: Journal, replace: bool) -> Iterator[Table]:
+        with own_notes(target, replace) as notes, opens(notes, replace) as rows:
             yield rows
 
     work = FileWork(job.work.runner, job.outputs, keep=True, frames=job.work.frames)

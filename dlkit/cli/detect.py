@@ -104,6 +104,8 @@ def command(
     files = Inputs(places, lambda name: ends_in(name, images.SUFFIXES), seen, follow_symlinks,
                    archives=not watch)  # fmt: skip
     table_files.check_table(target, places, files.takes, overwrite or dry_run)
+    if seen is not None:
+        table_files.check_pictures(target, seen, files.wanted)
     counts = ObjectForm()
     table = open_objects(target, form, counts)
     if not watch and next(files(), None) is None:
@@ -139,13 +141,16 @@ def command(
         def kept(result: Result) -> dict[str, object]:
             return line(None if result.error is not None else result.answer)
 
-        outputs = outputs_in(seen, images.in_colours, draw) if seen is not None else None
+        manifest = table_files.manifest_of(target)
+        outputs = None
+        if seen is not None:
+            outputs = outputs_in(seen, images.in_colours, draw, files, manifest)
         runner = Runner(detector, detector.opened.session, feeding.batch)
         job = Job(
             work=FileWork(runner, outputs, keep=True, frames=frames),
             feeding=feeding,
             sources=files,
-            manifest=table_files.manifest_of(target),
+            manifest=manifest,
             key=answer_key(detector, frames),
             outputs=outputs,
             outputs_in=seen if isinstance(seen, Path) else None,

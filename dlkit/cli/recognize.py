@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -139,6 +140,8 @@ def command(
         return is_file(name) or is_array(name) or is_archive(name)
 
     table_files.check_table(target, places, is_taken, overwrite or dry_run)
+    if seen is not None:
+        table_files.check_pictures(target, seen, is_file)
 
     def is_named_file(source: Source) -> bool:
         return not is_array(source.name)
@@ -146,6 +149,9 @@ def command(
     files = Inputs(places, is_file, seen, follow_symlinks, is_named_file, not watch)
     array_files = Inputs(places, is_array, seen, follow_symlinks, lambda one: is_array(one.name))
     with_arrays = next(array_files(), None) is not None
+    if with_arrays and seen is not None:
+        text = "arrays of many images are read, not drawn: --annotate is for images"
+        console.print(text, style="yellow", highlight=False)
     if with_arrays and flags.cut:
         raise UsageError("arrays are not cut into shards", "Run them by themselves, unsharded")
     if not watch and next(files(), None) is None and not with_arrays:
@@ -192,18 +198,22 @@ def command(
 
     pages = mode != "single" and recognizer.bundle.spec.pages
     form = Form(pages=pages, reject=reject)
-    outputs = outputs_in(seen, images.in_colours, draw) if seen is not None else None
+    manifest = table_files.manifest_of(target)
+    everything = Inputs(places, is_taken, seen, follow_symlinks)
+    outputs = None
+    if seen is not None:
+        outputs = outputs_in(seen, images.in_colours, draw, everything, manifest)
     job = Job(
         work=FileWork(runner, outputs, True, recognizer.whole(mode), frames),
         feeding=feeding,
         sources=files,
-        manifest=table_files.manifest_of(target),
+        manifest=manifest,
         # Pictures show which digits are unsure.
         key=answer_key(recognizer, f"{mode} {frames}{f' {reject}' if annotate else ''}"),
         outputs=outputs,
         outputs_in=seen if isinstance(seen, Path) else None,
         line=line,
-        table=lambda: table_files.open_table(target, form),
+        table=partial(table_files.open_table, target, form=form),
         more=more,
     )
     with recognizer:

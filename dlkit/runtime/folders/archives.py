@@ -63,5 +63,5 @@ def _opened(path: str, stored: Stored | None) -> Iterator[tuple[IO[bytes], str]]
             yield cast(IO[bytes], file), stored.etag
         return
     with images.open_file(path) as file:
-        status = os.fstat(file.fileno())
-        yield file, f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}"
+        now = os.fstat(file.fileno())
+        yield file, f"{now.st_size}-{now.st_mtime_ns}-{now.st_ctime_ns}-{now.st_ino}"

@@ -17,12 +17,13 @@ from typing import Any
 
 from dlkit.atomic import clean_parts
 from dlkit.runtime.folders.feeding import Feeding
+from dlkit.runtime.folders.ignored import REASON, among_outputs
 from dlkit.runtime.folders.journal import Journal
 from dlkit.runtime.folders.ordered import Ordered
 from dlkit.runtime.folders.outputs import Outputs
 from dlkit.runtime.folders.pipeline import FileWork, Seconds
 from dlkit.runtime.folders.result import Result
-from dlkit.runtime.folders.sources import Inputs, Source
+from dlkit.runtime.folders.sources import Inputs, LeftOut, Source
 from dlkit.runtime.folders.stored_journal import StoredJournal
 from dlkit.runtime.folders.stored_outputs import StoredOutputs
 from dlkit.runtime.folders.table import Table
@@ -31,6 +32,7 @@ from dlkit.runtime.folders.todo import Line, Todo, run_files
 from dlkit.storage import Address, Place
 from dlkit.tasks import Model
 
+_DAMAGED = "lines of the manifest, damaged or edited (--overwrite begins anew)"
 _PAUSE = 1.0  # least seconds between two looks at a watched folder
 Watch = Callable[[Tally, Seconds], None]
 
@@ -57,6 +59,11 @@ def open_journal(manifest: Place, key: str, forget: bool, read_only: bool) -> Jo
     return Journal(manifest, key, forget, read_only)
 
 
+def no_table(journal: Journal, replace: bool) -> AbstractContextManager[None]:
+    """Of a job that has none."""
+    return nullcontext()
+
+
 @dataclass(frozen=True)
 class Job:
     """What is run over which files.
@@ -68,7 +75,8 @@ class Job:
         outputs: files that are written; None where there are none.
         outputs_in: their folder; None where there is none.
         line: what the manifest keeps of an answer.
-        table: opens what takes a row for every file of one pass, done before or now.
+        table: opens what takes a row for every file of one pass, done before or now; takes the
+            manifest, and whether a table is replaced whatever it is.
         more: runs what is no single file and adds to the table; yields now and then.
         opens: opens the manifest; see ``open_journal``.
     """
@@ -81,7 +89,7 @@ class Job:
     outputs: Outputs | StoredOutputs | None = None
     outputs_in: Path | None = None
     line: Callable[[Result], Line] = lambda result: {}
-    table: Callable[[], AbstractContextManager[Table | None]] = nullcontext
+    table: Callable[[Journal, bool], AbstractContextManager[Table | None]] = no_table
     more: Callable[[Tally, Table | None], Iterator[object]] = lambda *_: iter(())
     opens: Callable[[Any, str, bool, bool], Journal] = open_journal
 
@@ -115,6 +123,8 @@ class Job:
             done += 1
 
         journal = self.opens(self.manifest, self.key, overwrite, True)
+        if self.outputs is not None:
+            self.outputs.begin(journal, overwrite)
         try:
             todo = sum(1 for _ in Todo(journal, skip, self.there).of(self.sources()))
         finally:
@@ -125,11 +135,12 @@ class Job:
         """One pass over the inputs, counted in ``tally``."""
         journal = self.opens(self.manifest, self.key, options.overwrite, False)
         if self.outputs is not None:
-            self.outputs.journal, self.outputs.overwrite = journal, options.overwrite
+            self.outputs.begin(journal, options.overwrite)
         try:
+            self.say_passed_over(journal, tally.left_out)
             if journal.known and self.outputs_in is not None:
                 clean_parts(self.outputs_in)  # of runs that were killed: the manifest is locked
-            with self.table() as table:
+            with self.table(journal, options.overwrite) as table:
                 rows = Ordered(table, journal.line)
 
                 def skip(place: int, line: Line) -> None:
@@ -165,6 +176,14 @@ class Job:
         if journal.broken is not None:
             why = f"{journal.broken}; a second run will not know what is done"
             tally.fail(self.manifest.name, why)
+
+    def say_passed_over(self, journal: Journal, left_out: LeftOut) -> None:
+        """Tell what no listing of the inputs tells: what lies among the outputs, and lines of the
+        manifest that do not count."""
+        if journal.damaged:
+            left_out.add(_DAMAGED, str(self.manifest), journal.damaged)
+        for name in among_outputs(self.sources, self.outputs):
+            left_out.add(REASON, name)
 
     def there(self, source: Source, line: Line) -> bool:
         """Whether the output of a source is still as the manifest's line has it."""

@@ -1,39 +1,35 @@
 """The manifest of a folder run: one JSON line a file, so that a second run goes on from there.
 
-Each line says what was read (place, size and dates of a file, or the ETag of an object), what
-computed (one hash of model and settings), and what came of it. Lines are appended as files are
+Each line says what was read (place, size, dates and inode of a file, or the ETag of an object),
+what computed (one hash of model and settings), and what came of it. Lines are appended as files are
 finished, so a run that is killed loses at most the few files under way; a last line that is cut is
-ignored. A line
-``{"claim": [...]}`` comes before outputs are written: what stands there is then dlkit's own, which
-a later run may replace.
+ignored, and one whose sum is not its own (see ``lines``) does not count.
+
+Two kinds of lines come before something is written, which is then dlkit's own and may be replaced
+by a later run: ``"claim"`` has the places of outputs (seen from the manifest's folder), ``"table"``
+what the table will be. Of objects the line itself has the place, in ``"to"``.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
 import threading
 import time
-from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dlkit.atomic import check_file, lock
 from dlkit.errors import DlkitError, InputError, MachineError, UsageError
+from dlkit.runtime.folders.journal_index import Index, key_of, state_of
+from dlkit.runtime.folders.lines import as_lines, checked, plain
 from dlkit.runtime.folders.member import Member
 from dlkit.runtime.folders.result import Result
 from dlkit.storage import Stored
-
-# Of a line that no journal wrote: json's, and those of values of another kind.
-_STRANGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 class Journal:
@@ -46,9 +42,13 @@ class Journal:
         read_only: look only; nothing is written.
         shown: what it is called in messages.
 
+    Attributes:
+        damaged: lines that are damaged or were edited; what they say does not count.
+        tables: what the table was, and may be: see ``table_files``.
+
     Raises:
         UsageError: another run is writing it.
-        InputError: it is damaged.
+        InputError: it is no manifest.
         MachineError: it cannot be opened.
     """
 
@@ -61,11 +61,6 @@ class Journal:
         self._model = model[:16]
         self._here = f"{Path.cwd()}{os.sep}"  # os.path.abspath takes its time
         self.broken: str | None = None
-        self._keys: NDArray[np.uint64] = np.empty(0, np.uint64)
-        self._offsets: NDArray[np.uint64] = np.empty(0, np.uint64)
-        self._own: NDArray[np.uint64] = np.empty(0, np.uint64)
-        self._archives: NDArray[np.uint64] = np.empty(0, np.uint64)
-        self._inside: NDArray[np.uint64] = np.empty(0, np.uint64)
         self._writing = threading.Lock()
         self.known = path.exists()
         if not read_only:
@@ -79,7 +74,8 @@ class Journal:
                         f"another run is writing into {path.parent}",
                         "Wait for it, or choose another --out",
                     )
-            self._whole = self._read(forget)
+            self._index = Index(path, self._model)
+            self._whole = self._begin(forget)
             self._file.truncate(self._whole)
             self._lines: IO[bytes] = path.open("rb") if path.exists() else io.BytesIO()
         except DlkitError:
@@ -88,62 +84,66 @@ class Journal:
         except OSError as error:
             self._file.close()
             raise MachineError(f"{self._shown} cannot be opened ({error.strerror})") from error
+        self.damaged, self.tables = self._index.damaged, self._index.tables
         self._forgot = forget
-        if forget:
-            self._keys = self._offsets = np.empty(0, np.uint64)
 
     def __len__(self) -> int:
         """How many files earlier runs finished."""
-        return len(self._keys)
+        return 0 if self._forgot else len(self._index.keys)
 
     def answer(
         self, path: str, name: str, status: os.stat_result | Stored | Member
     ) -> tuple[int, dict[str, Any]] | None:
         """An earlier answer for this very file and model: where its line is, and the line."""
+        if self._forgot:
+            return None
         if isinstance(status, Stored | Member):
-            key = np.uint64(_key(path, status.size, status.etag, self._model))
+            key = key_of(path, status.size, status.etag, self._model)
         else:
             path = path if path.startswith(os.sep) else self._here + path
-            state = _state(status.st_mtime_ns, status.st_ctime_ns)
-            key = np.uint64(_key(path, status.st_size, state, self._model))
-        # the last one of equal keys: it was written last
-        at = int(np.searchsorted(self._keys, key, side="right")) - 1
-        if at < 0 or self._keys[at] != key:
+            state = state_of(status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+            key = key_of(path, status.st_size, state, self._model)
+        place = self._index.place(key)
+        if place is None:
             return None
-        place = int(self._offsets[at])
         line = self.line(place)
         return (place, line) if line["file"] == name else None
 
     def line(self, place: int) -> dict[str, Any]:
         """The line there."""
         self._lines.seek(place)
-        line: dict[str, Any] = json.loads(self._lines.readline())
+        found = plain(self._lines.readline())
+        if found is None:  # it had its sum when the run began
+            raise InputError(f"{self._shown} was changed while the run read it", "Run it again")
+        line: dict[str, Any] = json.loads(found)
         return line
 
     def inside(self, archive: str, etag: str) -> tuple[list[dict[str, Any]], list[str]]:
-        """What earlier runs did of an archive: lines that count as it is now, and the names of all
-        whose outputs are dlkit's."""
-        key = np.uint64(_hash(archive))
-        first = int(np.searchsorted(self._archives, key))
-        last = int(np.searchsorted(self._archives, key, side="right"))
-        latest = {line["file"]: line for line in map(self.line, self._inside[first:last].tolist())}
+        """What earlier runs did of an archive: lines that count as it is now, and the places of all
+        outputs."""
+        latest = {line["file"]: line for line in map(self.line, self._index.members(archive))}
         counts = [
             line
             for line in latest.values()
             if (line["archive"], line["etag"], line["model"]) == (archive, etag, self._model)
         ]
-        return [] if self._forgot else counts, list(latest)
+        own = [line["to"] for line in latest.values() if "to" in line]
+        return [] if self._forgot else counts, own
 
-    def wrote(self, name: str) -> bool:
-        """Whether an earlier run wrote, or began to write, the output of a file."""
-        key = np.uint64(_hash(name))
-        at = int(np.searchsorted(self._own, key))
-        return at < len(self._own) and bool(self._own[at] == key)
+    def wrote(self, place: str) -> bool:
+        """Whether an earlier run wrote, or began to write, an output there."""
+        return self._index.owns(place)
 
-    def claim(self, names: Sequence[str]) -> None:
-        """Note, before they are written, that the outputs of these files are dlkit's."""
-        if names and self.broken is None:
-            self._append(json.dumps({"claim": list(names)}) + "\n")
+    def claim(self, places: Sequence[str]) -> None:
+        """Note, before they are written, that the outputs at these places are dlkit's."""
+        if places and self.broken is None:
+            self._append(as_lines([{"claim": list(places)}]))
+
+    def note_table(self, state: str) -> None:
+        """Note, before it takes its place, what the table will be."""
+        if state not in self.tables and self.broken is None:
+            self._append(as_lines([{"table": state}]))
+        self.tables.add(state)
 
     def add(self, results: Sequence[Result], answers: Iterable[Mapping[str, Any]]) -> None:
         """Append a line for each result; ``answers`` are further fields of each line.
@@ -163,19 +163,25 @@ class Journal:
             if result.error is not None:
                 more += f', "error": {_json(str(result.error))}'
             elif result.written is not None:
-                size, etag = result.written
-                more += f', "written": {size}' + (f', "put": {_json(etag)}' if etag else "")
+                size, etag, place = result.written
+                put = f', "put": {_json(etag)}, "to": {_json(place)}' if place else ""
+                more += f', "written": {size}{put}'
             path = result.source.path
             if result.source.stored is None:
                 path = path if path.startswith(os.sep) else self._here + path
-                state = f'"modified_ns": {result.modified}, "changed_ns": {result.changed}'
+                state = (
+                    f'"modified_ns": {result.modified}, "changed_ns": {result.changed}, '
+                    f'"inode": {result.inode}'
+                )
             else:
                 state = f'"etag": {_json(result.etag)}'
                 if archive := result.source.stored.archive:
                     state += f', "archive": {_json(archive)}'
             lines.append(
-                f'{{"file": {_json(result.source.name)}, "status": "{status}{middle}'
-                f'{result.size}, {state}, "path": {_json(path)}{more}}}\n'
+                checked(
+                    f'"file": {_json(result.source.name)}, "status": "{status}{middle}'
+                    f'{result.size}, {state}, "path": {_json(path)}{more}'
+                )
             )
         self._append("".join(lines))
 
@@ -186,6 +192,17 @@ class Journal:
         """Close the file."""
         self._file.close()
         self._lines.close()
+
+    def _begin(self, forget: bool) -> int:
+        """How much of the file stays."""
+        if not self._index.damaged:
+            return self._index.size
+        if not (self._index.lines or forget):
+            raise InputError(
+                f"{self._shown} is no manifest of dlkit's, or no line of it is whole",
+                "Move it, choose another --out, or replace it with --overwrite",
+            )
+        return 0 if forget else self._index.size
 
     def _append(self, text: str) -> None:
         data = text.encode()
@@ -199,75 +216,9 @@ class Journal:
                 with suppress(OSError):
                     self._file.truncate(self._whole)
 
-    def _read(self, forget: bool) -> int:
-        """Index what is done; gives the length of the whole lines."""
-        keys, offsets, own, whole = array("Q"), array("Q"), array("Q"), 0
-        archives, inside = array("Q"), array("Q")
-        try:
-            file = self.path.open("rb")
-        except FileNotFoundError:
-            return 0
-        with file:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break  # the run was killed while it wrote this one
-                try:
-                    data = json.loads(line)
-                    if "claim" in data:
-                        own.extend(_hash(name) for name in data["claim"])
-                    elif data["status"] == "done":
-                        own.append(_hash(data["file"]))
-                        if "archive" in data:
-                            archives.append(_hash(data["archive"]))
-                            inside.append(whole)
-                        if data["model"] == self._model:
-                            state = (
-                                data["etag"]
-                                if "etag" in data
-                                else _state(data["modified_ns"], data["changed_ns"])
-                            )
-                            keys.append(_key(data["path"], data["bytes"], state, self._model))
-                            offsets.append(whole)
-                except _STRANGE as error:
-                    if forget:
-                        return 0
-                    raise InputError(
-                        f"{self._shown} is damaged at byte {whole} ({type(error).__name__})",
-                        "Delete it, or begin anew with --overwrite",
-                    ) from error
-                whole += len(line)
-        order = np.argsort(np.frombuffer(keys, np.uint64), kind="stable")
-        self._keys = np.frombuffer(keys, np.uint64)[order]
-        self._offsets = np.frombuffer(offsets, np.uint64)[order]
-        self._own = np.sort(np.frombuffer(own, np.uint64))  # unique would import numpy.ma
-        order = np.argsort(np.frombuffer(archives, np.uint64), kind="stable")
-        self._archives = np.frombuffer(archives, np.uint64)[order]
-        self._inside = np.frombuffer(inside, np.uint64)[order]
-        return whole
-
 
 def _json(value: Any) -> str:
     """A string, a finite number or a list as JSON."""
     if isinstance(value, str):
         return encode_basestring_ascii(value)
     return json.dumps(value) if isinstance(value, list) else repr(value)
-
-
-def _state(modified: int, changed: int) -> str:
-    """Of a file's content.
-
-    Size and the date of modification can be another file's (archives are unpacked with fixed dates,
-    and images of one format have one size), so the date of the last change of the inode counts,
-    too: nobody can set that.
-    """
-    return f"{modified}\0{changed}"
-
-
-def _key(path: str, size: int, state: str, model: str) -> int:
-    """Of a file as it is now."""
-    return _hash(f"{path}\0{size}\0{state}\0{model}")
-
-
-def _hash(text: str) -> int:
-    data = text.encode(errors="surrogateescape")
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")

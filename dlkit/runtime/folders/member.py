@@ -12,7 +12,7 @@ class Member(NamedTuple):
 
     Attributes:
         archive: path of the archive.
-        state: of the archive: its ETag, or its size and dates.
+        state: of the archive: its ETag, or its size, dates and inode.
         content: the bytes, or why there are none.
     """
 

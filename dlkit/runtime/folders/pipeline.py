@@ -162,7 +162,7 @@ class FileWork:
         if (stored := result.source.stored) is None:
             data, status = images.read_bytes(path)
             result.size, result.modified = status.st_size, status.st_mtime_ns
-            result.changed = status.st_ctime_ns
+            result.changed, result.inode = status.st_ctime_ns, status.st_ino
         else:
             data, result.etag = stored.read()
             result.size = len(data)

@@ -14,11 +14,13 @@ class Written(NamedTuple):
 
     Attributes:
         size: bytes.
-        etag: of an object; empty for a file.
+        etag, place: of an object, and where that is as the manifest says it; empty for a file,
+            whose place was claimed before.
     """
 
     size: int
     etag: str = ""
+    place: str = ""
 
 
 @dataclass(slots=True)
@@ -26,8 +28,8 @@ class Result:
     """The answer for one source, or why there is none.
 
     Attributes:
-        size, modified, changed: of the file when it was read: bytes, and nanoseconds since 1970
-            (of its content, and of its inode).
+        size, modified, changed, inode: of the file when it was read: bytes, nanoseconds since 1970
+            (of its content, and of its inode), and the inode's number.
         etag: of an object that was read, in the place of dates.
         written: its output; None where it has none.
         putting: its output on the way to an object store.
@@ -39,6 +41,7 @@ class Result:
     size: int = 0
     modified: int = 0
     changed: int = 0
+    inode: int = 0
     etag: str = ""
     written: Written | None = None
     putting: Future[Written] | None = None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from dlkit.errors import MachineError
+from dlkit.runtime.folders.lines import as_lines, plain
 from dlkit.runtime.folders.stored_journal import StoredJournal
 from dlkit.runtime.folders.todo import Line
 from dlkit.storage import Address, ExistsError
@@ -25,28 +26,23 @@ class ShardJournal(StoredJournal):
     ) -> None:
         self._before = {line["file"]: line for line in lines if "status" in line}
         self._names = names
-        self._ours = {name for line in lines for name in line.get("own", ())}
+        self._ours = {place for line in lines for place in line.get("own", ())}
         super().__init__(place, model)
 
-    def wrote(self, name: str) -> bool:
-        """Whether an earlier run put the output of a file."""
-        return name in self._ours or super().wrote(name)
+    def wrote(self, place: str) -> bool:
+        """Whether an earlier run put an output there."""
+        return place in self._ours or super().wrote(place)
 
     def finish(self) -> None:
         """Put a line for every input, in their order, unless somebody else did."""
         if self.broken is not None:
             raise MachineError(self.broken, "Make room for temporary files, and run it again")
         latest = {}
-        for text in self.path.read_bytes().splitlines():
-            line = json.loads(text)
+        for text in self.path.read_bytes().splitlines(keepends=True):
+            line = json.loads(plain(text) or b"{}")
             if "file" in line:
                 latest[line["file"]] = line
         record = [self._before.get(name) or latest[name] for name in self._names]
         with suppress(ExistsError):
-            self._store.put(self.place.key, as_text(record), create=True)
+            self._store.put(self.place.key, as_lines(record).encode(), create=True)
         self._forget_parts()
-
-
-def as_text(lines: Sequence[Line]) -> bytes:
-    """JSON lines."""
-    return "".join(json.dumps(line) + "\n" for line in lines).encode()

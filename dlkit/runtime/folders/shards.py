@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import json
 import secrets
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 
-from dlkit.errors import InputError, UsageError
-from dlkit.runtime.folders.job import Job, Options, Watch
+from dlkit.errors import InputError, MachineError, UsageError
+from dlkit.runtime.folders.job import Job, Options, Watch, no_table
+from dlkit.runtime.folders.lines import as_lines, read_lines
 from dlkit.runtime.folders.pipeline import Seconds
 from dlkit.runtime.folders.planned import Planned
-from dlkit.runtime.folders.shard_journal import ShardJournal, as_text
+from dlkit.runtime.folders.shard_journal import ShardJournal
 from dlkit.runtime.folders.sources import LeftOut, Source
 from dlkit.runtime.folders.stored_journal import StoredJournal, state_of
+from dlkit.runtime.folders.stored_outputs import StoredOutputs
 from dlkit.runtime.folders.tally import Tally
 from dlkit.runtime.folders.todo import Line
 from dlkit.storage import Address, ExistsError, MissingError, Store, open_store
@@ -150,18 +150,17 @@ class Shards:
             )
         for reason, count in plan.left_out.items():
             tally.left_out.counts[reason] += count
-        with tempfile.TemporaryDirectory(prefix="dlkit-") as folder:
-            path = Path(folder, "manifest.jsonl")
-            with path.open("wb") as file, self.job.table() as table:
-                with suppress(MissingError):
-                    file.write(self.store.get(self.manifest.key)[0])
+        with closing(StoredJournal(self.manifest, self.job.key, plan.overwrite)) as journal:
+            with self.job.table(journal, plan.overwrite) as table:
                 for number in range(plan.count):
                     lines = self._record(plan, number) or []
-                    file.write(as_text([line for line in lines if BEFORE not in line]))
+                    journal.take([line for line in lines if BEFORE not in line])
                     if table is not None:
                         table.add_lines(lines)
                     _count(tally, lines)
-            self.store.put(self.manifest.key, path)
+            if journal.broken is not None:
+                raise MachineError(journal.broken, "Make room for temporary files, and join again")
+            journal.finish()
 
     def _make(self, forget: bool) -> Plan:
         """List the inputs; what was done before comes with its line of the manifest."""
@@ -169,8 +168,11 @@ class Shards:
         journal = StoredJournal(self.manifest, self.job.key, forget, read_only=True)
         left_out, count, inputs = LeftOut(), 0, 0
         try:
+            if self.job.outputs is not None:
+                self.job.outputs.begin(journal, forget)
+            self.job.say_passed_over(journal, left_out)
             for lines in self._cut(journal, left_out):
-                self.store.put(self._key(plan, count), as_text(lines))
+                self.store.put(self._key(plan, count), as_lines(lines).encode())
                 # of an archive's shard the lines of its members are no inputs of the listing
                 count, inputs = count + 1, inputs + sum("archive" not in line for line in lines)
         finally:
@@ -208,7 +210,10 @@ class Shards:
             return {**found[1], BEFORE: True}
         size, etag = source.stored.size, source.stored.etag
         line: Line = {"file": source.name, "path": source.path, "bytes": size, "etag": etag}
-        return {**line, "own": [source.name]} if journal.wrote(source.name) else line
+        if isinstance(self.job.outputs, StoredOutputs):
+            place = self.job.outputs.place(source)
+            line |= {"own": [place]} if journal.wrote(place) else {}
+        return line
 
     def _known(self, source: Source, journal: StoredJournal) -> list[Line]:
         """Of an archive: what was done before, and the line of itself."""
@@ -223,8 +228,10 @@ class Shards:
 
     def _run(self, plan: Plan, number: int, watch: Watch) -> Tally:
         data, _ = self.store.get(self._key(plan, number))
-        lines = [json.loads(line) for line in data.splitlines()]
-        sources = Planned(**vars(self.job.sources), lines=lines)
+        anew = "Begin anew: --shard plan --overwrite"
+        lines = list(read_lines(data, f"shard {number} of {self.place}", anew))
+        # what lies among the outputs was told by the plan
+        sources = Planned(**{**vars(self.job.sources), "ignore": None}, lines=lines)
 
         def opens(place: Address, key: str, forget: bool, read_only: bool) -> StoredJournal:
             return ShardJournal(place, key, lines, sources.names)
@@ -233,7 +240,7 @@ class Shards:
             self.job,
             manifest=Address(self.place.root, self._key(plan, number, "done")),
             sources=sources,
-            table=nullcontext,
+            table=no_table,
             more=lambda *_: iter(()),
             opens=opens,
         )
@@ -242,10 +249,11 @@ class Shards:
     def _record(self, plan: Plan, number: int) -> list[Line] | None:
         """A shard's lines, in the order of the plan; None where it is not done."""
         try:
-            data, _ = self.store.get(self._key(plan, number, "done"))
+            data, _ = self.store.get(key := self._key(plan, number, "done"))
         except MissingError:
             return None
-        return [json.loads(line) for line in data.splitlines()]
+        mend = f"Remove it, and run its shard again: --shard {number}/{plan.count}"
+        return list(read_lines(data, f"{self.place.root}/{key}", mend))
 
     def _fitting(self, plan: Plan) -> Plan:
         if plan.key != self.job.key or plan.places != self.places:

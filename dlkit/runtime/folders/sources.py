@@ -56,9 +56,9 @@ class LeftOut:
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
 
-    def add(self, reason: str, name: str) -> None:
-        """One more."""
-        self.counts[reason] += 1
+    def add(self, reason: str, name: str, count: int = 1) -> None:
+        """One more, or several of one name."""
+        self.counts[reason] += count
         known = self.examples.setdefault(reason, [])
         if len(known) < _NAMED:
             known.append(name)
@@ -165,6 +165,17 @@ class Inputs:
     def takes(self, name: str) -> bool:
         """Whether a file of this name in a folder is an input."""
         return self.wanted(name) or (self.archives and is_archive(name))
+
+    def holds(self, target: Address) -> bool:
+        """Whether an object is an input, or would be one if it was put."""
+        return any(
+            isinstance(one, Address)
+            and one.holds(target)
+            and (one == target or self.takes(target.name))
+            and not (isinstance(self.ignore, Address) and self.ignore.holds(target)
+                     and one.holds(self.ignore) and one != self.ignore)
+            for one in self.paths
+        )  # fmt: skip
 
     def _unread(self, name: str) -> bool:
         return ends_in(name, _UNREAD) or is_archive(name)

@@ -12,11 +12,14 @@ import io
 import secrets
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from dlkit.errors import DlkitError
 from dlkit.runtime.folders.journal import Journal
+from dlkit.runtime.folders.lines import as_lines
 from dlkit.storage import Address, MissingError, open_store
 
 # A part after half a second, then after a tenth of the time that the run took so far, at most ten
@@ -36,7 +39,7 @@ class StoredJournal(Journal):
         place: the manifest's address.
 
     Raises:
-        InputError: the manifest or a part is damaged.
+        InputError: what is there is no manifest.
         MachineError: the store cannot be read.
     """
 
@@ -66,6 +69,15 @@ class StoredJournal(Journal):
             return
         self._store.put(self.place.key, self.path)
         self._forget_parts()
+
+    def note_table(self, state: str) -> None:
+        """Note what the table will be, for all to see."""
+        super().note_table(state)
+        self.flush()
+
+    def take(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Add lines to the manifest which are elsewhere, too, until it is put."""
+        super()._append(as_lines(lines))
 
     def flush(self) -> None:
         """Put what was not put yet as a part.

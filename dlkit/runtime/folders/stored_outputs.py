@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import posixpath
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from dlkit.errors import DlkitError, MachineError, UsageError
 from dlkit.runtime.folders.result import Written
-from dlkit.runtime.folders.sources import Source
+from dlkit.runtime.folders.sources import Inputs, Source
 from dlkit.storage import Address, ExistsError, MissingError, open_store
 from dlkit.storage.store import CALLERS
 
@@ -31,17 +32,22 @@ class StoredOutputs:
 
     Args:
         out: below which the outputs are.
-        target: the output's address.
+        name: what the output of an input's name is called there.
         write: writes an answer to a path, whole or not at all.
+        inputs: never replaced.
+        seen_from: where the manifest is, from which the lines' places are seen, so that both may be
+            moved together; None where it is elsewhere.
     """
 
     def __init__(
-        self, out: Address, target: Callable[[Source], Address],
-        write: Callable[[Source, Any, Path], None],
+        self, out: Address, name: Callable[[str], str], write: Callable[[Source, Any, Path], None],
+        inputs: Inputs, seen_from: Address | None = None,
     ) -> None:  # fmt: skip
-        self.out, self.target, self.write = out, target, write
-        self.journal: Journal | None = None
-        self.overwrite = False
+        self.out, self.name, self.write, self.inputs = out, name, write, inputs
+        self._below = f"{out}/"
+        if seen_from is not None and seen_from.root == out.root:
+            way = posixpath.relpath(f"/{out.key}", f"/{seen_from.key}")
+            self._below = "" if way == "." else f"{way}/"
         self._store = open_store(out)
         self._count = itertools.count()
         self._found: NDArray[np.int64] | None = None
@@ -55,15 +61,40 @@ class StoredOutputs:
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._scratch.cleanup()
 
+    def begin(self, journal: Journal, overwrite: bool) -> None:
+        """Begin a pass.
+
+        Args:
+            journal: knows what earlier runs put.
+            overwrite: replace what others put, too; never an input.
+        """
+        self._journal, self._overwrite = journal, overwrite
+
     def claim(self, sources: Sequence[Source]) -> dict[str, DlkitError]:
         """Refuse to replace an input; what else stands in the way is seen when it is put."""
-        return {
-            source.name: UsageError(
-                f"{self.target(source)} is the input itself", "Choose another --out"
-            )
-            for source in sources
-            if str(self.target(source)) == source.path
-        }
+        refused: dict[str, DlkitError] = {}
+        for source in sources:
+            target = self.target(source)
+            if str(target) == source.path:
+                why = f"{target} is the input itself"
+            elif self.inputs.holds(target):
+                why = f"{target} is where another input is, or would be"
+            else:
+                continue
+            refused[source.name] = UsageError(why, "Choose another --out")
+        return refused
+
+    def target(self, source: Source) -> Address:
+        """The output's address."""
+        return self.out.below(self.name(source.name))
+
+    def place(self, source: Source) -> str:
+        """Of the output, as the manifest's line has it."""
+        return self._below + self.name(source.name)
+
+    def ours(self, name: str) -> bool:
+        """Whether an earlier run put what is there under a name below ``out``."""
+        return self._journal.wrote(self._below + name)
 
     def save(self, source: Source, answer: Any) -> Future[Written]:
         """Encode an answer, and begin to put it."""
@@ -82,7 +113,7 @@ class StoredOutputs:
             path.unlink(missing_ok=True)
             if folder.exists():
                 folder.rmdir()
-        return self._pool.submit(self._put, source.name, target, data)
+        return self._pool.submit(self._put, self.place(source), target, data)
 
     def there(self, source: Source, line: dict[str, Any]) -> bool:
         """Whether an output is still as the manifest's line has it."""
@@ -94,20 +125,24 @@ class StoredOutputs:
         at = int(np.searchsorted(self._found, mark))
         return at < len(self._found) and bool(self._found[at] == mark)
 
-    def _put(self, name: str, target: Address, data: bytes) -> Written:
-        if self.overwrite or (self.journal is not None and self.journal.wrote(name)):
-            return Written(len(data), self._store.put(target.key, data))
+    def _put(self, place: str, target: Address, data: bytes) -> Written:
+        return Written(len(data), self._put_data(place, target, data), place)
+
+    def _put_data(self, place: str, target: Address, data: bytes) -> str:
+        """Gives the ETag."""
+        if self._overwrite or self._journal.wrote(place):
+            return self._store.put(target.key, data)
         for attempt in range(_TRIES):
             try:
-                return Written(len(data), self._store.put(target.key, data, create=True))
+                return self._store.put(target.key, data, create=True)
             except ExistsError:
                 pass
             try:
                 there, etag = self._store.get(target.key)
                 if there == data:
-                    return Written(len(data), etag)
+                    return etag
                 if self._store.marked(target.key):  # of a run that was killed before it said so
-                    return Written(len(data), self._store.put(target.key, data))
+                    return self._store.put(target.key, data)
             except MissingError:  # two puts at once were both refused (S3's 409), or it is gone
                 time.sleep(0.1 * 2**attempt)
                 continue

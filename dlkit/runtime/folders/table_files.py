@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple, Protocol
 
-from dlkit.atomic import atomic_path, check_file, same_place, write_bytes
+from dlkit.atomic import atomic_path, check_file, same_place
 from dlkit.errors import MachineError, UsageError
+from dlkit.runtime.folders.journal import Journal
 from dlkit.runtime.folders.parquet_table import ParquetTable
-from dlkit.runtime.folders.stored_journal import state_of
+from dlkit.runtime.folders.stored_journal import StoredJournal, state_of
 from dlkit.runtime.folders.table import Form, Table
-from dlkit.storage import Address, ExistsError, MissingError, Place, open_store
+from dlkit.storage import Address, MissingError, Place, open_store
 
-_MARK = b'{"claim": []}\n'  # a manifest of nothing
+
+class Notes(Protocol):
+    """What a table was and may be, as a manifest keeps it; see ``Journal``."""
+
+    tables: set[str]
+
+    def note_table(self, state: str) -> None:
+        """Note, before it takes its place, what the table will be."""
+        ...
 
 
 def manifest_of(table: Place) -> Place:
-    """Beside a table: who finds it there knows that the table is dlkit's."""
+    """Beside a table: it says what the table was when dlkit wrote it."""
     return table.with_name(table.name + ".manifest.jsonl")
 
 
@@ -31,6 +41,8 @@ def check_table(
     option: str = "--out",
 ) -> None:
     """Refuse a table that would replace an input or become one, or replace what no dlkit wrote.
+
+    One that dlkit wrote and others changed is refused by ``open_table``, which knows the manifest.
 
     Args:
         taken: whether a file of this name, in a folder of inputs, is an input.
@@ -67,23 +79,37 @@ def is_inside(table: Place, folder: Place) -> bool:
     return isinstance(table, Address) and isinstance(folder, Address) and folder.holds(table)
 
 
-def mark(table: Place) -> None:
-    """Note that a table is dlkit's, where the manifest of its run is elsewhere.
+def check_pictures(table: Place, folder: Place, taken: Callable[[str], bool]) -> None:
+    """Refuse a table that would stand in the place of a picture.
+
+    Args:
+        folder: of the pictures.
+        taken: whether a file of this name has a picture.
 
     Raises:
-        MachineError: it cannot be written.
+        UsageError: it would.
+    """
+    if taken(table.name) and is_inside(table, folder):
+        raise UsageError(
+            f"--out {table} is in --annotate {folder}, and has the name of a picture",
+            "Choose another --out, e.g. one that ends in .csv",
+        )
+
+
+@contextmanager
+def own_notes(table: Place, replace: bool) -> Iterator[Notes]:
+    """Notes beside a table, where the manifest of its run is elsewhere.
+
+    Raises:
+        MachineError: they cannot be written.
     """
     place = manifest_of(table)
-    if _there(place):
-        return
-    if isinstance(place, Address):
-        with suppress(ExistsError):
-            open_store(place).put(place.key, _MARK, create=True)
-        return
-    try:
-        write_bytes(place, _MARK)
-    except OSError as error:
-        raise MachineError(f"{place} cannot be written ({error.strerror})") from error
+    with closing(
+        StoredJournal(place, "", replace) if isinstance(place, Address)
+        else Journal(place, "", replace)
+    ) as journal:  # fmt: skip
+        yield journal
+        journal.finish()
 
 
 def _same(one: Place, other: Place) -> bool:
@@ -121,27 +147,89 @@ DIGITS = Kinds()
 
 
 @contextmanager
-def open_table(place: Place, form: Form | None = None, kinds: Kinds = DIGITS) -> Iterator[Table]:
-    """``open_file_table``, or one that is put when the block ends well."""
+def open_table(
+    place: Place, notes: Notes, replace: bool, form: Form | None = None, kinds: Kinds = DIGITS
+) -> Iterator[Table]:
+    """``open_file_table``, or one that is put when the block ends well; it replaces a table only as
+    dlkit left that. What it will be is noted first, so a kill between both does no harm.
+
+    Args:
+        notes: of the manifest.
+        replace: a table that others wrote or changed, too.
+
+    Raises:
+        UsageError: there is a table that others changed.
+    """
+    if not replace:
+        _check_unchanged(place, notes)
     if isinstance(place, Path):
-        with open_file_table(place, form, kinds) as table:
+
+        def whole(part: Path) -> None:
+            if not replace:  # it may have been changed while the run went on
+                _check_unchanged(place, notes)
+            notes.note_table(_content(part))
+
+        with open_file_table(place, form, kinds, whole) as table:
             yield table
         return
     with tempfile.TemporaryDirectory(prefix="dlkit-") as folder:
         path = Path(folder, f"table{place.suffix}")
         with open_file_table(path, form, kinds) as table:
             yield table
-        open_store(place).put(place.key, path)
+        notes.note_table(_content(path))
+        notes.note_table(open_store(place).put(place.key, path))  # its ETag: no need to read it
+
+
+def _check_unchanged(table: Place, notes: Notes) -> None:
+    if isinstance(table, Path):
+        same = not table.exists() or _content(table) in notes.tables
+    else:
+        store = open_store(table)
+        try:
+            same = store.head(table.key).etag in notes.tables
+            if not same:
+                with tempfile.TemporaryFile() as file:
+                    store.get_into(table.key, file)
+                    file.seek(0)
+                    same = _sum(file) in notes.tables
+        except MissingError:
+            return
+    if not same:
+        raise UsageError(
+            f"{table} was changed since dlkit wrote it",
+            "Move it, choose another place, or replace it with --overwrite",
+        )
+
+
+def _content(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return _sum(file)
+    except OSError as error:
+        raise MachineError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def _sum(file: IO[bytes]) -> str:
+    found = hashlib.blake2b(digest_size=16)
+    while part := file.read(1 << 20):
+        found.update(part)
+    return found.hexdigest()
 
 
 @contextmanager
-def open_file_table(path: Path, form: Form | None = None, kinds: Kinds = DIGITS) -> Iterator[Table]:
+def open_file_table(
+    path: Path,
+    form: Form | None = None,
+    kinds: Kinds = DIGITS,
+    whole: Callable[[Path], None] = lambda part: None,
+) -> Iterator[Table]:
     """A table that appears whole when the block ends well: JSON lines when its name ends in .jsonl,
     Parquet when in .parquet, else CSV.
 
     Args:
         form: which columns; its counts are those of this table.
         kinds: what takes the lines.
+        whole: takes the file before it appears.
 
     Raises:
         MachineError: it cannot be written, e.g. no space is left.
@@ -153,13 +241,13 @@ def open_file_table(path: Path, form: Form | None = None, kinds: Kinds = DIGITS)
                 rows = kinds.parquet(part, form)
                 yield rows
                 rows.close()
+                whole(part)
             return
-        with (
-            atomic_path(path) as part,
-            part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-        ):
-            table = kinds.text(file, path.suffix.lower() in (".jsonl", ".json"), form)
-            yield table
-            table.close()
+        with atomic_path(path) as part:
+            with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+                table = kinds.text(file, path.suffix.lower() in (".jsonl", ".json"), form)
+                yield table
+                table.close()
+            whole(part)
     except OSError as error:
         raise MachineError(f"{path} cannot be written ({error.strerror})") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,15 +52,17 @@ def folder_job(
         else:
             model.save(answer, path)
 
-    outputs = outputs_in(out, model.output_name, write)
+    sources = Inputs(
+        inputs, lambda name: ends_in(name, model.suffixes), out, follow, archives=archives
+    )
+    manifest = out.below(MANIFEST) if isinstance(out, Address) else out / MANIFEST
+    outputs = outputs_in(out, model.output_name, write, sources, manifest)
     runner = Runner(model, model.opened.session, feeding.batch)
     return Job(
         work=FileWork(runner, outputs, frames=frames),
         feeding=feeding,
-        sources=Inputs(
-            inputs, lambda name: ends_in(name, model.suffixes), out, follow, archives=archives
-        ),
-        manifest=out.below(MANIFEST) if isinstance(out, Address) else out / MANIFEST,
+        sources=sources,
+        manifest=manifest,
         key=answer_key(model, frames),
         outputs=outputs,
         outputs_in=None if isinstance(out, Address) else out,
@@ -67,17 +70,28 @@ def folder_job(
 
 
 def outputs_in(
-    out: Place, name: Callable[[str], str], write: Callable[[Source, Any, Path], None]
+    out: Place,
+    name: Callable[[str], str],
+    write: Callable[[Source, Any, Path], None],
+    inputs: Inputs,
+    manifest: Place,
 ) -> Outputs | StoredOutputs:
     """A file or an object for every input.
 
     Args:
         name: what the output of a file is called, below ``out``.
         write: writes an answer to a path, whole or not at all.
+        inputs: never replaced.
+        manifest: of the run.
     """
     if isinstance(out, Address):
-        return StoredOutputs(out, lambda source: out.below(name(source.name)), write)
-    return Outputs(lambda source: out / name(source.name), write)
+        seen_from = manifest.parent if isinstance(manifest, Address) else None
+        return StoredOutputs(out, name, write, inputs, seen_from)
+    here = [path for path in inputs.paths if isinstance(path, Path)]
+    listed = replace(inputs, paths=here).listed
+    return Outputs(
+        out, name, write, listed, manifest.parent if isinstance(manifest, Path) else None
+    )
 
 
 def refuse_same(out: Place, inputs: Sequence[Place], option: str = "--out") -> None:

@@ -58,10 +58,8 @@ class Todo:
             if self.watched is not None and isinstance(status, os.stat_result):
                 # a date in the future says nothing
                 fresh = 0 <= time.time() - status.st_mtime < _SETTLED
-                if (
-                    fresh
-                    or seen_key(source.name, status.st_size, status.st_mtime_ns) in self.watched
-                ):
+                now = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+                if fresh or seen_key(source.name, *now) in self.watched:
                     continue
             found = self.journal.answer(source.path, source.name, status)
             if found is not None and self.there(source, found[1]):
@@ -70,9 +68,9 @@ class Todo:
                 yield source
 
 
-def seen_key(name: str, size: int, modified: int) -> int:
+def seen_key(name: str, size: int, modified: int, changed: int, inode: int) -> int:
     """Of a file as it was, for ``Todo.watched``."""
-    return hash((name, size, modified))
+    return hash((name, size, modified, changed, inode))
 
 
 def run_files(
@@ -105,7 +103,8 @@ def run_files(
                     one["error"] = str(result.error)
                     tally.fail(result.source.name, one["error"])
                     if watched is not None:
-                        watched.add(seen_key(result.source.name, result.size, result.modified))
+                        was = (result.size, result.modified, result.changed, result.inode)
+                        watched.add(seen_key(result.source.name, *was))
                 else:
                     tally.done += 1
             yield lines
