@@ -247,7 +247,8 @@ def test_no_cell_is_a_formula(
     assert found & {"'=1+1", "'@SUM(A1)", "'-x", "'+y"}
     lines = tmp_path / "p.jsonl"
     run("recognize", *names, "--out", lines, "--model", named.path, "--mode", "single")
-    assert {json.loads(line).get("digit") for line in lines.open()} <= {None, *labels}
+    texts = lines.read_text().splitlines()
+    assert {json.loads(line).get("digit") for line in texts} <= {None, *labels}
 
 
 def test_pipes_and_deep_folders_do_not_end_a_run(digits_folder: Path, tmp_path: Path) -> None:
