@@ -200,16 +200,21 @@ def test_no_input_is_replaced_through_a_link_to_another(
         assert contents(scans) == before
 
 
-def test_no_object_is_replaced_that_is_another_input(scans: Path, tmp_path: Path) -> None:
-    below = tmp_path / "a" / "b" / "b"
+@pytest.mark.parametrize("way", ["", "file://"])
+def test_no_input_is_replaced_by_the_output_of_another(
+    way: str, scans: Path, tmp_path: Path
+) -> None:
+    """b/b/b/a.png has the name b/b/a.png, as another input is called where it goes."""
+    out = tmp_path / "out"
+    below = out / "b" / "b"
     shutil.copytree(scans, below / "b")
-    shutil.copy(scans / "a.png", below / "b.png")
-    (tmp_path / "c").mkdir()
-    before = contents(below / "b")
-    url = f"file://{tmp_path}"
-    done = run("denoise", f"{url}/a/b/b", f"{url}/c", "--out", f"{url}/a/b", "--overwrite")
-    assert "is where another input is" in done.output.replace("\n", " ") or done.exception
-    assert contents(below / "b") == before
+    shutil.copy(scans / "b.png", below / "a.png")
+    before = (below / "a.png").read_bytes()
+    inputs = (f"{way}{below}", f"{way}{scans}")
+    done = run("denoise", *inputs, "--out", f"{way}{out}", "--overwrite")
+    assert done.exit_code == 1
+    assert "another input" in done.output.replace("\n", " ")
+    assert (below / "a.png").read_bytes() == before
 
 
 @pytest.mark.parametrize("way", ["", "file://"])
