@@ -13,8 +13,8 @@ from dlkit.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent / "dlkit"
 BASE = {"errors", "plugins", "spec", "bundle", "atomic", "versions", "processors", "limits"}
-BASE |= {"array_errors"}
-PIXELS = BASE | {"images", "idx"}
+BASE |= {"array_errors", "ranges"}
+PIXELS = BASE | {"images", "idx", "npy"}
 TASK = PIXELS | {"mmwave", "paper", "reading", "tasks"}
 RUNTIME = TASK | {"runtime", "storage"}
 TRAINING = TASK | {"training"}
@@ -25,7 +25,7 @@ ONNX = {"onnx", "onnx_ir", "onnxscript", "ml_dtypes", "google"}
 ALLOWED = {
     **dict.fromkeys(BASE, (BASE, set())),
     "images": (PIXELS, NUMPY | {"simplejpeg", "PIL"}),
-    "idx": (PIXELS, {"numpy"}),
+    **dict.fromkeys(("idx", "npy"), (PIXELS, {"numpy"})),
     "mmwave": (PIXELS | {"mmwave"}, NUMPY),
     "paper": (PIXELS | {"paper"}, NUMPY),
     "reading": (PIXELS | {"reading"}, NUMPY),
