@@ -25,8 +25,7 @@ ONNX = {"onnx", "onnx_ir", "onnxscript", "ml_dtypes", "google"}
 ALLOWED = {
     **dict.fromkeys(BASE, (BASE, set())),
     "images": (PIXELS, NUMPY | {"simplejpeg", "PIL"}),
-    "idx": (PIXELS, {"numpy"}),
-    "npy": (PIXELS, {"numpy"}),
+    **dict.fromkeys(("idx", "npy"), (PIXELS, {"numpy"})),
     "mmwave": (PIXELS | {"mmwave"}, NUMPY),
     "paper": (PIXELS | {"paper"}, NUMPY),
     "reading": (PIXELS | {"reading"}, NUMPY),
