@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -44,7 +43,7 @@ class ModelSpec:
         precision: type of the network's arithmetic, one of ``PRECISIONS``.
         inputs, outputs: of the graph, in its order. Tasks of images have one input: uint8 pixels,
             0 to 255, (N, H, W) grey or (N, H, W, 3) in the order that ``colour`` says.
-        labels: the meaning of each class, in order, all different; empty where there are none.
+        labels: the meaning of each class, in order; empty where there are none.
         colour: of the pixels, one of ``COLOURS``.
         resize: how an image of another size becomes the fixed size of the input, one of
             ``RESIZES``: stretched; fitted inside, the rest black; or its middle, filling all.
@@ -155,13 +154,7 @@ class ModelSpec:
 
 
 def _check_labels(labels: tuple[str, ...]) -> None:
-    """Refuse names that do not tell classes apart, or that would steer a terminal or a table."""
-    if double := next((name for name, count in Counter(labels).items() if count > 1), None):
-        at = [place for place, name in enumerate(labels, start=1) if name == double]
-        raise BundleError(
-            f"labels {at[0]} and {at[1]} are both {double!r}: answers would not tell them apart",
-            f"Give each its own name, e.g. '{double} {at[1]}'",
-        )
+    """Refuse names that would steer a terminal or a table."""
     for place, name in enumerate(labels, start=1):
         if any(unicodedata.category(one) in _CONTROL for one in name):
             raise BundleError(

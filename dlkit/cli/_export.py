@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,6 +85,12 @@ def show_bundle(bundle: Bundle, console: Console) -> None:
     )
     if ends := bundle.origin.get("around", {}).get("ends"):
         console.print(f"put behind the graph: {', '.join(ends)}", highlight=False)
+    for name, count in Counter(bundle.spec.labels).most_common(_NAMED):  # ImageNet has two cranes
+        if count > 1:
+            console.print(
+                f"{count} classes are called {name}: answers do not tell them apart",
+                highlight=False, markup=False, soft_wrap=True,
+            )  # fmt: skip
     left: Mapping[str, str] = bundle.origin.get("left_fp32", {})
     for node, why in list(left.items())[:_NAMED]:
         console.print(f"left in fp32: {node}: {why}", highlight=False, markup=False, soft_wrap=True)
