@@ -215,16 +215,14 @@ COMMANDS = (
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-@pytest.mark.parametrize("name", ["", "/"])
-def test_names_that_are_none_are_refused(
-    name: str, command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_root_is_no_bundle(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.png").write_bytes(b"")
-    (tmp_path / "recipe.json").write_text("{}")  # an empty name is not the run around
-    said = refused(DlkitError, *(word.format(name) for word in command))
+    said = refused(DlkitError, *(word.format("/") for word in command))
     kind = "run" if command == ("export", "{}") else "bundle"  # what a folder without model.json is
-    assert (f"/ is no {kind}" if name else f"the name of a {kind} is empty") in said
+    assert f"/ is no {kind}" in said
     assert not (tmp_path / "bundle-fp32").exists()
 
 
