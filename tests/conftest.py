@@ -161,3 +161,14 @@ def scans_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scan = simulate(2, (168, 96)).noisy
     cv2.imwrite(str(folder / "a b" / "zwei-ü.png"), np.stack([scan] * 3, axis=2))
     return folder
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    """A folder of two small grey pictures."""
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(folder / name), random.integers(0, 256, (64, 48), dtype=np.uint8))
+    return folder

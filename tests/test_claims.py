@@ -28,16 +28,6 @@ def run(*arguments: object) -> Any:
 
 
 @pytest.fixture
-def scans(tmp_path: Path) -> Path:
-    folder = tmp_path / "scans"
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    for name in ("a.png", "b.png"):
-        cv2.imwrite(str(folder / name), random.integers(0, 256, (64, 48), dtype=np.uint8))
-    return folder
-
-
-@pytest.fixture
 def digits(digits_folder: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "digits"
     folder.mkdir()

@@ -38,16 +38,6 @@ def answers(path: Path) -> dict[str, str]:
         return {row["file"]: row["digit"] for row in csv.DictReader(file)}
 
 
-@pytest.fixture
-def scans(tmp_path: Path) -> Path:
-    folder = tmp_path / "scans"
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    for name in ("a.png", "b.png"):
-        cv2.imwrite(str(folder / name), random.integers(0, 256, (64, 48), dtype=np.uint8))
-    return folder
-
-
 def test_outputs_replace_nothing_of_others(scans: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
