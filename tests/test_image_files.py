@@ -210,6 +210,36 @@ def test_twelve_bits_in_sixteen(suffix: str, scan: UInt8, cleaned: UInt8, tmp_pa
     assert "outside the range of 0 to 1000" in narrow.output
 
 
+@pytest.mark.parametrize("bits", [8, 10, 12])
+def test_fewer_bits_are_never_taken_for_sixteen(bits: int, scan: UInt8, tmp_path: Path) -> None:
+    top = 2**bits - 1
+    deep = np.rint(scan.astype(np.float64) / 255 * top).astype(np.uint16)
+    (tmp_path / "in").mkdir()
+    for number in range(5):  # more than are looked at to see what range they have
+        cv2.imwrite(str(tmp_path / "in" / f"a{number}.png"), scan)
+    (tmp_path / "late").mkdir()
+    cv2.imwrite(str(tmp_path / "late" / "b.png"), deep)
+    coloured = np.dstack([deep] * 3 + [np.full_like(deep, 65535)])
+    cv2.imwrite(str(tmp_path / "late" / "c.png"), coloured)  # its alpha says nothing of its range
+    for command in (("detect", "--out", tmp_path / "o.csv"), ("denoise", "--out", tmp_path / "o")):
+        mixed = run(command[0], tmp_path / "in", tmp_path / "late", *command[1:])
+        assert mixed.exit_code == 1
+        assert "5 done, 2 failed" in mixed.output
+        assert f"no value above {deep.max()}" in mixed.output or f"above {top}," in mixed.output
+        assert f"--range 0:{top}" in mixed.output.replace("\n", " ")
+        alone = run(command[0], tmp_path / "late", *command[1:], "--overwrite")
+        assert f"taken as {bits} bits" in alone.output
+        assert "2 done, 0 failed" in alone.output
+    for name in ("mmwave", "objects"):
+        with dlkit.load(name) as model, pytest.raises(InputError, match=rf"--range 0:{top}"):
+            model.answers([deep], 1)
+    nothing = np.zeros_like(deep)
+    with dlkit.load("objects") as detector:
+        assert detector.detect([nothing])[0].objects == ()
+        detector.range = (0, 65535)
+        detector.detect([deep])
+
+
 def test_floats_need_a_range(scan: UInt8, cleaned: UInt8, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     cv2.imwrite(str(tmp_path / "in" / "a.tif"), scan.astype(np.float32) / 255)

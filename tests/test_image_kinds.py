@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image as Pil
+from PIL import ImageOps
 from typer.testing import CliRunner
 
 from dlkit import images
@@ -82,10 +84,23 @@ def test_pgm_files_that_are_none() -> None:
         (b"P5 99999 99999 255\n", "99999 x 99999 pixels"),
         (b"P7\nWIDTH 1\nHEIGHT 1\nDEPTH 1\nMAXVAL 15\nENDHDR\n\0", "is a PAM file"),
         (b"P5 none", "no header"),
+        (b"P2 3 2 100\n1 2 3 4 5 101\n", "the value 101, and its largest is to be 100"),
+        (b"P2 3 2 255\n1 2 3 4 5 99999999999999999999\n", "and its largest is to be 255"),
+        (b"P2 3 2 255\n1.0 2.0 3.0\n", "no whole numbers"),
+        (b"P2 3 2 255\n1 2 3 4 5 -6\n", "no whole numbers"),
+        (b"P2 3 2 255\n1 2 3 4 5", "5 values, expected 6"),
+        (b"P2 1 1 255\n \n", "0 values, expected 1"),
+        (b"P2 3 2 255\n1 2 3 4 5 6 7\n", "7 values, expected 6"),
+        (b"P1 3 1\n1 2 1\n", "the value 2"),
     ):
         with pytest.raises(InputError, match=why):
             images.decode_frames(data, "a.pgm")
     assert len(images.decode_frames(pgm(GREY, 255) + b"\n", "a.pgm")) == 1
+    for text in (b"P2 3 1 255\n1 2 #three\n3", b"P2 3 1 255\n1\t2\n3\n\n"):
+        assert images.decode(text, "a.pgm").tolist() == [[1, 2, 3]]
+    assert images.decode(b"P3 1 1 255\n1 2 3", "a.ppm").tolist() == [[[3, 2, 1]]]
+    for text in (b"P1 3 1\n101", b"P1 3 1\n1 0\n1\n"):
+        assert images.decode(text, "a.pbm").tolist() == [[0, 255, 0]]
     assert len(images.decode_frames(pgm(GREY, 255) + b"more", "a.pgm", frames="first")) == 1
 
 
@@ -186,3 +201,153 @@ def test_avif_of_more_than_8_bits(bits: int, tmp_path: Path) -> None:
     assert np.abs(found - ramp).mean() < 200
     images.write(tmp_path / "a.avif", found)
     assert np.abs(images.read(tmp_path / "a.avif") - ramp).mean() < 800
+
+
+def saved(picture: Pil.Image, kind: str, **how: Any) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **how)
+    return file.getvalue()
+
+
+def shown(picture: Pil.Image, orientation: int) -> Any:
+    """As Pillow turns it."""
+    file = io.BytesIO()
+    exif = Pil.Exif()
+    exif[0x0112] = orientation
+    picture.save(file, "PNG", exif=exif)
+    return np.asarray(ImageOps.exif_transpose(Pil.open(file)))[:, :, ::-1]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_frame_of_every_format_is_turned(orientation: int) -> None:
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[:10, :20], pixels[30:, 40:, 1] = 255, 200
+    picture, other = Pil.fromarray(pixels), Pil.fromarray(pixels // 2)
+    exif = Pil.Exif()
+    exif[0x0112] = orientation
+    two = {"save_all": True, "append_images": [other], "exif": exif}
+    jpeg = saved(picture, "JPEG", exif=exif, quality=100, subsampling=0)
+    at = jpeg.index(b"\xff\xe1")
+    files = {
+        "a.webp": saved(picture, "WEBP", lossless=True, exif=exif),
+        "moving.webp": saved(picture, "WEBP", lossless=True, **two),
+        "moving.png": saved(picture, "PNG", **two),
+        "a.avif": saved(picture, "AVIF", quality=100, exif=exif),
+        "filled.jpg": jpeg[:at] + b"\xff\xff\xff" + jpeg[at:],
+    }
+    for name, data in files.items():
+        expected = [shown(picture, orientation), shown(other, orientation)]
+        found = images.decode_frames(data, name, upright=True)
+        assert len(found) == 1 + name.startswith("moving")
+        for one, right in zip(found, expected, strict=False):
+            assert one.shape == right.shape, name
+            assert np.abs(one.astype(int) - right).mean() < 3, name
+        assert images.decode(data, name).shape == pixels.shape
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_a_level_of_png_that_stands_for_nothing(depth: Any) -> None:
+    pixels = RANDOM.integers(0, np.iinfo(depth).max, (20, 30)).astype(depth)
+    level = int(pixels[3, 4])
+    file = io.BytesIO()
+    Pil.fromarray(pixels).save(file, "PNG", transparency=level)
+    found = images.decode(file.getvalue(), "a.png")
+    assert found.dtype == depth
+    assert np.array_equal(found[:, :, 0], pixels)
+    assert np.array_equal(found[:, :, 3] == 0, pixels == level)
+    assert found[:, :, 3].max() == np.iinfo(depth).max
+    data = saved(Pil.fromarray(GREY), "PNG", transparency=7, save_all=True,
+                 append_images=[Pil.fromarray(GREY[::-1])])  # fmt: skip
+    with pytest.raises(InputError, match="a level that stands for nothing"):
+        images.decode_frames(data, "a.png")
+
+
+def test_colours_of_bmp_lie_where_it_says() -> None:
+    pixels = RANDOM.integers(0, 256, (20, 30, 4), dtype=np.uint8)
+    red, green, blue, alpha = 0xFF, 0xFF00, 0xFF0000, 0xFF000000
+    for masks, size, order in (
+        ((red, green, blue), 40, [2, 1, 0]),
+        ((blue, green, red), 40, [0, 1, 2]),
+        ((red, green, blue, 0), 108, [2, 1, 0]),
+        ((red, green, blue, alpha), 108, [2, 1, 0, 3]),
+        ((alpha, blue, green), 40, [1, 2, 3]),
+    ):
+        named = struct.pack(f"<{len(masks)}I", *masks)
+        head = struct.pack("<IiiHHI20x", size, 30, -20, 1, 32, 3) + named
+        head = head.ljust(max(size, 40 + len(named)), b"\0")
+        begin = struct.pack("<2sIII", b"BM", 14 + len(head) + pixels.size, 0, 14 + len(head))
+        found = images.decode(begin + head + pixels.tobytes(), "a.bmp")
+        assert np.array_equal(found, pixels[:, :, order]), (masks, size)
+    head = struct.pack("<IiiHHI20x3I", 40, 30, -20, 1, 32, 3, 0x3FF, 0xFFC00, 0x3FF00000)
+    with pytest.raises(InputError, match="not of 8 bits each"):
+        images.decode(b"BM" + struct.pack("<III", 0, 0, 66) + head + pixels.tobytes(), "a.bmp")
+
+
+def test_palettes_inks_and_few_levels_of_tiff() -> None:
+    levels = Pil.fromarray(GREY // 128)
+    levels.putpalette([10, 20, 30, 200, 100, 50])
+    for bits in (1, 2, 8):
+        found = images.decode(saved(levels, "TIFF", bits=bits), "a.tif")
+        assert np.array_equal(found, np.asarray(levels.convert("RGB"))[:, :, ::-1]), bits
+    inks = Pil.fromarray(RANDOM.integers(0, 256, (20, 30, 3), dtype=np.uint8)).convert("CMYK")
+    for frames in ("all", "first"):
+        (found,) = images.decode_frames(saved(inks, "TIFF"), "a.tif", frames=frames)
+        assert np.abs(found - np.asarray(inks.convert("RGB"))[:, :, ::-1].astype(int)).max() < 2
+    for bits in (2, 4):
+        for kind, turned in (("minisblack", False), ("miniswhite", True)):
+            top = 2**bits - 1
+            pixels = GREY[:, :24] & top
+            packed = (pixels.reshape(20, -1, 8 // bits) << np.arange(8 - bits, -1, -bits)).sum(2)
+            data = few_levels(packed.astype(np.uint8), 24, bits, kind)
+            found = images.decode(data, "a.tif")
+            expected = (top - pixels if turned else pixels) * (255 // top)
+            assert np.array_equal(found, expected), (bits, kind)
+    with pytest.raises(InputError, match="1 channels of 16-bit floats in colours of kind 1"):
+        images.decode(tiff(GREY.astype(np.float16)), "a.tif")
+
+
+def few_levels(packed: Any, width: int, bits: int, kind: str) -> bytes:
+    """A TIFF of values below a byte."""
+    height = len(packed)
+    tags = [
+        (256, width), (257, height), (258, bits), (259, 1), (262, int(kind == "minisblack")),
+        (273, 8), (277, 1), (278, height), (279, packed.size),
+    ]  # fmt: skip
+    listed = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    body = struct.pack("<H", len(tags)) + listed + b"\0" * 4
+    return struct.pack("<4sI", b"II*\0", 8 + packed.size) + packed.tobytes() + body
+
+
+def test_thumbnails_of_tiff_are_no_pages() -> None:
+    small = GREY[::2, ::2].copy()
+    for order in ((GREY, small, GREY[::-1]), (small, GREY, GREY[::-1])):
+        file = io.BytesIO()
+        with tifffile.TiffWriter(file) as writer:
+            for page in order:
+                writer.write(page, photometric="minisblack", subfiletype=int(page is small))
+        found = images.decode_frames(file.getvalue(), "a.tif")
+        assert len(found) == 2
+        assert np.array_equal(found[0], GREY)
+        assert np.array_equal(found[1], GREY[::-1])
+        assert np.array_equal(images.decode(file.getvalue(), "a.tif"), GREY)
+    mask = io.BytesIO()
+    with tifffile.TiffWriter(mask) as writer:
+        writer.write(GREY, photometric="minisblack")
+        writer.write(GREY > 9, photometric="mask", subfiletype=4)
+    with pytest.raises(InputError, match="a mask that says where"):
+        images.decode_frames(mask.getvalue(), "a.tif")
+
+
+def test_tiff_pages_that_hide_others() -> None:
+    stack = np.stack([GREY, GREY // 2, GREY // 3])
+    said = "ImageJ=1.54f\nimages=3\nslices=3\n"
+    for data in (
+        tiff(GREY, photometric="minisblack", description=said, metadata=None),
+        tiff(stack, photometric="minisblack", truncate=True),
+        tiff(stack, imagej=True, truncate=True),
+    ):
+        with pytest.raises(InputError, match="several pictures in one page"):
+            images.decode_frames(data, "a.tif")
+        assert np.array_equal(images.decode_frames(data, "a.tif", frames="first")[0], GREY)
+    for data in (tiff(stack, photometric="minisblack"), tiff(stack, imagej=True)):
+        assert len(images.decode_frames(data, "a.tif")) == 3

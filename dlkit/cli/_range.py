@@ -22,7 +22,7 @@ def set_range(
     from dlkit import images
     from dlkit.errors import InputError
     from dlkit.ranges import parse_range
-    from dlkit.tasks._levels import TWELVE_BITS, Ranged, twelve_bits
+    from dlkit.tasks._levels import Ranged, fewer_bits
 
     if not isinstance(model, Ranged):
         return
@@ -33,12 +33,13 @@ def set_range(
     for source in itertools.islice(files(), _LOOKED_AT):
         with contextlib.suppress(InputError):
             looked_at.append(images.decode(source.read(), source.path))
-    if not twelve_bits(looked_at):
+    found = fewer_bits(looked_at)
+    if found is None:  # of what comes later, the model refuses what holds fewer bits
         return
-    model.range = TWELVE_BITS
+    model.range = found
     console.print(
-        "16-bit images hold no value above 4095: taken as 12 bits, --range 0:4095; for all 16 bits "
-        "say --range 0:65535",
+        f"16-bit images hold no value above {found[1]}: taken as {found[1].bit_length()} bits, "
+        f"--range 0:{found[1]}; for all 16 bits say --range 0:65535",
         style="yellow",
         soft_wrap=True,
     )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import struct
-import zlib
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,8 +11,8 @@ import cv2
 import numpy as np
 
 from dlkit.errors import InputError, UsageError
-from dlkit.images import avif, jpeg, pnm, tiff
-from dlkit.images.geometry import Image, check, check_size, turned
+from dlkit.images import avif, bmp, jpeg, png, pnm, tiff
+from dlkit.images.geometry import Image, check, turned
 from dlkit.limits import max_pixels
 
 SUFFIXES = frozenset(
@@ -28,12 +26,6 @@ FRAMES = ("all", "first")
 # Plain system calls: half the time of open() for small files, and there are many. A pipe without a
 # writer must not keep the run waiting.
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-_PNG = b"\x89PNG"
-# PNG, third edition, 5.2 and 5.3: eight bytes, then chunks of length, type, data and a sum of type
-# and data; the first one is IHDR, which begins with width and height, the last one IEND.
-_PNG_CHUNK = struct.Struct(">I4s")
-_KINDS = {b"IHDR", b"PLTE", b"IDAT"}  # what decoding needs, beside IEND
-_PNG_SIZE = struct.Struct(">II")
 
 
 def read(path: Path | str) -> Image:
@@ -92,7 +84,7 @@ def decode(data: bytes, path: Path | str, upright: bool = False) -> Image:
 
     Args:
         path: for messages.
-        upright: turn it as its EXIF orientation says.
+        upright: turn it as the file says, in most formats by EXIF.
     """
     return decode_frames(data, path, upright, "first")[0]
 
@@ -104,7 +96,7 @@ def decode_frames(
 
     Args:
         path: for messages.
-        upright: turn them as their EXIF orientation says.
+        upright: turn them as the file says, in most formats by EXIF.
         frames: ``all``, ``first``, or the number of one, from 1.
 
     Returns:
@@ -119,16 +111,13 @@ def decode_frames(
     if not data:
         raise InputError(f"{path}: is empty")
     try:
-        kinds = _chunks(data, path) if data.startswith(_PNG) else set()
+        kinds = png.chunks(data, path) if png.is_png(data) else {}
         # most files of large folders are one picture each that is not turned: no detours
-        if kinds and kinds.isdisjoint((b"acTL", b"eXIf")) and frames in FRAMES:
+        if kinds and frames in FRAMES and kinds.keys().isdisjoint((b"acTL", b"eXIf", b"tRNS")):
             image = _whole(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED), path)
             if image.dtype.char in "BH":  # and then nothing else can be wrong
                 return [image]
-        moves = b"acTL" in kinds or _moves(data)
-        found = _decode(data, path, upright, frames != "first", moves)
-        if avif.is_avif(data):
-            found = [avif.widened(data, image) for image in found]
+        found = _decode(data, path, upright, frames != "first", kinds)
     except (cv2.error, MemoryError, ValueError) as error:
         raise InputError(f"{path}: cannot be decoded ({reason(error)})") from error
     if frames not in FRAMES:
@@ -146,42 +135,8 @@ def decode_frames(
     return found
 
 
-def _chunks(data: bytes, path: Path | str) -> set[bytes]:
-    """The kinds of a PNG's chunks that hold something; one that is cut or damaged is refused.
-
-    OpenCV makes room for what a chunk says it holds, up to 4 GiB, before it looks for it; and
-    libpng writes a line of its own onto the terminal.
-    """
-    view, at, size, kinds = memoryview(data), 8, len(data), set[bytes]()
-    while at + 12 <= size:
-        length, kind = _PNG_CHUNK.unpack_from(data, at)
-        end = at + 12 + length
-        if end > size:
-            break
-        # what decoding needs has a capital; libpng passes over the others where they are damaged
-        if not kind[0] & 0x20 and data[end - 4 : end] != zlib.crc32(
-            view[at + 4 : end - 4]
-        ).to_bytes(4, "big"):
-            raise InputError(f"{path}: is damaged (a part does not fit its sum)")
-        if at == 8:
-            if kind != b"IHDR" or length != 13:
-                raise InputError(f"{path}: is damaged (a PNG without its header)")
-            width, height = _PNG_SIZE.unpack_from(data, 16)
-            check_size(width, height, path)
-        if kind == b"IEND":
-            if b"IDAT" in kinds:
-                return kinds
-            raise InputError(f"{path}: is damaged (a PNG without pixels)")
-        if kind not in _KINDS and kind[0] & 0x20 == 0:
-            raise InputError(f"{path}: is damaged (a PNG with a part of an unknown kind)")
-        if length:
-            kinds.add(kind)
-        at = end
-    raise InputError(f"{path}: is truncated (a PNG without its end)")
-
-
 def _decode(
-    data: bytes, path: Path | str, upright: bool, several: bool, moves: bool
+    data: bytes, path: Path | str, upright: bool, several: bool, kinds: png.Chunks
 ) -> list[Image]:
     if jpeg.is_jpeg(data):
         return jpeg.read(data, path, upright, several)
@@ -189,18 +144,41 @@ def _decode(
         return tiff.read(data, path, several)
     if pnm.is_pnm(data):
         return pnm.read(data, path, several)
+    moves = _moves(data)
+    found = _pictures(data, path, several and (b"acTL" in kinds or moves))
+    if moves:
+        found = [_as_stored(one) for one in found]
+    if kinds:
+        found = png.with_alpha(data, kinds, found)
+        return [turned(one, png.exif(data, kinds)) for one in found] if upright else found
+    if bmp.is_bmp(data):
+        return [bmp.as_meant(data, one) for one in found]
+    if avif.is_avif(data):
+        found = [avif.widened(data, one) for one in found]
+        return [avif.turned(data, one) for one in found] if upright else found
+    return [turned(one, _exif_of_webp(data)) for one in found] if upright else found
+
+
+def _pictures(data: bytes, path: Path | str, animated: bool) -> list[Image]:
+    """As OpenCV gives them."""
     pixels = np.frombuffer(data, np.uint8)
-    if several and moves:
-        done, animation = cv2.imdecodeanimation(pixels)
-        if not (done and len(animation.frames)):
-            raise InputError(f"{path}: is damaged: its frames cannot be decoded")
-        found = [np.asarray(frame) for frame in animation.frames]
-        return found if data.startswith(_PNG) else [_as_stored(frame) for frame in found]
-    if not upright:
+    if not animated:
         return [_whole(cv2.imdecode(pixels, cv2.IMREAD_UNCHANGED), path)]
-    image, kinds, blocks = cv2.imdecodeWithMetadata(pixels, cv2.IMREAD_UNCHANGED)
-    whole = _whole(image, path)
-    return [turned(whole, bytes(np.asarray(blocks[0]).tobytes())) if len(kinds) else whole]
+    done, animation = cv2.imdecodeanimation(pixels)
+    if not (done and len(animation.frames)):
+        raise InputError(f"{path}: is damaged: its frames cannot be decoded")
+    return [np.asarray(frame) for frame in animation.frames]
+
+
+def _exif_of_webp(data: bytes) -> bytes:
+    """Its EXIF block; empty where there is none, and of files of other kinds."""
+    at = 12 if data.startswith(b"RIFF") else len(data)
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        if data[at : at + 4] == b"EXIF":
+            return data[at + 8 : at + 8 + size]
+        at += 8 + size + size % 2
+    return b""
 
 
 def _whole(image: Any, path: Path | str) -> Image:

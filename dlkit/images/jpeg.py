@@ -13,6 +13,8 @@ from dlkit.images.geometry import Image, check_size, turned
 
 _QUALITY = 95  # as OpenCV writes one picture
 _APP1, _APP2, _SCAN = 0xE1, 0xE2, 0xDA
+_FILL = 0xFF  # any number of them may come before a marker (ISO/IEC 10918-1, B.1.1.2)
+_ALONE = {0x01, *range(0xD0, 0xD8)}  # markers without a length
 _MPF = b"MPF\0"
 _IMAGES = 0xB002  # tag: 16 bytes for each picture
 _IMAGE = "IIIHH"  # what it is, size, place after the head of the list; two others
@@ -90,6 +92,9 @@ def _heads(data: bytes) -> tuple[bytes, int]:
     exif, others = b"", 0
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != _SCAN:
+        if data[at + 1] == _FILL or data[at + 1] in _ALONE:
+            at += 1 if data[at + 1] == _FILL else 2
+            continue
         size = int.from_bytes(data[at + 2 : at + 4], "big")
         if data[at + 1] == _APP1 and not exif and data.startswith(b"Exif\0\0", at + 4):
             exif = data[at + 4 : at + 2 + size]

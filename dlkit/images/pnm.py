@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
 from dlkit.images.geometry import Image, check_size
@@ -15,7 +14,9 @@ _HEAD = re.compile(
     rb"P(?:[14]%b(\d{1,9})%b(\d{1,9})|[2356]%b(\d{1,9})%b(\d{1,9})%b(\d{1,5}))\s" % ((_GAP,) * 5)
 )
 _END = re.compile(rb"[\s\0]*\Z")
-_PLAIN, _BITS, _COLOURS = b"123", b"4", b"6"
+_PLAIN, _BITS, _COLOURS = b"123", (b"1", b"4"), (b"3", b"6")
+_REMARK = re.compile(rb"#[^\r\n]*")
+_DIGITS_AND_GAPS = b"0123456789 \t\n\r\v\f"
 
 
 def is_pnm(data: bytes) -> bool:
@@ -50,7 +51,7 @@ def read(data: bytes, path: object, several: bool) -> list[Image]:
             raise ValueError(f"its largest value is {most}, expected 1 to 65535")
         kind = data[at + 1 : at + 2]
         if kind in _PLAIN:  # has one picture
-            return [_plain(data, most)]
+            return [_plain(data[head.end() :], kind, (height, width), most)]
         picture, at = _raw(data, head.end(), kind, (height, width), most)
         found.append(picture)
         if not several or _END.match(data, at):
@@ -78,8 +79,8 @@ def encoded(frames: Sequence[Image]) -> bytes:
 def _raw(data: bytes, at: int, kind: bytes, size: tuple[int, int], most: int) -> tuple[Image, int]:
     """The picture whose values begin there, and where they end."""
     height, width = size
-    shape = (height, width, 3) if kind == _COLOURS else (height, width)
-    if kind == _BITS:
+    shape = (height, width, 3) if kind in _COLOURS else (height, width)
+    if kind in _BITS:
         shape = (height, -(-width // 8))
     dtype = np.dtype(np.uint8 if most < 256 else ">u2")
     count = int(np.prod(shape))
@@ -87,21 +88,35 @@ def _raw(data: bytes, at: int, kind: bytes, size: tuple[int, int], most: int) ->
     if end > len(data):
         raise ValueError("it is truncated")
     values = np.frombuffer(data, dtype, count, at).reshape(shape)
-    if kind == _BITS:  # ones are black
-        ones = np.unpackbits(values.astype(np.uint8), axis=1)[:, :width]
-        return (1 - ones) * np.uint8(255), end
-    if kind == _COLOURS:
+    if kind in _BITS:
+        return _black(np.unpackbits(values.astype(np.uint8), axis=1)[:, :width]), end
+    if kind in _COLOURS:
         values = values[:, :, ::-1]
     return _scaled(values, most), end
 
 
-def _plain(data: bytes, most: int) -> Image:
-    """OpenCV scales those of 8 bits."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise ValueError("it is damaged")
-    values = np.asarray(image)
-    return values if values.dtype == np.uint8 else _scaled(values, most)
+def _plain(text: bytes, kind: bytes, size: tuple[int, int], most: int) -> Image:
+    """The picture whose values are that text."""
+    shape = (*size, 3) if kind in _COLOURS else size
+    text = _REMARK.sub(b"", text).rstrip(b"\0")
+    if text.translate(None, _DIGITS_AND_GAPS):
+        raise ValueError("it has values that are no whole numbers from 0")
+    if kind in _BITS:  # each is one digit, with or without gaps
+        values = np.frombuffer(b"".join(text.split()), np.uint8) - np.uint8(ord("0"))
+    else:  # of nothing NumPy makes a 0
+        values = np.fromstring(text.decode("ascii") if text.strip() else "", np.int64, sep=" ")
+    if values.size != (count := int(np.prod(shape))):
+        raise ValueError(f"it has {values.size} values, expected {count}")
+    values = values.reshape(shape)
+    if kind in _COLOURS:
+        values = values[:, :, ::-1]
+    picture = _scaled(values, most)
+    return _black(picture // 255) if kind in _BITS else picture
+
+
+def _black(ones: Image) -> Image:
+    """Ones are black."""
+    return (1 - ones) * np.uint8(255)
 
 
 def _scaled(values: Image, most: int) -> Image:

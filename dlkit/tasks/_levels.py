@@ -13,7 +13,8 @@ from dlkit.errors import InputError
 # Mean distance of a pixel's channels, in levels, from which an image is taken for a coloured one:
 # JPEG files of grey pictures have 1 to 3.
 _COLOURED = 16
-TWELVE_BITS = (0, 4095)
+_FEWER = (255, 1023, 4095)  # largest values of 8, 10 and 12 bits, which files of 16 often hold
+_ALL = 65535
 Range = tuple[float, float]
 
 
@@ -35,7 +36,8 @@ def to_bytes(image: images.Image, values: Range | None) -> images.Image:
         values: that stand for black and white; None for those of the dtype.
 
     Raises:
-        InputError: something is no image, has NaN or infinity, or does not lie in the range.
+        InputError: something is no image, has NaN or infinity, does not lie in the range, or has
+            none and holds fewer bits than its dtype has.
     """
     images.check(image, floats=True)
     if values is None:
@@ -45,13 +47,20 @@ def to_bytes(image: images.Image, values: Range | None) -> images.Image:
                 "which stand for black and white",
                 "Say it with --range LOW:HIGH",
             )
+        if fewer := fewer_bits([image]):
+            raise InputError(
+                f"has 16 bits and no value above {fewer[1]}, as if it held "
+                f"{fewer[1].bit_length()}: taken for all 16 it is almost black",
+                f"Say what it holds: --range {fewer[0]}:{fewer[1]}, or --range 0:{_ALL} for all 16 "
+                "bits (in Python model.range); images of 8 bits need a run of their own",
+            )
         return image
     low, high = values
     if image.dtype != np.float32 and not (
         np.iinfo(image.dtype).min <= low and high <= np.iinfo(image.dtype).max
     ):
         raise InputError(f"is {image.dtype}, which does not hold a range of {low:g}:{high:g}")
-    colours = image[:, :, :3] if image.ndim == 3 else image
+    colours = _colours(image)
     if colours.min() < low or colours.max() > high:
         raise InputError(
             f"has values from {colours.min():g} to {colours.max():g}, outside the range of "
@@ -76,10 +85,16 @@ def refuse_colours(pixels: images.Image) -> None:
         )
 
 
-def twelve_bits(found: Sequence[images.Image]) -> bool:
-    """Whether images of 16 bits hold 12: no value is above 4095."""
+def fewer_bits(found: Sequence[images.Image]) -> tuple[int, int] | None:
+    """The range of 16-bit images that hold 8, 10 or 12 bits; None where they hold more, or none."""
     wide = [image for image in found if image.dtype == np.uint16]
-    return bool(wide) and all(int(image.max()) <= TWELVE_BITS[1] for image in wide)
+    most = max((int(_colours(image).max()) for image in wide), default=0)
+    return next(((0, top) for top in _FEWER if 0 < most <= top), None)
+
+
+def _colours(image: images.Image) -> images.Image:
+    """Without alpha."""
+    return image[:, :, :3] if image.ndim == 3 else image
 
 
 def _apart(image: images.Image) -> float:

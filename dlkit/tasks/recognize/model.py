@@ -19,6 +19,7 @@ from dlkit.reading import colour, reading
 from dlkit.reading.page import Page
 from dlkit.reading.upright import is_upright, upright_square
 from dlkit.tasks._door import Door, Reply
+from dlkit.tasks._levels import fewer_bits, to_bytes
 from dlkit.tasks._model import Answers, Model
 from dlkit.tasks.recognize.paper import Paper
 
@@ -253,10 +254,14 @@ class Recognizer(Model[images.Image, None, Prediction]):
 
 
 def _full(image: images.Image) -> images.Image:
-    """Values of 0 and 1 alone as 0 and 255: what was saved without scaling."""
+    """Values of 0 and 1 alone as 0 and 255, and 8, 10 or 12 bits in 16 as 8: what was saved without
+    scaling."""
     # NORM_INF is the largest value, in a fifth of the time that NumPy takes for a small image
     if image.dtype == np.uint8 and image.ndim == 2 and cv2.norm(image, cv2.NORM_INF) == 1:
         return image * np.uint8(_LEVELS)
+    # what is drawn by alpha alone needs it
+    if image.dtype == np.uint16 and image.shape[2:] != (4,) and (fewer := fewer_bits([image])):
+        return to_bytes(image, fewer)
     return image
 
 
