@@ -20,7 +20,6 @@ from dlkit import images
 from dlkit.cli import app
 from dlkit.errors import InputError
 from dlkit.mmwave import simulate
-from dlkit.ranges import parse_range
 
 UInt8 = images.UInt8
 
@@ -189,71 +188,6 @@ def test_grey_gifs_keep_every_level(scan: UInt8, tmp_path: Path) -> None:
         assert all(map(np.array_equal, found, many))
     with pytest.raises(InputError, match=r"\.gif cannot hold"):
         images.write(tmp_path / "b.gif", np.zeros((8, 8, 3), np.uint8))
-
-
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_twelve_bits_in_sixteen(suffix: str, scan: UInt8, cleaned: UInt8, tmp_path: Path) -> None:
-    deep = np.rint(scan.astype(np.float64) / 255 * 4095).astype(np.uint16)
-    (tmp_path / "in").mkdir()
-    cv2.imwrite(str(tmp_path / "in" / f"a{suffix}"), deep)
-    done = run("denoise", tmp_path / "in", "--out", tmp_path / "out")
-    assert done.exit_code == 0, done.output
-    assert "taken as 12 bits" in done.output
-    found = images.read(tmp_path / "out" / f"a{suffix}")
-    assert found.dtype == np.uint16
-    assert found.max() <= 4095
-    assert close(found / 4095 * 255, cleaned)
-    plain = run("denoise", tmp_path / "in", "--out", tmp_path / "x", "--range", "0:65535")
-    assert plain.exit_code == 1
-    assert "comes out all black, though it is not black" in plain.output
-    narrow = run("denoise", tmp_path / "in", "--out", tmp_path / "y", "--range", "0:1000")
-    assert "outside the range of 0 to 1000" in narrow.output
-
-
-@pytest.mark.parametrize("bits", [8, 10, 12])
-def test_fewer_bits_are_never_taken_for_sixteen(bits: int, scan: UInt8, tmp_path: Path) -> None:
-    top = 2**bits - 1
-    deep = np.rint(scan.astype(np.float64) / 255 * top).astype(np.uint16)
-    (tmp_path / "in").mkdir()
-    for number in range(5):  # more than are looked at to see what range they have
-        cv2.imwrite(str(tmp_path / "in" / f"a{number}.png"), scan)
-    (tmp_path / "late").mkdir()
-    cv2.imwrite(str(tmp_path / "late" / "b.png"), deep)
-    coloured = np.dstack([deep] * 3 + [np.full_like(deep, 65535)])
-    cv2.imwrite(str(tmp_path / "late" / "c.png"), coloured)  # its alpha says nothing of its range
-    for command in (("detect", "--out", tmp_path / "o.csv"), ("denoise", "--out", tmp_path / "o")):
-        mixed = run(command[0], tmp_path / "in", tmp_path / "late", *command[1:])
-        assert mixed.exit_code == 1
-        assert "5 done, 2 failed" in mixed.output
-        assert f"no value above {deep.max()}" in mixed.output or f"above {top}," in mixed.output
-        assert f"--range 0:{top}" in mixed.output.replace("\n", " ")
-        alone = run(command[0], tmp_path / "late", *command[1:], "--overwrite")
-        assert f"taken as {bits} bits" in alone.output
-        assert "2 done, 0 failed" in alone.output
-    for name in ("mmwave", "objects"):
-        with dlkit.load(name) as model, pytest.raises(InputError, match=rf"--range 0:{top}"):
-            model.answers([deep], 1)
-    nothing = np.zeros_like(deep)
-    with dlkit.load("objects") as detector:
-        assert detector.detect([nothing])[0].objects == ()
-        detector.range = (0, 65535)
-        detector.detect([deep])
-
-
-def test_floats_need_a_range(scan: UInt8, cleaned: UInt8, tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    cv2.imwrite(str(tmp_path / "in" / "a.tif"), scan.astype(np.float32) / 255)
-    done = run("denoise", tmp_path / "in", "--out", tmp_path / "out")
-    assert done.exit_code == 1
-    assert "--range LOW:HIGH" in done.output
-    done = run("denoise", tmp_path / "in", "--out", tmp_path / "out", "--range", "0:1")
-    assert done.exit_code == 0, done.output
-    (found,) = images.decode_frames((tmp_path / "out" / "a.tif").read_bytes(), "a")
-    assert found.dtype == np.float32
-    assert close(found * 255, cleaned)
-    for text in ("1", "1:0", "a:b", "0:inf", "nan:1"):
-        with pytest.raises(dlkit.UsageError, match="expected LOW:HIGH"):
-            parse_range(text)
 
 
 def test_false_colours_are_refused(scan: UInt8, tmp_path: Path) -> None:

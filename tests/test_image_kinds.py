@@ -10,7 +10,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import tifffile
 from PIL import Image as Pil
 from PIL import ImageOps
 from typer.testing import CliRunner
@@ -26,12 +25,6 @@ GREY = RANDOM.integers(0, 256, (20, 30), dtype=np.uint8)
 
 def run(*arguments: object) -> Any:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def tiff(pixels: Any, **tags: Any) -> bytes:
-    file = io.BytesIO()
-    tifffile.imwrite(file, pixels, **tags)
-    return file.getvalue()
 
 
 def pgm(values: Any, most: int, colours: bool = False) -> bytes:
@@ -102,52 +95,6 @@ def test_pgm_files_that_are_none() -> None:
     for text in (b"P1 3 1\n101", b"P1 3 1\n1 0\n1\n"):
         assert images.decode(text, "a.pbm").tolist() == [[0, 255, 0]]
     assert len(images.decode_frames(pgm(GREY, 255) + b"more", "a.pgm", frames="first")) == 1
-
-
-@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
-def test_white_is_zero(depth: Any) -> None:
-    pixels = np.linspace(0, np.iinfo(depth).max, 600).astype(depth).reshape(20, 30)
-    data = tiff(np.iinfo(depth).max - pixels, photometric="miniswhite")
-    for frames in ("all", "first"):
-        (found,) = images.decode_frames(data, "a.tif", frames=frames)
-        assert np.array_equal(found, pixels)
-    with pytest.raises(InputError, match="of floats where white is zero"):
-        images.decode(tiff(pixels.astype(np.float32), photometric="miniswhite"), "a.tif")
-
-
-@pytest.mark.parametrize("frames", ["all", "first"])
-def test_alpha_of_tiff_is_kept(frames: str, tmp_path: Path) -> None:
-    for depth in (np.uint8, np.uint16):
-        pixels = RANDOM.integers(0, np.iinfo(depth).max, (20, 30, 4)).astype(depth)
-        for alpha in ("unassalpha", "assocalpha"):
-            data = tiff(pixels, photometric="rgb", extrasamples=[alpha])
-            (found,) = images.decode_frames(data, "a.tif", upright=True, frames=frames)
-            if (depth, alpha) != (np.uint8, "assocalpha"):
-                assert np.array_equal(found, pixels[:, :, [2, 1, 0, 3]])
-            assert np.array_equal(found[:, :, 3], pixels[:, :, 3])
-        images.write(tmp_path / "b.tif", found)
-        assert np.array_equal(images.read(tmp_path / "b.tif"), found)
-    both = RANDOM.integers(0, 256, (20, 30, 2), dtype=np.uint8)
-    way = {"photometric": "minisblack", "planarconfig": "contig", "extrasamples": ["unassalpha"]}
-    data = tiff(both, extratags=[(274, "H", 1, 6, True)], **way)  # turned
-    (found,) = images.decode_frames(data, "a.tif", upright=True, frames=frames)
-    assert np.array_equal(found, np.rot90(both[:, :, [0, 0, 0, 1]], -1))
-    with pytest.raises(InputError, match="grey with 2 channels of 16 bits, where its alpha would"):
-        images.decode_frames(tiff(both.astype(np.uint16), **way), "a.tif", frames=frames)
-
-
-def test_tiff_pages_that_are_not_there() -> None:
-    file = io.BytesIO()
-    with tifffile.TiffWriter(file) as writer:
-        for _ in range(3):
-            writer.write(GREY, photometric="minisblack")
-    data = file.getvalue()
-    assert len(images.decode_frames(data, "a.tif")) == 3
-    with pytest.raises(InputError, match=r"leads out of the file|pages can be read"):
-        images.decode_frames(data[:-700], "a.tif")  # the third is cut off
-    planes = RANDOM.integers(0, 65536, (3, 20, 30), dtype=np.uint16)
-    with pytest.raises(InputError, match="each colour in a plane"):
-        images.decode(tiff(planes, photometric="rgb", planarconfig="separate"), "a.tif")
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -281,73 +228,3 @@ def test_colours_of_bmp_lie_where_it_says() -> None:
     head = struct.pack("<IiiHHI20x3I", 40, 30, -20, 1, 32, 3, 0x3FF, 0xFFC00, 0x3FF00000)
     with pytest.raises(InputError, match="not of 8 bits each"):
         images.decode(b"BM" + struct.pack("<III", 0, 0, 66) + head + pixels.tobytes(), "a.bmp")
-
-
-def test_palettes_inks_and_few_levels_of_tiff() -> None:
-    levels = Pil.fromarray(GREY // 128)
-    levels.putpalette([10, 20, 30, 200, 100, 50])
-    for bits in (1, 2, 8):
-        found = images.decode(saved(levels, "TIFF", bits=bits), "a.tif")
-        assert np.array_equal(found, np.asarray(levels.convert("RGB"))[:, :, ::-1]), bits
-    inks = Pil.fromarray(RANDOM.integers(0, 256, (20, 30, 3), dtype=np.uint8)).convert("CMYK")
-    for frames in ("all", "first"):
-        (found,) = images.decode_frames(saved(inks, "TIFF"), "a.tif", frames=frames)
-        assert np.abs(found - np.asarray(inks.convert("RGB"))[:, :, ::-1].astype(int)).max() < 2
-    for bits in (2, 4):
-        for kind, turned in (("minisblack", False), ("miniswhite", True)):
-            top = 2**bits - 1
-            pixels = GREY[:, :24] & top
-            packed = (pixels.reshape(20, -1, 8 // bits) << np.arange(8 - bits, -1, -bits)).sum(2)
-            data = few_levels(packed.astype(np.uint8), 24, bits, kind)
-            found = images.decode(data, "a.tif")
-            expected = (top - pixels if turned else pixels) * (255 // top)
-            assert np.array_equal(found, expected), (bits, kind)
-    with pytest.raises(InputError, match="1 channels of 16-bit floats in colours of kind 1"):
-        images.decode(tiff(GREY.astype(np.float16)), "a.tif")
-
-
-def few_levels(packed: Any, width: int, bits: int, kind: str) -> bytes:
-    """A TIFF of values below a byte."""
-    height = len(packed)
-    tags = [
-        (256, width), (257, height), (258, bits), (259, 1), (262, int(kind == "minisblack")),
-        (273, 8), (277, 1), (278, height), (279, packed.size),
-    ]  # fmt: skip
-    listed = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
-    body = struct.pack("<H", len(tags)) + listed + b"\0" * 4
-    return struct.pack("<4sI", b"II*\0", 8 + packed.size) + packed.tobytes() + body
-
-
-def test_thumbnails_of_tiff_are_no_pages() -> None:
-    small = GREY[::2, ::2].copy()
-    for order in ((GREY, small, GREY[::-1]), (small, GREY, GREY[::-1])):
-        file = io.BytesIO()
-        with tifffile.TiffWriter(file) as writer:
-            for page in order:
-                writer.write(page, photometric="minisblack", subfiletype=int(page is small))
-        found = images.decode_frames(file.getvalue(), "a.tif")
-        assert len(found) == 2
-        assert np.array_equal(found[0], GREY)
-        assert np.array_equal(found[1], GREY[::-1])
-        assert np.array_equal(images.decode(file.getvalue(), "a.tif"), GREY)
-    mask = io.BytesIO()
-    with tifffile.TiffWriter(mask) as writer:
-        writer.write(GREY, photometric="minisblack")
-        writer.write(GREY > 9, photometric="mask", subfiletype=4)
-    with pytest.raises(InputError, match="a mask that says where"):
-        images.decode_frames(mask.getvalue(), "a.tif")
-
-
-def test_tiff_pages_that_hide_others() -> None:
-    stack = np.stack([GREY, GREY // 2, GREY // 3])
-    said = "ImageJ=1.54f\nimages=3\nslices=3\n"
-    for data in (
-        tiff(GREY, photometric="minisblack", description=said, metadata=None),
-        tiff(stack, photometric="minisblack", truncate=True),
-        tiff(stack, imagej=True, truncate=True),
-    ):
-        with pytest.raises(InputError, match="several pictures in one page"):
-            images.decode_frames(data, "a.tif")
-        assert np.array_equal(images.decode_frames(data, "a.tif", frames="first")[0], GREY)
-    for data in (tiff(stack, photometric="minisblack"), tiff(stack, imagej=True)):
-        assert len(images.decode_frames(data, "a.tif")) == 3

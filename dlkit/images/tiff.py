@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 
 from dlkit.errors import InputError
-from dlkit.images.geometry import Image
+from dlkit.images.geometry import Image, check_size
 
 # By TIFF 6.0; BigTIFF has 43 in the place of 42, and numbers of eight bytes.
 _HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_KIND, _OLD_KIND, _TEXT = 254, 255, 270
+_KIND, _OLD_KIND, _WIDTH, _HEIGHT, _TEXT = 254, 255, 256, 257, 270
 _BITS, _PHOTOMETRIC, _SAMPLES, _PLANAR, _EXTRA, _FORMAT = 258, 262, 277, 284, 338, 339
 _DEPTH = 32997  # of a volume in one page (SGI)
 _NUMBERS = {1: "B", 2: "B", 3: "H", 4: "I", 7: "B", 16: "Q"}  # types of values
@@ -68,7 +68,7 @@ def directories(data: bytes, wanted: Collection[int]) -> Iterator[Tags]:
         tags: Tags = {}
         for place in range(at, min(at + count * entry.size, len(data)), entry.size):
             tag, kind, many, inside = unpacked(entry, place)
-            if tag in wanted and kind in _NUMBERS and many <= _MOST:
+            if tag in wanted and kind in _NUMBERS and 0 < many <= _MOST:
                 form = struct.Struct(f"{order}{many}{_NUMBERS[kind]}")
                 if form.size <= len(inside):
                     tags[tag] = form.unpack_from(inside)
@@ -85,11 +85,11 @@ def read(data: bytes, path: object, several: bool) -> list[Image]:
         several: all of them; or the first alone.
 
     Raises:
-        InputError: something of a page would be lost, or not all can be decoded.
+        InputError: something of a page would be lost, not all can be decoded, or it is too large.
         ValueError: the file is damaged.
     """
-    wanted = (_KIND, _OLD_KIND, _TEXT, _BITS, _PHOTOMETRIC, _SAMPLES, _PLANAR, _EXTRA, _FORMAT,
-              _DEPTH)  # fmt: skip
+    wanted = (_KIND, _OLD_KIND, _WIDTH, _HEIGHT, _TEXT, _BITS, _PHOTOMETRIC, _SAMPLES, _PLANAR,
+              _EXTRA, _FORMAT, _DEPTH)  # fmt: skip
     tags = directories(data, wanted)
     pages = [next(tags, {})]
     if several or _is_thumbnail(pages[0]):
@@ -98,6 +98,8 @@ def read(data: bytes, path: object, several: bool) -> list[Image]:
     if not several:
         del numbers[1:]
     for number in numbers:
+        (width, *_), (height, *_) = (pages[number].get(side, (1,)) for side in (_WIDTH, _HEIGHT))
+        check_size(width, height, path)
         if why := _lost(pages[number]):
             raise InputError(f"{path}: is a TIFF {why}", "Save it as PNG, or in another way")
     if several and len(pages) == 1 and _hides_pictures(pages[0]):
