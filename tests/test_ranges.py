@@ -1,4 +1,4 @@
-"""Which values of images stand for black and white: as their type says, as is asked, or not known."""
+"""Which values of images stand for black and white: as their type says, or as is asked."""
 
 from __future__ import annotations
 
@@ -72,6 +72,12 @@ def test_fewer_bits_are_never_taken_for_sixteen(scan: UInt8, tmp_path: Path) -> 
         assert mixed.exit_code == 1
         assert "5 done, 2 failed" in mixed.output
         assert "no value above 4095" in mixed.output
+        both = run(command, tmp_path / "in", tmp_path / "late", "--out", out, "--range", "0:4095",
+                   "--overwrite")  # fmt: skip
+        assert "7 done, 0 failed" in both.output  # 12 bits are not the range of 8
+        if command == "denoise":
+            assert images.read(out / "in" / "a0.png").max() > 200
+            assert images.read(out / "late" / "b.png").max() > 3000
         alone = run(command, tmp_path / "late", "--out", out, "--overwrite")
         assert "taken as 12 bits" in alone.output
         assert "2 done, 0 failed" in alone.output

@@ -15,6 +15,7 @@ from dlkit.errors import InputError
 _COLOURED = 16
 _FEWER = (255, 1023, 4095)  # largest values of 8, 10 and 12 bits, which files of 16 often hold
 _ALL = 65535
+_MORE = tuple((0, 2**bits - 1) for bits in (10, 12, 14, 16))
 Range = tuple[float, float]
 
 
@@ -29,6 +30,12 @@ class Ranged(Protocol):
     range: Range | None
 
 
+def range_of(image: images.Image, values: Range | None) -> Range | None:
+    """What of a run's range an image has: all of 10 bits or more is that of 16-bit images beside
+    one of 8, which means what its type says."""
+    return None if image.dtype == np.uint8 and values in _MORE else values
+
+
 def to_bytes(image: images.Image, values: Range | None) -> images.Image:
     """Into 8 bits (or 16 of the whole range).
 
@@ -40,6 +47,7 @@ def to_bytes(image: images.Image, values: Range | None) -> images.Image:
             none and holds fewer bits than its dtype has.
     """
     images.check(image, floats=True)
+    values = range_of(image, values)
     if values is None:
         if image.dtype == np.float32:
             raise InputError(
@@ -52,13 +60,11 @@ def to_bytes(image: images.Image, values: Range | None) -> images.Image:
                 f"has 16 bits and no value above {fewer[1]}, as if it held "
                 f"{fewer[1].bit_length()}: taken for all 16 it is almost black",
                 f"Say what it holds: --range {fewer[0]}:{fewer[1]}, or --range 0:{_ALL} for all 16 "
-                "bits (in Python model.range); images of 8 bits need a run of their own",
+                "bits (in Python model.range)",
             )
         return image
     low, high = values
-    if image.dtype != np.float32 and not (
-        np.iinfo(image.dtype).min <= low and high <= np.iinfo(image.dtype).max
-    ):
+    if image.dtype != np.float32 and not (low >= 0 and high <= np.iinfo(image.dtype).max):
         raise InputError(f"is {image.dtype}, which does not hold a range of {low:g}:{high:g}")
     colours = _colours(image)
     if colours.min() < low or colours.max() > high:

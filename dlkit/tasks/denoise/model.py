@@ -15,7 +15,7 @@ from dlkit.bundle import Bundle
 from dlkit.errors import InputError
 from dlkit.ranges import parse_range
 from dlkit.tasks._door import Door, Reply
-from dlkit.tasks._levels import refuse_colours, to_bytes
+from dlkit.tasks._levels import range_of, refuse_colours, to_bytes
 from dlkit.tasks._model import Answers, Model, Session
 from dlkit.tasks.denoise import strips
 
@@ -104,9 +104,10 @@ class Denoiser(Model[images.Image, images.Image, images.Image]):
                 f"{note.max():g}",
                 "Say what range its values have: --range LOW:HIGH. Or check it: dlkit verify",
             )
-        if self.range is None:
+        values = range_of(note, self.range)
+        if values is None:
             return images.like(note, cleaned, spec.colour)
-        low, high = self.range
+        low, high = values
         eight = np.zeros(note.shape, np.uint8)
         if note.ndim == 3 and note.shape[2] == 4:
             eight[:, :, 3] = 255
@@ -139,6 +140,6 @@ class Denoiser(Model[images.Image, images.Image, images.Image]):
 
     def _dark(self, image: images.Image) -> bool:
         """Whether all values lie in the lowest part of the range."""
-        low, high = self.range or (0, np.iinfo(image.dtype).max)
+        low, high = range_of(image, self.range) or (0, np.iinfo(image.dtype).max)
         colours = image[:, :, :3] if image.ndim == 3 else image
         return bool(low < colours.max() < low + _DARK * (high - low))
