@@ -113,6 +113,14 @@ def test_frames_of_png_keep_depth_and_channels(channels: int, depth: Any, tmp_pa
         images.write_frames(tmp_path / "b.png", [frames[0], frames[0][:5]])
 
 
+def test_damaged_frames_of_png_are_a_failure() -> None:
+    two = {"save_all": True, "append_images": [Pil.fromarray(GREY[::-1])]}
+    data = bytearray(saved(Pil.fromarray(GREY), "PNG", **two))
+    data[data.index(b"fdAT") + 20] ^= 255  # OpenCV would end the process
+    with pytest.raises(InputError, match="does not fit its sum"):
+        images.decode_frames(bytes(data), "a.png")
+
+
 def test_a_colour_profile_hides_no_frames() -> None:
     file = io.BytesIO()
     frames = [Pil.fromarray(GREY), Pil.fromarray(GREY[::-1])]

@@ -15,6 +15,7 @@ _SIGNATURE = b"\x89PNG"
 # one is IHDR, which begins with width and height, the last one IEND.
 _CHUNK = struct.Struct(">I4s")
 _KINDS = {b"IHDR", b"PLTE", b"IDAT"}  # what decoding needs, beside IEND
+_FRAMES = {b"acTL", b"fcTL", b"fdAT"}
 _SIZE = struct.Struct(">II")
 _DEPTH, _COLOURS = 24, 25  # where IHDR says them
 _GREY = 0
@@ -41,8 +42,9 @@ def chunks(data: bytes, path: object) -> Chunks:
         end = at + 12 + length
         if end > size:
             break
-        # what decoding needs has a capital; libpng passes over the others where they are damaged
-        if not kind[0] & 0x20 and data[end - 4 : end] != zlib.crc32(
+        # what decoding needs has a capital; libpng passes over the others where they are damaged,
+        # but OpenCV's frames end the process then (its issue 27744)
+        if (not kind[0] & 0x20 or kind in _FRAMES) and data[end - 4 : end] != zlib.crc32(
             view[at + 4 : end - 4]
         ).to_bytes(4, "big"):
             raise InputError(f"{path}: is damaged (a part does not fit its sum)")
