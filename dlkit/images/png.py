@@ -15,7 +15,6 @@ _SIGNATURE = b"\x89PNG"
 # one is IHDR, which begins with width and height, the last one IEND.
 _CHUNK = struct.Struct(">I4s")
 _KINDS = {b"IHDR", b"PLTE", b"IDAT"}  # what decoding needs, beside IEND
-_FRAMES = {b"acTL", b"fcTL", b"fdAT"}
 _SIZE = struct.Struct(">II")
 _DEPTH, _COLOURS = 24, 25  # where IHDR says them
 _GREY = 0
@@ -43,10 +42,10 @@ def chunks(data: bytes, path: object) -> Chunks:
         if end > size:
             break
         # what decoding needs has a capital; libpng passes over the others where they are damaged,
-        # but OpenCV's frames end the process then (its issue 27744)
-        if (not kind[0] & 0x20 or kind in _FRAMES) and data[end - 4 : end] != zlib.crc32(
-            view[at + 4 : end - 4]
-        ).to_bytes(4, "big"):
+        # but among frames OpenCV ends the process then (its issue 27744)
+        if (not kind[0] & 0x20 or kind == b"acTL" or b"acTL" in found) and data[
+            end - 4 : end
+        ] != zlib.crc32(view[at + 4 : end - 4]).to_bytes(4, "big"):
             raise InputError(f"{path}: is damaged (a part does not fit its sum)")
         if at == 8:
             if kind != b"IHDR" or length != 13:
