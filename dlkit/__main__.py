@@ -12,7 +12,7 @@ from pathlib import Path
 # it after every 700, as Python does by default, takes a tenth of a command's start.
 _NEW_OBJECTS = 50_000
 # What the machine refuses is the user's to mend, not a bug.
-_REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+_REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
 
 
 def main() -> None:

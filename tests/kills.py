@@ -37,7 +37,7 @@ _SERVER.set_forkserver_preload(
     ["dlkit.cli", "dlkit.export.api", "dlkit.training.engine.start", "onnxruntime", "onnxscript"]
 )
 # They differ from run to run by their nature; the sum is of the time, too.
-_DATES = ("time", "date", "seconds", "check")
+_DATES = ("time", "date", "seconds", "check", "written_ns")
 
 Found = Mapping[str, object]
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dlkit.cli import app
-from dlkit.errors import InputError
+from dlkit.errors import InputError, UsageError
 
 from .test_archives import below, dlkit, image, members, put, table
 
@@ -73,6 +73,25 @@ def test_nothing_to_pack_removes_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "000000.tar").read_bytes() == b"of somebody"
 
 
+def test_pack_replaces_its_own_tar_files_alone(tmp_path: Path) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.png").write_bytes(b"x" * 100)
+    assert dlkit("pack", folder, out, "--files", 1).exit_code == 0
+    for others in (b"precious", b"precious" * 1000):
+        (out / "000009.tar").write_bytes(others)
+        for place in (out, f"file://{out}"):
+            refused = dlkit("pack", folder, place, "--overwrite").exception
+            assert isinstance(refused, UsageError)
+            assert "000009.tar is no tar file of dlkit pack" in str(refused)
+        assert (out / "000009.tar").read_bytes() == others
+    assert len(list(out.iterdir())) == 4
+    (out / "000009.tar").unlink()
+    assert dlkit("pack", folder, f"file://{out}", "--overwrite").exit_code == 0
+    assert [path.name for path in out.iterdir()] == ["000000.tar"]
+
+
 def test_many_files_of_one_name_up_to_the_point_are_cut(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for number in range(30):
@@ -91,3 +110,26 @@ def test_a_plan_that_begins_anew_takes_archives_anew(digits_folder: Path, tmp_pa
         assert done.exit_code == 0, done.output
     assert "60 done, 0 failed" in done.output
     assert "done before" not in done.output
+
+
+@pytest.mark.parametrize("kind", ["tar", "gz", "zeros", "noise"])
+def test_what_follows_the_end_of_an_archive(kind: str, digits_folder: Path, tmp_path: Path) -> None:
+    buffers = []
+    for name in ("a.png", "b.png"):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            put(archive, name, image(digits_folder))
+        buffers.append(buffer.getvalue())
+    one, two = buffers
+    data = {
+        "tar": one + two,
+        "gz": gzip.compress(one) + gzip.compress(two),
+        "zeros": one + bytes(2 << 20),
+        "noise": one + bytes(2 << 20) + b"x",
+    }[kind]
+    (tmp_path / "c.tar").write_bytes(data)
+    done = dlkit("recognize", tmp_path / "c.tar", "--out", tmp_path / "p.csv")
+    assert below(table(tmp_path / "p.csv"), "c.tar")["a.png"][2] == ""
+    assert done.exit_code == (0 if kind == "zeros" else 1)
+    follows = "the archive ends after 1 files, and something follows"
+    assert (follows in done.output.replace("\n", " ")) == (kind != "zeros")

@@ -184,8 +184,8 @@ def test_manifests(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     line = {"file": "a.png", "status": "done", "time": 1.5, "model": "m" * 16, "bytes": 3,
             "modified_ns": 4, "changed_ns": 5, "inode": 6, "path": "/x",
-            "to": "a.png"}  # fmt: skip
-    text = "".join(json.dumps(one) + "\n" for one in ({"claim": ["a.png", "b.png"]}, line))
+            "to": "a.png", "put": "e1"}  # fmt: skip
+    text = "".join(json.dumps(one) + "\n" for one in ({"claim": [["a.png", 5, "00000000"]]}, line))
 
     def mutate(data: bytes, dice: random.Random) -> bytes:
         lines = data.splitlines(keepends=True)
@@ -197,7 +197,7 @@ def test_manifests(tmp_path: Path) -> None:
         fields = [one.decode("latin-1").strip()[1:-1] for one in data.splitlines()]
         path.write_bytes("".join(map(checked, fields)).encode())
         journal = Journal(path, "m" * 64)
-        journal.wrote("a.png")
+        journal.wrote("a.png", "5 00000000")
         journal.close()
         if journal.damaged:
             raise InputError("it has lines that do not count")

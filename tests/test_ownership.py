@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 import dlkit
 from dlkit import images
+from dlkit.__main__ import main
 from dlkit.atomic import atomic_folder, atomic_path, clean_parts, heal
 from dlkit.bundle import Bundle
 from dlkit.cli import app
@@ -418,3 +419,32 @@ def test_a_report_goes_into_a_folder_of_its_own(tmp_path: Path) -> None:
     done = run("evaluate", "digits", "--out", tmp_path)
     assert isinstance(done.exception, UsageError)
     assert (tmp_path / "report.json").read_text() == "mine"
+
+
+def test_names_that_are_too_long(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("y" * 255, "y" * 300, "ü" * 121):
+        refused = run("detect", scans, "--out", tmp_path / name).exception
+        assert isinstance(refused, UsageError)
+        assert "Choose a name of at most 240 bytes" in str(refused)
+    assert run("detect", scans, "--out", tmp_path / f"{'y' * 236}.csv").exit_code == 0
+    missing = run("detect", scans / ("y" * 300), "--out", tmp_path / "p.csv").exception
+    assert "there is no" in str(missing)
+    monkeypatch.setattr("sys.argv", ["dlkit", "inspect", "y" * 300])
+    with pytest.raises(SystemExit):
+        main()
+    assert "cannot be written or read: File name too long" in capsys.readouterr().err
+
+
+def test_files_of_kinds_that_are_not_read_are_counted(scans: Path, tmp_path: Path) -> None:
+    """What an owner would miss, and not what nobody takes for an image."""
+    (scans / "more").mkdir()
+    names = ("z.zip", "a.7z", "g.png.gz", "p.tar.zst", "t.TGA", "f.fits", "v.mp4", "x.png ",
+             "x.png~", "s.psd", "i.ico", "x.npy")  # fmt: skip
+    for name in (*names, "notes.txt", "a.png.json", "labels.csv", "~"):
+        (scans / "more" / name).write_bytes(b"x")
+    done = run("detect", scans, "--out", tmp_path / "p.csv")
+    assert done.exit_code == 0
+    assert f"left out {len(names)} files of kinds that are not read" in done.output
+    assert f"2 done, 0 failed, {len(names)} left out" in done.output.replace("\n", " ")

@@ -157,8 +157,14 @@ def test_a_second_run_redoes_what_changed_and_nothing_else(
     # an output that is gone, and one that somebody replaced by as many bytes
     here.store.delete("out/one.png")
     name = "a b/zwei-ü.png"
-    here.store.put(f"out/{name}", bytes(len(after[name])))
-    assert "0 failed" in dlkit(*arguments).output
+    mine = bytes(len(after[name]))
+    here.store.put(f"out/{name}", mine)
+    done = dlkit(*arguments)
+    assert "1 done, 1 failed" in done.output
+    assert "was changed since dlkit wrote it" in done.output.replace("\n", " ")
+    assert contents(here.store, "out")[name] == mine
+    here.store.delete(f"out/{name}")
+    assert "1 done before, 1 done, 0 failed" in dlkit(*arguments).output
     assert contents(here.store, "out") | {"manifest.jsonl": b""} == after | {"manifest.jsonl": b""}
     here.store.put("in/new.png", (scans_folder / "one.png").read_bytes())
     assert "2 done before, 1 done" in dlkit(*arguments).output

@@ -131,12 +131,12 @@ def command(
             if isinstance(seen, Path):
                 check_writable(seen, "--annotate")
 
-        def draw(source: Source, answer: Detection | list[Detection], path: Path) -> None:
+        def draw(source: Source, answer: Detection | list[Detection], name: str) -> bytes:
             answers = answer if isinstance(answer, list) else [answer]
             scans = detector.decode_all(source.read(), source.path, frames)
             pictures = [picture(to_bytes(scan, detector.range), one)
                         for scan, one in zip(scans, answers, strict=True)]  # fmt: skip
-            images.write_frames(path, pictures)
+            return images.encode_frames(name, pictures)
 
         def kept(result: Result) -> dict[str, object]:
             return line(None if result.error is not None else result.answer)

@@ -25,7 +25,8 @@ def command(
         int, typer.Option(min=1, max=_options.COUNT, help="Files in one tar file, at most.")
     ] = 10_000,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the tar files of an earlier run.")
+        bool,
+        typer.Option("--overwrite", help="Replace an earlier run's tar files, no others."),
     ] = False,
     follow_symlinks: Annotated[
         bool, typer.Option("--follow-symlinks", help="Go into folders that are links, each once.")

@@ -186,7 +186,7 @@ def command(
                 rows.add(part)
                 yield None
 
-    def draw(source: Source, answer: Answer | list[Answer], path: Path) -> None:
+    def draw(source: Source, answer: Answer | list[Answer], name: str) -> bytes:
         data = source.read()
         pictures = []
         answers = answer if isinstance(answer, list) else [answer]
@@ -194,7 +194,7 @@ def command(
         for image, one in zip(found, answers, strict=True):
             page = one if isinstance(one, Page) else whole(one, image.shape)
             pictures.append(picture(image, page, reject))
-        images.write_frames(path, pictures)
+        return images.encode_frames(name, pictures)
 
     pages = mode != "single" and recognizer.bundle.spec.pages
     form = Form(pages=pages, reject=reject)

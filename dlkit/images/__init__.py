@@ -31,7 +31,7 @@ from dlkit.images.geometry import (
     pad,
     resize,
 )
-from dlkit.images.writing import encode, in_colours, write, write_frames
+from dlkit.images.writing import encode, encode_frames, in_colours, write, write_frames
 
 __all__ = [
     "FRAMES",
@@ -46,6 +46,7 @@ __all__ = [
     "decode",
     "decode_frames",
     "encode",
+    "encode_frames",
     "fit",
     "grey",
     "in_colours",

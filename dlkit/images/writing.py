@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import cv2
 import numpy as np
@@ -58,7 +58,16 @@ def write_frames(path: Path, frames: Sequence[Image]) -> None:
         InputError: the format holds one image only, or not such ones.
         MachineError: the file cannot be written.
     """
-    write_new(path, _encoded(str(path), path.suffix, frames))
+    write_new(path, encode_frames(str(path), frames))
+
+
+def encode_frames(name: str, frames: Sequence[Image]) -> bytes:
+    """Several images, as frames or pages, as the bytes of a file of this name.
+
+    Raises:
+        InputError: the format holds one image only, or not such ones.
+    """
+    return _encoded(name, PurePath(name).suffix, frames)
 
 
 def _encoded(name: str, ending: str, frames: Sequence[Image]) -> bytes:

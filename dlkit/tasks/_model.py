@@ -201,24 +201,22 @@ class Model(ABC, Generic[Sample, Note, Answer]):
         return name
 
     @abstractmethod
-    def save(self, answer: Answer, path: Path) -> None:
-        """Write an answer whole or not at all; makes missing folders.
+    def encode(self, answer: Answer, name: str) -> bytes:
+        """An answer as the bytes of a file of this name.
 
         Raises:
             InputError: the format cannot hold it.
-            MachineError: the file cannot be written.
         """
 
-    def save_all(self, answers: Sequence[Answer], path: Path) -> None:
-        """Write the answers for all samples of a file, whole or not at all.
+    def encode_all(self, answers: Sequence[Answer], name: str) -> bytes:
+        """The answers for all samples of a file as the bytes of one.
 
         Raises:
             InputError: the format cannot hold them.
-            MachineError: the file cannot be written.
         """
         if len(answers) != 1:
-            raise InputError(f"{path} would hold {len(answers)} answers, expected one")
-        self.save(answers[0], path)
+            raise InputError(f"{name} would hold {len(answers)} answers, expected one")
+        return self.encode(answers[0], name)
 
     def reply(self, data: bytes, options: Mapping[str, str]) -> Reply:
         """Answer one file, as ``door`` has it.

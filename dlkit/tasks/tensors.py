@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from dlkit.atomic import write_new
 from dlkit.bundle import Bundle
 from dlkit.errors import InputError, UsageError
 from dlkit.spec import ModelSpec, TensorSpec
@@ -90,11 +89,11 @@ class TensorModel(Model[Feeds, None, Arrays]):
         """``a.npz`` for itself, ``a.npy.npz`` for ``a.npy``: never one name for two."""
         return name + (".npz" if _NPY.search(name) else "")
 
-    def save(self, answer: Arrays, path: Path) -> None:
+    def encode(self, answer: Arrays, name: str) -> bytes:
         """A .npz file with an array for every output."""
         buffer = io.BytesIO()
         np.savez(buffer, **answer)  # type: ignore[arg-type]  # allow_pickle is no output's name
-        write_new(path, buffer.getvalue())
+        return buffer.getvalue()
 
 
 class Tensors(Task):

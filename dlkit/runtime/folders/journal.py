@@ -6,8 +6,9 @@ finished, so a run that is killed loses at most the few files under way; a last 
 ignored, and one whose sum is not its own (see ``lines``) does not count.
 
 Two kinds of lines come before something is written, which is then dlkit's own and may be replaced
-by a later run: ``"claim"`` has the places of outputs (seen from the manifest's folder), ``"table"``
-what the table will be. Of objects the line itself has the place, in ``"to"``.
+by a later run, as long as it is what the line says: ``"claim"`` has outputs' places (seen from the
+manifest's folder), sizes and sums, ``"table"`` what the table will be. Of objects the line itself
+has the place, in ``"to"``. ``"end"`` is the last line of a run that was not cut off.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from typing import IO, Any
 
 from dlkit.atomic import check_file, lock
 from dlkit.errors import DlkitError, InputError, MachineError, UsageError
-from dlkit.runtime.folders.journal_index import Index, key_of, state_of
+from dlkit.runtime.folders.content import Content
+from dlkit.runtime.folders.journal_index import Index, hash_of, key_of, state_of
 from dlkit.runtime.folders.lines import as_lines, checked, plain
 from dlkit.runtime.folders.member import Member
 from dlkit.runtime.folders.result import Result
@@ -45,6 +47,7 @@ class Journal:
     Attributes:
         damaged: lines that are damaged or were edited; what they say does not count.
         tables: what the table was, and may be: see ``table_files``.
+        cut: the last run was killed, or the machine was: its last lines may be lost.
 
     Raises:
         UsageError: another run is writing it.
@@ -86,6 +89,8 @@ class Journal:
             raise MachineError(f"{self._shown} cannot be opened ({error.strerror})") from error
         self.damaged, self.tables = self._index.damaged, self._index.tables
         self._forgot = forget
+        self._ended = self._index.ended
+        self.cut = self.known and not self._ended
 
     def __len__(self) -> int:
         """How many files earlier runs finished."""
@@ -118,26 +123,40 @@ class Journal:
         line: dict[str, Any] = json.loads(found)
         return line
 
-    def inside(self, archive: str, etag: str) -> tuple[list[dict[str, Any]], list[str]]:
-        """What earlier runs did of an archive: lines that count as it is now, and the places of all
-        outputs."""
+    def inside(self, archive: str, etag: str) -> tuple[list[dict[str, Any]], dict[str, list[int]]]:
+        """What earlier runs did of an archive: lines that count as it is now, and ``states`` of all
+        outputs, by their places."""
         latest = {line["file"]: line for line in map(self.line, self._index.members(archive))}
         counts = [
             line
             for line in latest.values()
             if (line["archive"], line["etag"], line["model"]) == (archive, etag, self._model)
         ]
-        own = [line["to"] for line in latest.values() if "to" in line]
+        own = {line["to"]: self.states(line["to"]) for line in latest.values() if "to" in line}
         return [] if self._forgot else counts, own
 
-    def wrote(self, place: str) -> bool:
-        """Whether an earlier run wrote, or began to write, an output there."""
-        return self._index.owns(place)
+    def states(self, place: str) -> list[int]:
+        """Hashes of what earlier runs wrote, or began to write, to a place, in their order."""
+        return self._index.states(place)
 
-    def claim(self, places: Sequence[str]) -> None:
-        """Note, before they are written, that the outputs at these places are dlkit's."""
-        if places and self.broken is None:
-            self._append(as_lines([{"claim": list(places)}]))
+    def wrote(self, place: str, state: str | None = None) -> bool:
+        """Whether an earlier run wrote, or began to write, an output there.
+
+        Args:
+            state: of what stands there, which must be what was written: of a file the state of its
+                ``Content``, of an object its ETag.
+        """
+        states = self.states(place)
+        return bool(states) if state is None else hash_of(state) in states
+
+    def wrote_last(self, place: str, content: Content) -> bool:
+        """Whether nothing else was written to a place after this."""
+        return self.states(place)[-1:] == [hash_of(content.state)]
+
+    def claim(self, outputs: Sequence[tuple[str, Content]]) -> None:
+        """Note, before they are written, which outputs at which places are dlkit's."""
+        if outputs and self.broken is None:
+            self._append(as_lines([{"claim": [(place, *what) for place, what in outputs]}]))
 
     def note_table(self, state: str) -> None:
         """Note, before it takes its place, what the table will be."""
@@ -163,9 +182,12 @@ class Journal:
             if result.error is not None:
                 more += f', "error": {_json(str(result.error))}'
             elif result.written is not None:
-                size, etag, place = result.written
-                put = f', "put": {_json(etag)}, "to": {_json(place)}' if place else ""
-                more += f', "written": {size}{put}'
+                size, found, modified, etag, place = result.written
+                if place:
+                    put = f'"put": {_json(etag)}, "to": {_json(place)}'
+                else:
+                    put = f'"sum": "{found}", "written_ns": {modified}'
+                more += f', "written": {size}, {put}'
             path = result.source.path
             if result.source.stored is None:
                 path = path if path.startswith(os.sep) else self._here + path
@@ -187,6 +209,9 @@ class Journal:
 
     def finish(self) -> None:
         """The run came to its end: nothing is added any more."""
+        if not self._ended and self.broken is None:
+            self._append(as_lines([{"end": round(time.time(), 3)}]))
+            self._ended = True
 
     def close(self) -> None:
         """Close the file."""
@@ -206,6 +231,7 @@ class Journal:
 
     def _append(self, text: str) -> None:
         data = text.encode()
+        self._ended = False
         with self._writing:
             try:
                 if self._file.write(data) != len(data):

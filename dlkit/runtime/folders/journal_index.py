@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dlkit.runtime.folders.content import Content
 from dlkit.runtime.folders.lines import is_cut, plain
 
 # Of a line that no journal wrote, though its sum fits: json's, and those of values of another kind.
@@ -30,20 +31,22 @@ class Index:
         damaged: lines that do not.
         size: bytes of all whole lines.
         tables: what the table was, and may be.
+        ended: the last line says that the run came to its end.
     """
 
     def __init__(self, path: Path, model: str) -> None:
         self._model = model
         self.lines = self.damaged = self.size = 0
         self.tables: set[str] = set()
+        self.ended = False
         self._done: tuple[array[int], array[int]] = array("Q"), array("Q")
         self._in: tuple[array[int], array[int]] = array("Q"), array("Q")
-        own = self._claimed = array("Q")
+        self._claimed: tuple[array[int], array[int]] = array("Q"), array("Q")
         if path.exists():
             self._read(path)
         self.keys, self._places = _sorted(*self._done)
         self._archives, self._members = _sorted(*self._in)
-        self._own = np.sort(np.frombuffer(own, np.uint64))  # unique would import numpy.ma
+        self._own, self._states = _sorted(*self._claimed)
         del self._done, self._in, self._claimed
 
     def place(self, key: int) -> int | None:
@@ -51,11 +54,14 @@ class Index:
         at = int(np.searchsorted(self.keys, np.uint64(key), side="right")) - 1
         return int(self._places[at]) if at >= 0 and int(self.keys[at]) == key else None
 
-    def owns(self, place: str) -> bool:
-        """Whether an output there is dlkit's."""
+    def states(self, place: str) -> list[int]:
+        """Hashes of what was, or was to be, written to a place; the last one is the latest."""
         key = np.uint64(hash_of(place))
-        at = int(np.searchsorted(self._own, key))
-        return at < len(self._own) and bool(self._own[at] == key)
+        first = int(np.searchsorted(self._own, key))
+        if first == len(self._own) or self._own[first] != key:
+            return []
+        last = int(np.searchsorted(self._own, key, side="right"))
+        return [int(state) for state in self._states[first:last]]
 
     def members(self, archive: str) -> list[int]:
         """Places of the lines of what is in an archive."""
@@ -68,6 +74,7 @@ class Index:
         with path.open("rb") as file:
             for line in file:
                 if not line.endswith(b"\n") and (self.lines or is_cut(line)):
+                    self.ended = False
                     break  # the run was killed while it wrote this one
                 found = plain(line)
                 try:
@@ -77,26 +84,32 @@ class Index:
                     self.lines += 1
                 except _STRANGE:
                     self.damaged += 1
+                    self.ended = False
                 self.size += len(line)
 
     def _add(self, line: dict[str, Any]) -> None:
+        self.ended = "end" in line
         if "claim" in line:
-            self._claimed.extend(map(hash_of, line["claim"]))
+            for place, size, found in line["claim"]:
+                self._note(self._claimed, hash_of(place), hash_of(Content(size, found).state))
+        elif "end" in line:
+            pass
         elif "table" in line:
             self.tables.add(line["table"])
         elif line["status"] == "done":
             if "to" in line:
-                self._claimed.append(hash_of(line["to"]))
+                self._note(self._claimed, hash_of(line["to"]), hash_of(line["put"]))
             if "archive" in line:
-                self._note(self._in, hash_of(line["archive"]))
+                self._note(self._in, hash_of(line["archive"]), self.size)
             if line["model"] == self._model:
                 if (state := line.get("etag")) is None:
                     state = state_of(line["modified_ns"], line["changed_ns"], line["inode"])
-                self._note(self._done, key_of(line["path"], line["bytes"], state, self._model))
+                key = key_of(line["path"], line["bytes"], state, self._model)
+                self._note(self._done, key, self.size)
 
-    def _note(self, index: tuple[array[int], array[int]], key: int) -> None:
+    def _note(self, index: tuple[array[int], array[int]], key: int, value: int) -> None:
         index[0].append(key)
-        index[1].append(self.size)
+        index[1].append(value)
 
 
 def _sorted(keys: array[int], values: array[int]) -> tuple[Hashes, Hashes]:

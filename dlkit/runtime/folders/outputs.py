@@ -10,12 +10,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from dlkit.errors import DlkitError, UsageError
-from dlkit.runtime.folders.result import Written
+from dlkit.atomic import write_new
+from dlkit.errors import DlkitError, MachineError, UsageError
+from dlkit.runtime.folders.content import Content
+from dlkit.runtime.folders.result import Result, Written
 from dlkit.runtime.folders.sources import Source
 
 if TYPE_CHECKING:
     from dlkit.runtime.folders.journal import Journal
+
+
+Encode = Callable[[Source, Any, str], bytes]
 
 
 class _There(NamedTuple):
@@ -33,22 +38,22 @@ class _There(NamedTuple):
 
 
 class Outputs:
-    """A file for every input, which replaces only what dlkit wrote.
+    """A file for every input, which replaces only what dlkit wrote, as it wrote it.
 
     Args:
         folder: where they go.
         name: what the output of an input's name is called there.
-        write: writes an answer to a path, whole or not at all.
+        encode: gives an answer as the bytes of a file of a name.
         inputs: lists what is never replaced.
         seen_from: folder of the manifest, from which claims are seen, so that both may be moved
             together; None where it is elsewhere.
     """
 
     def __init__(
-        self, folder: Path, name: Callable[[str], str], write: Callable[[Source, Any, Path], None],
+        self, folder: Path, name: Callable[[str], str], encode: Encode,
         inputs: Callable[[], Iterable[Source]], seen_from: Path | None = None,
     ) -> None:  # fmt: skip
-        self.folder, self.name, self.write, self.inputs = folder, name, write, inputs
+        self.folder, self.name, self.encode, self.inputs = folder, name, encode, inputs
         self._seen_from = seen_from
         self._listing = threading.Lock()
 
@@ -69,24 +74,35 @@ class Outputs:
         self._folders: dict[str, str] = {}
         self._inputs: set[tuple[int, int]] | None = None
 
-    def claim(self, sources: Sequence[Source]) -> dict[str, DlkitError]:
-        """Take possession of the outputs of some files; gives why not, by name, where not."""
-        refused: dict[str, DlkitError] = {}
-        free = []
-        for source in sources:
-            found = self._there(self.name(source.name))
-            if (error := self._refusal(source, found)) is not None:
-                refused[source.name] = error
-            else:
-                free.append(found.place)
-        self._journal.claim(free)
-        return refused
+    def save(self, results: Sequence[Result]) -> None:
+        """Write the answers of some files.
 
-    def save(self, source: Source, answer: Any) -> Written:
-        """Write an answer."""
-        path = self.target(source)
-        self.write(source, answer, path)
-        return Written(path.stat().st_size)
+        What they will be is noted before: a run that is killed leaves nothing that no line knows.
+        """
+        ready: list[tuple[Result, Path, bytes, Content]] = []
+        claims: list[tuple[str, Content]] = []
+        for result in results:
+            name = self.name(result.source.name)
+            path = self.folder / name
+            try:
+                data = self.encode(result.source, result.answer, str(path))
+                found = self._there(name)
+                self._check(result.source, path, found, data)
+            except DlkitError as error:
+                result.error = error
+                continue
+            content = Content.of(data)
+            ready.append((result, path, data, content))
+            claims.append((found.place, content))
+        self._journal.claim(claims)
+        for result, path, data, content in ready:
+            try:
+                write_new(path, data)
+                result.written = Written(*content, path.stat().st_mtime_ns)
+            except DlkitError as error:
+                result.error = error
+            except OSError as error:
+                result.error = MachineError(f"{path}: is gone ({error.strerror})", "Run it again")
 
     def target(self, source: Source) -> Path:
         """The output's path."""
@@ -95,8 +111,14 @@ class Outputs:
     def there(self, source: Source, line: dict[str, Any]) -> bool:
         """Whether an output is still as the manifest's line has it."""
         place, _, status = self._there(self.name(source.name))
-        same = status is not None and status.st_size == line.get("written")
-        return same and self._journal.wrote(place)
+        if status is None or status.st_size != line.get("written"):
+            return False
+        content = Content(status.st_size, line.get("sum", ""))
+        if not self._journal.wrote_last(place, content):
+            return False  # what another one wrote since may have its size, and its date
+        if status.st_mtime_ns == line.get("written_ns"):
+            return True
+        return _content(self.target(source)) == content  # a copy of the folder has other dates
 
     def ours(self, name: str) -> bool:
         """Whether an earlier run wrote a file of the folder."""
@@ -131,27 +153,33 @@ class Outputs:
                 real = os.path.relpath(real, os.path.realpath(self._seen_from))
         return "" if real == "." else f"{real}{os.sep}"
 
-    def _refusal(self, source: Source, found: _There) -> DlkitError | None:
+    def _check(self, source: Source, path: Path, found: _There, data: bytes) -> None:
+        """Refuse to replace an input, and what others wrote or changed."""
         if found.status is None:
-            return None
-        path = self.target(source)
-        try:
+            return
+        with suppress(OSError):
             if source.stored is None and os.path.samestat(found.status, os.stat(source.path)):  # noqa: PTH116
-                return UsageError(f"{path} is the input itself", "Choose another --out")
-        except OSError:
-            pass
+                raise UsageError(f"{path} is the input itself", "Choose another --out")
         owned = self._journal.wrote(found.place)
         if (found.linked or not owned) and _identity(found.status) in self._all_inputs():
-            return UsageError(
+            raise UsageError(
                 f"{path} is another input, or leads to one: it would be replaced",
                 "Choose another --out",
             )
-        if owned or self._overwrite:
-            return None
-        return UsageError(
-            f"{path} is there already, and dlkit did not write it",
-            "Choose another --out, or replace it with --overwrite",
-        )
+        if not self._overwrite and not self._may_go(path, found.place, owned, data):
+            raise others(str(path), owned)
+
+    def _may_go(self, path: Path, place: str, owned: bool, data: bytes) -> bool:
+        """Whether nothing of others is lost with what stands where ``data`` goes.
+
+        After a power cut files are there that are cut, or whose lines are lost: the beginning of
+        what goes there anyway, or all of it.
+        """
+        there = _content(path) if owned or self._journal.cut else None
+        if there is None:
+            return False
+        whole = self._journal.wrote(place, there.state)
+        return whole or there == Content.of(memoryview(data)[: there.size])
 
     def _all_inputs(self) -> set[tuple[int, int]]:
         """Identities of all files that are inputs: listed when something stands in the way."""
@@ -166,6 +194,30 @@ class Outputs:
                             continue
                 self._inputs = found
             return self._inputs
+
+
+def others(path: str, owned: bool) -> UsageError:
+    """Why a file is not replaced.
+
+    Args:
+        owned: dlkit wrote it, and others changed it since.
+    """
+    why = (
+        "was changed since dlkit wrote it"
+        if owned
+        else ("is there already, and dlkit did not write it")
+    )
+    return UsageError(
+        f"{path} {why}", "Move it, choose another --out, or replace it with --overwrite"
+    )
+
+
+def _content(path: Path) -> Content | None:
+    """What a file holds; None where there is none that can be read."""
+    try:
+        return Content.of_file(path) if path.is_file() else None
+    except OSError:
+        return None
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

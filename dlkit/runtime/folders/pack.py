@@ -16,8 +16,13 @@ from dlkit.atomic import atomic_path
 from dlkit.errors import DlkitError, UsageError
 from dlkit.runtime.folders.sources import Inputs, LeftOut, Source
 from dlkit.storage import Address, Place, open_store, read_ahead
+from dlkit.storage.store import WholeError
 
 _NAME = re.compile(r"\d{6}\.tar")
+# At the beginning of each tar file, where readers pass over it, and a later run knows it again.
+_MARK = {"comment": "dlkit pack"}
+_LINE = b" comment=dlkit pack\n"
+_HEAD = 1024  # bytes that hold it
 Group = list[tuple[str, bytes]]
 
 
@@ -54,12 +59,12 @@ def pack(
 
     Args:
         most_files, most_bytes: of one tar file; a larger file has one for itself.
-        overwrite: replace tar files of an earlier run; what it had more of goes, once all files
-            are packed.
+        overwrite: replace tar files of an earlier run, which have its mark; what it had more of
+            goes, once all files are packed.
         watch: called now and then with how far it is.
 
     Raises:
-        UsageError: there are tar files in ``out`` already.
+        UsageError: there are tar files in ``out`` already, or such of others.
     """
     there = set(_there(out))
     if there and not overwrite:
@@ -69,9 +74,11 @@ def pack(
     packed = Packed()
     groups_of = _groups(inputs, packed, most_files, most_bytes)
     for groups in _cut(groups_of, most_files, most_bytes):
+        if not packed.shards:
+            _refuse_others(out, there)
         name = f"{packed.shards:06d}.tar"
         with _written(out, name) as path:
-            with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+            with tarfile.open(path, "w", format=tarfile.PAX_FORMAT, pax_headers=_MARK) as archive:
                 for member, data in groups:
                     info = tarfile.TarInfo(member)
                     info.size = len(data)
@@ -154,6 +161,36 @@ def _there(out: Place) -> Iterator[str]:
     else:
         names = (one.name for one in out.iterdir())
     return (name for name in names if _NAME.fullmatch(name))
+
+
+def _refuse_others(out: Place, names: Iterable[str]) -> None:
+    for name in sorted(names):
+        if _LINE not in _head(out, name):
+            raise UsageError(
+                f"{_target(out, name)} is no tar file of dlkit pack, and has the name of one",
+                "Move it, or choose another folder",
+            )
+
+
+def _target(out: Place, name: str) -> Place:
+    return out.below(name) if isinstance(out, Address) else out / name
+
+
+def _head(out: Place, name: str) -> bytes:
+    """How a file begins; of an object all of it, where the store gives no ranges."""
+    if isinstance(out, Path):
+        path = out / name
+        if not path.is_file():  # a folder, or a pipe
+            return b""
+        with path.open("rb") as file:
+            return file.read(_HEAD)
+    store, key = open_store(out), out.below(name).key
+    if store.head(key).size < _HEAD:  # no tar file
+        return b""
+    try:
+        return store.get_range(key, 0, _HEAD)[0]
+    except WholeError:
+        return store.get(key)[0][:_HEAD]
 
 
 def _remove(out: Place, name: str) -> None:

@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeVar
 from dlkit import images
 from dlkit.errors import DlkitError, MachineError
 from dlkit.runtime.folders.pace import Pace
-from dlkit.runtime.folders.result import Result, Written
+from dlkit.runtime.folders.result import Result
 from dlkit.runtime.folders.sources import Source
 from dlkit.runtime.runner import Prepared, Runner
 
@@ -67,12 +67,9 @@ class Seconds:
 class Saving(Protocol):
     """Where answers go; see ``dlkit.runtime.folders.outputs.Outputs``."""
 
-    def claim(self, sources: Sequence[Source]) -> dict[str, DlkitError]:
-        """Take possession of the outputs of some files; gives why not, by name, where not."""
-        ...
-
-    def save(self, source: Source, answer: Any) -> Written | Future[Written]:
-        """Write an answer; gives what was written, or will be."""
+    def save(self, results: Sequence[Result]) -> None:
+        """Write the answers of some files; each result takes what was written, or will be, or why
+        nothing was."""
         ...
 
 
@@ -152,7 +149,10 @@ class FileWork:
                 result.answer = found[0] if len(found) == 1 else found
         ran = time.perf_counter()
         if self.saving is not None:
-            self._save(self.saving, results)
+            self.saving.save([result for result in results if result.error is None])
+            if not self.keep:
+                for result in results:
+                    result.answer = None  # the image is on disk; do not hold it in memory
         self.seconds.add(read - begun, ran - read, time.perf_counter() - ran)
         return results
 
@@ -184,25 +184,6 @@ class FileWork:
                 mine += zip(whole.squares, itertools.repeat(None), strict=False)
         loaded += mine
         return places
-
-    def _save(self, saving: Saving, results: Sequence[Result]) -> None:
-        fine = [result for result in results if result.error is None]
-        refused = saving.claim([result.source for result in fine])
-        for result in fine:
-            result.error = refused.get(result.source.name)
-            if result.error is None:
-                try:
-                    done = saving.save(result.source, result.answer)
-                except DlkitError as error:
-                    result.error = error
-                    continue
-                if isinstance(done, Written):
-                    result.written = done
-                else:
-                    result.putting = done
-        if not self.keep:
-            for result in results:
-                result.answer = None  # the image is on disk; do not hold it in memory
 
 
 def _tried(result: Result, call: Callable[..., Out], *arguments: Any) -> Out | None:

@@ -14,11 +14,14 @@ class Written(NamedTuple):
 
     Attributes:
         size: bytes.
-        etag, place: of an object, and where that is as the manifest says it; empty for a file,
-            whose place was claimed before.
+        sum, modified: of a file, whose place was claimed before: of its content (see ``Content``),
+            and nanoseconds since 1970.
+        etag, place: of an object, and where that is as the manifest says it.
     """
 
     size: int
+    sum: str = ""
+    modified: int = 0
     etag: str = ""
     place: str = ""
 

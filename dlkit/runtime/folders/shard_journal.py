@@ -26,12 +26,14 @@ class ShardJournal(StoredJournal):
     ) -> None:
         self._before = {line["file"]: line for line in lines if "status" in line}
         self._names = names
-        self._ours = {place for line in lines for place in line.get("own", ())}
+        self._ours: dict[str, list[int]] = {}
+        for line in lines:
+            self._ours |= line.get("own", {})
         super().__init__(place, model)
 
-    def wrote(self, place: str) -> bool:
-        """Whether an earlier run put an output there."""
-        return place in self._ours or super().wrote(place)
+    def states(self, place: str) -> list[int]:
+        """Of what earlier runs put there."""
+        return self._ours.get(place, []) + super().states(place)
 
     def finish(self) -> None:
         """Put a line for every input, in their order, unless somebody else did."""

@@ -212,7 +212,7 @@ class Shards:
         line: Line = {"file": source.name, "path": source.path, "bytes": size, "etag": etag}
         if isinstance(self.job.outputs, StoredOutputs):
             place = self.job.outputs.place(source)
-            line |= {"own": [place]} if journal.wrote(place) else {}
+            line |= {"own": {place: states}} if (states := journal.states(place)) else {}
         return line
 
     def _known(self, source: Source, journal: StoredJournal) -> list[Line]:

@@ -13,17 +13,9 @@ from dlkit import images
 from dlkit.errors import UsageError
 from dlkit.runtime.folders.archives import is_archive, members
 from dlkit.runtime.folders.member import Member
+from dlkit.runtime.folders.unread import is_unread
 from dlkit.storage import Address, MissingError, Place, Stored, open_store
 
-# Endings of images and of what holds images, that dlkit does not read: passing them over in
-# silence would look like a loss.
-_UNREAD = frozenset(
-    (
-        ".gif", ".jp2", ".j2k", ".heic", ".heif", ".avif", ".dcm", ".dicom", ".jxl", ".raw", ".dng",
-        ".nef", ".cr2", ".exr", ".hdr", ".jfif", ".jpe", ".pnm", ".ppm", ".pbm", ".pdf", ".mat",
-        ".h5", ".nii",
-    )
-)  # fmt: skip
 _NAMED = 3  # files that a summary names of each kind
 
 
@@ -95,7 +87,8 @@ def check(inputs: Sequence[Place]) -> None:
     if not inputs:
         raise UsageError("there is no input", "Give a folder or files")
     for path in inputs:
-        if isinstance(path, Path) and not path.exists():
+        # a name that is too long is none, too
+        if isinstance(path, Path) and not os.path.exists(path):  # noqa: PTH110
             raise UsageError(f"there is no {path}", "Give a folder or files that exist")
     names = [_name(path) for path in inputs]
     if double := sorted({name for name in names if names.count(name) > 1}):
@@ -178,7 +171,7 @@ class Inputs:
         )  # fmt: skip
 
     def _unread(self, name: str) -> bool:
-        return ends_in(name, _UNREAD) or is_archive(name)
+        return is_unread(name, self.wanted) or is_archive(name)
 
     def listed(self, left_out: LeftOut | None = None) -> Iterator[Source]:
         """Files, archives not opened, in the order in which the folders list them.

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import posixpath
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dlkit.errors import DlkitError, MachineError, UsageError
-from dlkit.runtime.folders.result import Written
+from dlkit.runtime.folders.outputs import Encode, others
+from dlkit.runtime.folders.result import Result, Written
 from dlkit.runtime.folders.sources import Inputs, Source
 from dlkit.storage import Address, ExistsError, MissingError, open_store
 from dlkit.storage.store import CALLERS
@@ -33,33 +32,30 @@ class StoredOutputs:
     Args:
         out: below which the outputs are.
         name: what the output of an input's name is called there.
-        write: writes an answer to a path, whole or not at all.
+        encode: gives an answer as the bytes of a file of a name.
         inputs: never replaced.
         seen_from: where the manifest is, from which the lines' places are seen, so that both may be
             moved together; None where it is elsewhere.
     """
 
     def __init__(
-        self, out: Address, name: Callable[[str], str], write: Callable[[Source, Any, Path], None],
-        inputs: Inputs, seen_from: Address | None = None,
+        self, out: Address, name: Callable[[str], str], encode: Encode, inputs: Inputs,
+        seen_from: Address | None = None,
     ) -> None:  # fmt: skip
-        self.out, self.name, self.write, self.inputs = out, name, write, inputs
+        self.out, self.name, self.encode, self.inputs = out, name, encode, inputs
         self._below = f"{out}/"
         if seen_from is not None and seen_from.root == out.root:
             way = posixpath.relpath(f"/{out.key}", f"/{seen_from.key}")
             self._below = "" if way == "." else f"{way}/"
         self._store = open_store(out)
-        self._count = itertools.count()
         self._found: NDArray[np.int64] | None = None
 
     def __enter__(self) -> Self:
-        self._scratch = tempfile.TemporaryDirectory(prefix="dlkit-")
         self._pool = ThreadPoolExecutor(CALLERS, "put")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
-        self._scratch.cleanup()
 
     def begin(self, journal: Journal, overwrite: bool) -> None:
         """Begin a pass.
@@ -69,20 +65,6 @@ class StoredOutputs:
             overwrite: replace what others put, too; never an input.
         """
         self._journal, self._overwrite = journal, overwrite
-
-    def claim(self, sources: Sequence[Source]) -> dict[str, DlkitError]:
-        """Refuse to replace an input; what else stands in the way is seen when it is put."""
-        refused: dict[str, DlkitError] = {}
-        for source in sources:
-            target = self.target(source)
-            if str(target) == source.path:
-                why = f"{target} is the input itself"
-            elif self.inputs.holds(target):
-                why = f"{target} is where another input is, or would be"
-            else:
-                continue
-            refused[source.name] = UsageError(why, "Choose another --out")
-        return refused
 
     def target(self, source: Source) -> Address:
         """The output's address."""
@@ -96,24 +78,18 @@ class StoredOutputs:
         """Whether an earlier run put what is there under a name below ``out``."""
         return self._journal.wrote(self._below + name)
 
-    def save(self, source: Source, answer: Any) -> Future[Written]:
-        """Encode an answer, and begin to put it."""
-        target = self.target(source)
-        folder = Path(self._scratch.name, str(next(self._count)))
-        path = folder / target.name
-        try:
-            self.write(source, answer, path)
-            data = path.read_bytes()
-        except DlkitError as error:
-            error.what = error.what.replace(str(path), str(target))
-            raise
-        except OSError as error:
-            raise MachineError(f"{target}: cannot be written ({error.strerror})") from error
-        finally:
-            path.unlink(missing_ok=True)
-            if folder.exists():
-                folder.rmdir()
-        return self._pool.submit(self._put, self.place(source), target, data)
+    def save(self, results: Sequence[Result]) -> None:
+        """Encode the answers of some files, and begin to put them."""
+        for result in results:
+            source = result.source
+            target = self.target(source)
+            try:
+                self._check(source, target)
+                data = self.encode(source, result.answer, str(target))
+            except DlkitError as error:
+                result.error = error
+                continue
+            result.putting = self._pool.submit(self._put, self.place(source), target, data)
 
     def there(self, source: Source, line: dict[str, Any]) -> bool:
         """Whether an output is still as the manifest's line has it."""
@@ -125,12 +101,21 @@ class StoredOutputs:
         at = int(np.searchsorted(self._found, mark))
         return at < len(self._found) and bool(self._found[at] == mark)
 
+    def _check(self, source: Source, target: Address) -> None:
+        """Refuse to replace an input; what else stands in the way is seen when it is put."""
+        if str(target) == source.path:
+            raise UsageError(f"{target} is the input itself", "Choose another --out")
+        if self.inputs.holds(target):
+            raise UsageError(
+                f"{target} is where another input is, or would be", "Choose another --out"
+            )
+
     def _put(self, place: str, target: Address, data: bytes) -> Written:
-        return Written(len(data), self._put_data(place, target, data), place)
+        return Written(len(data), etag=self._put_data(place, target, data), place=place)
 
     def _put_data(self, place: str, target: Address, data: bytes) -> str:
         """Gives the ETag."""
-        if self._overwrite or self._journal.wrote(place):
+        if self._overwrite or self._is_as_put(place, target):
             return self._store.put(target.key, data)
         for attempt in range(_TRIES):
             try:
@@ -146,11 +131,15 @@ class StoredOutputs:
             except MissingError:  # two puts at once were both refused (S3's 409), or it is gone
                 time.sleep(0.1 * 2**attempt)
                 continue
-            raise UsageError(
-                f"{target} is there already, and dlkit did not write it",
-                "Choose another --out, or replace it with --overwrite",
-            )
+            raise others(str(target), self._journal.wrote(place))
         raise MachineError(f"{target}: cannot be put: others put and remove it at the same time")
+
+    def _is_as_put(self, place: str, target: Address) -> bool:
+        """Whether an earlier run put what is there now."""
+        if self._journal.wrote(place):
+            with suppress(MissingError):
+                return self._journal.wrote(place, self._store.head(target.key).etag)
+        return False
 
 
 def _mark(key: str, size: int, etag: str) -> int:

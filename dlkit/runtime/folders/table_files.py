@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -17,6 +18,9 @@ from dlkit.runtime.folders.stored_journal import StoredJournal, state_of
 from dlkit.runtime.folders.table import Form, Table
 from dlkit.storage import Address, MissingError, Place, open_store
 
+_MANIFEST = ".manifest.jsonl"
+_LONGEST = 255  # bytes of a name, of nearly all file systems
+
 
 class Notes(Protocol):
     """What a table was and may be, as a manifest keeps it; see ``Journal``."""
@@ -30,7 +34,7 @@ class Notes(Protocol):
 
 def manifest_of(table: Place) -> Place:
     """Beside a table: it says what the table was when dlkit wrote it."""
-    return table.with_name(table.name + ".manifest.jsonl")
+    return table.with_name(table.name + _MANIFEST)
 
 
 def check_table(
@@ -53,6 +57,12 @@ def check_table(
         UsageError: why not.
     """
     if isinstance(table, Path):
+        if (size := len(os.fsencode(manifest_of(table).name))) > _LONGEST:
+            raise UsageError(
+                f"{option} {table} is too long: with its manifest's ending the name has {size} "
+                f"bytes, and may have {_LONGEST}",
+                f"Choose a name of at most {_LONGEST - len(_MANIFEST)} bytes",
+            )
         check_file(table, option)
     if any(_same(table, one) for one in inputs):
         raise UsageError(

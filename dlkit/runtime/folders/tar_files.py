@@ -64,7 +64,8 @@ def tar_members(
                         seen.add(key)
                         yield found
                     _pass(archive)
-            while plain.read(1 << 20):  # the sum at the end of what is packed
+                more = _goes_on(archive)
+            while plain.read(_CHUNK):  # the sum at the end of what is packed
                 pass
     except DlkitError as error:
         yield "", error
@@ -73,7 +74,15 @@ def tar_members(
         why = str(error).partition("\n")[0] or type(error).__name__
         yield "", InputError(f"the archive is damaged or cut after {len(seen)} files ({why})")
         return
-    if not seen:
+    if more:
+        yield (
+            "",
+            InputError(
+                f"the archive ends after {len(seen)} files, and something follows",
+                "If it is another archive, give it as a file of its own",
+            ),
+        )
+    elif not seen:
         yield "", InputError("the archive holds no file of a kind that is taken")
 
 
@@ -114,6 +123,15 @@ def _pass(archive: tarfile.TarFile) -> None:
     while (left := archive.offset - 1 - stream.tell()) > 0:
         if not stream.read(min(left, _CHUNK)):
             raise tarfile.ReadError("unexpected end of data")
+
+
+def _goes_on(archive: tarfile.TarFile) -> bool:
+    """Whether something but zeros follows the end."""
+    stream = cast(IO[bytes], archive.fileobj)
+    while part := stream.read(_CHUNK):
+        if part.count(0) != len(part):
+            return True
+    return False
 
 
 def _elsewhere(name: str) -> bool:

@@ -12,7 +12,7 @@ from dlkit.errors import InputError, UsageError
 from dlkit.runtime.folders import sources as listing
 from dlkit.runtime.folders.feeding import Feeding
 from dlkit.runtime.folders.job import Job, Options, Watch, answer_key
-from dlkit.runtime.folders.outputs import Outputs
+from dlkit.runtime.folders.outputs import Encode, Outputs
 from dlkit.runtime.folders.pipeline import FileWork
 from dlkit.runtime.folders.sources import Inputs, Source, ends_in
 from dlkit.runtime.folders.stored_outputs import StoredOutputs
@@ -46,17 +46,15 @@ def folder_job(
     listing.check(inputs)
     refuse_same(out, inputs)
 
-    def write(source: Source, answer: Any, path: Path) -> None:
-        if isinstance(answer, list):
-            model.save_all(answer, path)
-        else:
-            model.save(answer, path)
+    def encode(source: Source, answer: Any, name: str) -> bytes:
+        several = isinstance(answer, list)
+        return model.encode_all(answer, name) if several else model.encode(answer, name)
 
     sources = Inputs(
         inputs, lambda name: ends_in(name, model.suffixes), out, follow, archives=archives
     )
     manifest = out.below(MANIFEST) if isinstance(out, Address) else out / MANIFEST
-    outputs = outputs_in(out, model.output_name, write, sources, manifest)
+    outputs = outputs_in(out, model.output_name, encode, sources, manifest)
     runner = Runner(model, model.opened.session, feeding.batch)
     return Job(
         work=FileWork(runner, outputs, frames=frames),
@@ -72,7 +70,7 @@ def folder_job(
 def outputs_in(
     out: Place,
     name: Callable[[str], str],
-    write: Callable[[Source, Any, Path], None],
+    encode: Encode,
     inputs: Inputs,
     manifest: Place,
 ) -> Outputs | StoredOutputs:
@@ -80,17 +78,17 @@ def outputs_in(
 
     Args:
         name: what the output of a file is called, below ``out``.
-        write: writes an answer to a path, whole or not at all.
+        encode: gives an answer as the bytes of a file of a name.
         inputs: never replaced.
         manifest: of the run.
     """
     if isinstance(out, Address):
         seen_from = manifest.parent if isinstance(manifest, Address) else None
-        return StoredOutputs(out, name, write, inputs, seen_from)
+        return StoredOutputs(out, name, encode, inputs, seen_from)
     here = [path for path in inputs.paths if isinstance(path, Path)]
     listed = replace(inputs, paths=here).listed
     return Outputs(
-        out, name, write, listed, manifest.parent if isinstance(manifest, Path) else None
+        out, name, encode, listed, manifest.parent if isinstance(manifest, Path) else None
     )
 
 

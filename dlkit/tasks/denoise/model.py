@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -130,13 +129,13 @@ class Denoiser(Model[images.Image, images.Image, images.Image]):
             raise InputError(f"the image has {len(found)} frames or pages", "Send one each")
         return Reply("image/png", images.encode(model.denoise(found)[0], ".png"))
 
-    def save(self, answer: images.Image, path: Path) -> None:
+    def encode(self, answer: images.Image, name: str) -> bytes:
         """An image file of the input's name and format."""
-        images.write(path, answer)
+        return images.encode_frames(name, [answer])
 
-    def save_all(self, answers: Sequence[images.Image], path: Path) -> None:
+    def encode_all(self, answers: Sequence[images.Image], name: str) -> bytes:
         """As many frames or pages as came."""
-        images.write_frames(path, answers)
+        return images.encode_frames(name, answers)
 
     def _dark(self, image: images.Image) -> bool:
         """Whether all values lie in the lowest part of the range."""

@@ -5,14 +5,12 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dlkit import images
-from dlkit.atomic import write_new
 from dlkit.bundle import Bundle
 from dlkit.errors import InputError, UsageError
 from dlkit.plugins import unknown
@@ -147,14 +145,14 @@ class Detector(Model[images.Image, tuple[int, int], Detection]):
         """A JSON file for each."""
         return f"{name}.json"
 
-    def save(self, answer: Detection, path: Path) -> None:
+    def encode(self, answer: Detection, name: str) -> bytes:
         """A JSON file; see ``Detection.record``."""
-        write_new(path, (json.dumps(answer.record()) + "\n").encode())
+        return (json.dumps(answer.record()) + "\n").encode()
 
-    def save_all(self, answers: Sequence[Detection], path: Path) -> None:
+    def encode_all(self, answers: Sequence[Detection], name: str) -> bytes:
         """One JSON file with a list of the frames."""
         frames = [answer.record() for answer in answers]
-        write_new(path, (json.dumps(frames) + "\n").encode())
+        return (json.dumps(frames) + "\n").encode()
 
     def reply(self, data: bytes, options: Mapping[str, str]) -> Reply:
         """An image in, JSON out."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
@@ -89,10 +88,10 @@ class DenoiserWithObjects(Model[images.Image, _Note, Both]):
             raise InputError(f"finding objects failed: {found.what}", found.mend) from found
         return Both(self.denoiser.finish(output, note.denoiser), found)
 
-    def save(self, answer: Both, path: Path) -> None:
+    def encode(self, answer: Both, name: str) -> bytes:
         """The cleaned image."""
-        self.denoiser.save(answer.cleaned, path)
+        return self.denoiser.encode(answer.cleaned, name)
 
-    def save_all(self, answers: Sequence[Both], path: Path) -> None:
+    def encode_all(self, answers: Sequence[Both], name: str) -> bytes:
         """The cleaned frames."""
-        self.denoiser.save_all([one.cleaned for one in answers], path)
+        return self.denoiser.encode_all([one.cleaned for one in answers], name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -187,13 +186,14 @@ class Generator(Model[Codes, None, images.UInt8]):
         made = self.generate(count, given.get("label"), seed, truncation)
         return Reply("image/png", images.encode(grid(made), ".png"))
 
-    def save(self, answer: images.UInt8, path: Path) -> None:
+    def encode(self, answer: images.UInt8, name: str) -> bytes:
         """An image file."""
-        images.write(path, answer)
+        return images.encode_frames(name, [answer])
 
-    def save_all(self, answers: Sequence[images.UInt8], path: Path) -> None:
+    def encode_all(self, answers: Sequence[images.UInt8], name: str) -> bytes:
         """One picture; of several codes side by side."""
-        images.write(path, answers[0] if len(answers) == 1 else grid(np.stack(answers)))
+        one = answers[0] if len(answers) == 1 else grid(np.stack(answers))
+        return images.encode_frames(name, [one])
 
     def _class(self, label: str | int | np.integer[Any]) -> int:
         if str(label) in self.labels:

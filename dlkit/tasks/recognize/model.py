@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -12,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit import images
-from dlkit.atomic import write_new
 from dlkit.bundle import Bundle
 from dlkit.errors import DlkitError, InputError, UsageError
 from dlkit.reading import colour, reading
@@ -225,17 +223,16 @@ class Recognizer(Model[images.Image, None, Prediction]):
         """A JSON file for each image."""
         return f"{name}.json"
 
-    def save(self, answer: Prediction, path: Path) -> None:
+    def encode(self, answer: Prediction, name: str) -> bytes:
         """``{"label": "7", "probability": 0.9997}``"""
-        write_new(path, (json.dumps(answer._asdict()) + "\n").encode())
+        return (json.dumps(answer._asdict()) + "\n").encode()
 
-    def save_all(self, answers: Sequence[Prediction], path: Path) -> None:
+    def encode_all(self, answers: Sequence[Prediction], name: str) -> bytes:
         """One object, or a list of them for several frames."""
         if len(answers) == 1:
-            return self.save(answers[0], path)
+            return self.encode(answers[0], name)
         rows = [answer._asdict() for answer in answers]
-        write_new(path, (json.dumps(rows) + "\n").encode())
-        return None
+        return (json.dumps(rows) + "\n").encode()
 
     def _told(self, prepared: Sequence[tuple[images.UInt8, None]], batch: int) -> list[Prediction]:
         """Predictions for what the graph takes; an error of one is raised."""

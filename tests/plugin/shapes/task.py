@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -38,9 +37,9 @@ class Segmenter(Model[images.Image, images.Image, NDArray[np.uint8]]):
         """Cropped."""
         return images.crop(output, *note.shape[:2]) * np.uint8(255)
 
-    def save(self, answer: NDArray[np.uint8], path: Path) -> None:
+    def encode(self, answer: NDArray[np.uint8], name: str) -> bytes:
         """A mask as an image."""
-        images.write(path, answer)
+        return images.encode_frames(name, [answer])
 
 
 class Segment(Task):
