@@ -180,6 +180,19 @@ def test_any_kind_of_image(model: Recognizer, page: UInt8) -> None:
         assert nearly(found := texts(model, kind)), (name, found)
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_squares_as_dark_as_the_ink(bits: int, model: Recognizer, page: UInt8) -> None:
+    """Lines of another colour than the ink are taken out; in grey both are alike."""
+    ink, lines = np.array([120.0, 25.0, 25.0]), np.array([35.0, 35.0, 35.0])
+    drawn = np.full((*page.shape, 3), 235.0)
+    for place in range(4):
+        drawn[:, place::26] = drawn[place::26] = lines
+    drawn += (1 - page[:, :, None] / 255) * (ink - drawn)
+    noisy = (drawn + np.random.default_rng(0).normal(0, 3, drawn.shape)).clip(0, 255)
+    image = (noisy * (257 if bits == 16 else 1)).astype(f"uint{bits}")
+    assert nearly(found := texts(model, image)), found
+
+
 def test_boxes_are_in_the_pixels_of_the_image(model: Recognizer, page: UInt8) -> None:
     for scale in (1, 3):
         large = cv2.resize(page, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
@@ -241,7 +254,9 @@ def test_memory_does_not_grow_with_the_square_of_what_is_found() -> None:
     places = np.stack(np.meshgrid(np.arange(60), np.arange(60)), -1).reshape(-1, 2)
     boxes = np.hstack([14.0 * places, np.full((3600, 2), 11.0), np.full((3600, 2), (0.9, 0.1))])
     assert len(finder.merged(np.repeat(boxes, 2, axis=0).astype(np.float32))) == 3600
-    crops.crop(np.zeros((1, 100_000), np.uint8), (0, 0, 100_000, 1))  # no square of that side
+    crops.crop(
+        crops.Scales(np.zeros((1, 100_000), np.uint8)), (0, 0, 100_000, 1)
+    )  # no square of that side
     assert tracemalloc.get_traced_memory()[1] < 50e6
     tracemalloc.stop()
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dlkit import images
 from dlkit.errors import UsageError
 from dlkit.reading import colour, finder, lines, square
-from dlkit.reading.crops import LABELS, NONE, OTHER, line_heights, looks
+from dlkit.reading.crops import LABELS, NONE, OTHER, Scales, line_heights, looks
 from dlkit.reading.page import Box, Digit, Line, Page
 from dlkit.reading.single import plain
 
@@ -161,10 +161,11 @@ def _signs(grey: images.UInt8, networks: Networks) -> list[_Sign]:
         return []
     boxes, chances = found[:, :4], found[:, 4:]
     heights = line_heights(boxes, finder.whole(found) & (chances[:, 0] > chances[:, 1]))
-    read = networks.read(looks(grey, boxes, heights))
+    scales = Scales(grey)
+    read = networks.read(looks(scales, boxes, heights))
     unsure = np.flatnonzero(read.max(axis=1) < _CERTAIN)
     if len(unsure):  # they are looked at once more, from nearer and from farther
-        nearer = [looks(grey, boxes[unsure], heights[unsure], times) for times in _LOOKS]
+        nearer = [looks(scales, boxes[unsure], heights[unsure], times) for times in _LOOKS]
         again = networks.read(np.concatenate(nearer)).reshape(len(_LOOKS), len(unsure), -1)
         read[unsure] = (read[unsure] + again.sum(axis=0)) / (1 + len(_LOOKS))
     # where the finder sees another sign rather than a digit, the reader must be the surer of one

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dlkit.errors import InputError
 from dlkit.paper import Digits, Page, simulate
 from dlkit.reading import colour, finder
-from dlkit.reading.crops import LABELS, NONE, OTHER, SIDE, VIEWS, crop, line_heights
+from dlkit.reading.crops import LABELS, NONE, OTHER, SIDE, VIEWS, Scales, crop, line_heights
 
 Crop = tuple[NDArray[np.uint8], int]
 OpenFinder = Callable[[], finder.Network]
@@ -145,7 +145,12 @@ class Pages:
         best = int(same.argmax())
         if not _is(boxes[best], there, float(same[best])):
             return []
-        return [(crop(grey, tuple(boxes[best].tolist()), float(lines[best])), LABELS.index(label))]
+        return [
+            (
+                crop(Scales(grey), tuple(boxes[best].tolist()), float(lines[best])),
+                LABELS.index(label),
+            )
+        ]
 
 
 def overlap(boxes: finder.Float, truth: finder.Float, least: float) -> finder.Float:
@@ -168,7 +173,7 @@ def _labelled(
 ) -> list[Crop]:
     """What was found, as far as it is certain what it is."""
     same = overlap(boxes, truth, _LEAST * float(np.median(heights)))
-    crops = []
+    scales, crops = Scales(grey), []
     for row, box, line in zip(same, boxes, lines.tolist(), strict=True):
         best = int(row.argmax())
         if _is(box, truth[best], float(row[best])):
@@ -177,7 +182,7 @@ def _labelled(
             text = NONE
         else:
             continue  # nobody can say
-        crops.append((crop(grey, tuple(box.tolist()), line), _index(text)))
+        crops.append((crop(scales, tuple(box.tolist()), line), _index(text)))
     return crops
 
 
@@ -195,7 +200,7 @@ def _missed(
     heights: finder.Float,
 ) -> list[Crop]:
     """Signs that are no digits, and strokes, once more, as they may be found another time."""
-    crops = []
+    scales, crops = Scales(grey), []
     for sign, box, line in zip(page.signs, truth.tolist(), heights.tolist(), strict=True):
         for _ in range(_AGAIN.get(sign.text, int(not sign.is_digit))):
             reach = max(box[2], box[3], 0.4 * line)
@@ -203,7 +208,7 @@ def _missed(
             left, top, width, height = box
             moved = (left + shift[0], top + shift[1], width * scale[0], height * scale[1])
             high = line * np.exp(random.normal(0, 0.08))
-            crops.append((crop(grey, moved, high), _index(sign.text)))
+            crops.append((crop(scales, moved, high), _index(sign.text)))
     return crops
 
 

@@ -1,0 +1,81 @@
+"""Squares that are as dark as the ink, and of another colour: they can be taken out."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from dlkit import images
+
+_TILE = 512  # pixels of the longer side of the part that is looked at, in the middle
+_LONG, _ACROSS = 96, 0.9  # pixels, or share of a smaller image: no stroke of a digit is so long
+_LEAST = 20  # pixels of the shorter side: smaller images show no squares
+_CONTRAST = 24.0  # of 255: less between paper and ink is none
+_DARK = 0.3  # of the contrast: ink, or a line
+_EACH = 0.2  # of the lines one way: so many run the other way, at least, where there are squares
+_STRONG = 0.5  # of the ink's contrast: lines of less do not disturb
+_APART = 3.0  # deviations of the paper: how far ink is, at least, from all that lines can look like
+_MOST = 0.7  # of the ink: so much is half as far, at least
+_INK, _PAPER = 30.0, 230.0  # levels of the result
+
+
+def without_squares(image: images.Image, grey: images.UInt8) -> images.UInt8 | None:
+    """The image along the axis of colour on which its squares are as bright as the paper.
+
+    Between paper and line all colours lie on one way; the axis is at a right angle to it, towards
+    the ink.
+
+    Args:
+        image: uint8 or uint16 (H, W, 3).
+        grey: of it, uint8 (H, W).
+
+    Returns:
+        uint8 (H, W), ink dark; None where there are no squares, they are weak, or of the ink's
+        colour.
+    """
+    if min(grey.shape) < _LEAST:
+        return None
+    part = tuple(_middle(length) for length in grey.shape)
+    depth = float(np.median(grey[part])) - grey[part].astype(np.float32)
+    contrast = float(np.quantile(depth, 0.995))
+    if contrast < _CONTRAST:
+        return None
+    dark = np.asarray(depth > _DARK * contrast, np.uint8)
+    found = _squares(dark)
+    lines, ink = found > 0, dark > cv2.dilate(found, np.ones((5, 5), np.uint8))
+    if not lines.any() or not ink.any():
+        return None
+    if np.median(depth[lines]) < _STRONG * np.median(depth[ink]):
+        return None
+    scale = np.float32(1 / 257 if image.dtype == np.uint16 else 1)
+    colours = image[part].astype(np.float32) * scale
+    paper = np.median(colours.reshape(-1, 3), axis=0)
+    line = np.median(colours[lines], axis=0) - paper
+    written = colours[ink] - paper
+    beside = written - np.outer(written @ line, line) / max(float(line @ line), 1e-6)
+    axis = np.median(beside, axis=0)
+    apart = float(np.linalg.norm(axis))
+    axis /= max(apart, 1e-6)
+    noise = float(np.std((colours[dark == 0] - paper) @ axis))
+    if apart < max(1.0, _APART * noise) or np.mean(beside @ axis > apart / 2) < _MOST:
+        return None
+    steep = (_INK - _PAPER) / apart * axis
+    levels = cv2.transform(image.astype(np.float32) * scale, steep[None]) + (_PAPER - paper @ steep)
+    return np.asarray(levels.clip(0, 255), np.uint8)
+
+
+def _middle(length: int) -> slice:
+    first = max(0, (length - _TILE) // 2)
+    return slice(first, first + _TILE)
+
+
+def _squares(dark: images.UInt8) -> images.UInt8:
+    """What belongs to long lines, where they run across and down: uint8 (H, W), 0 or 1."""
+    height, width = dark.shape
+    across = np.ones((1, min(_LONG, int(_ACROSS * width))), np.uint8)
+    down = np.ones((min(_LONG, int(_ACROSS * height)), 1), np.uint8)
+    both = [np.asarray(cv2.morphologyEx(dark, cv2.MORPH_OPEN, line), np.uint8)
+            for line in (across, down)]  # fmt: skip
+    less, more = sorted(int(one.sum()) for one in both)
+    # Lines that run one way alone hide little; and a 1 is one, too.
+    return np.asarray(both[0] | both[1] if less >= _EACH * more else 0 * dark, np.uint8)
