@@ -61,10 +61,6 @@ def _refused(error: OSError) -> str | None:
     import errno
     from pathlib import Path
 
-    try:
-        Path.cwd()
-    except FileNotFoundError:
-        return "the folder that you are in was removed. Go to another: cd"
     if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}:
         return None
     where = Path(str(error.filename or "the output"))

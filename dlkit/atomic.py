@@ -99,10 +99,10 @@ def atomic_folder(target: Path, own: Collection[Path] | None = None) -> Iterator
 
 def heal(target: Path) -> None:
     """Bring back a folder whose replacement was killed between its two renames."""
-    with contextlib.suppress(OSError):  # this process's folder may have been removed, too
-        target = Path(os.path.realpath(target))  # '.' and '..' have names, a link leads to it
-        if not target.name:  # the root
-            return
+    target = Path(os.path.realpath(target))  # '.' and '..' have names, a link leads to it
+    if not target.name:  # the root
+        return
+    with contextlib.suppress(OSError):
         if (old := _old(target)).is_dir() and not target.exists():
             old.rename(target)
 

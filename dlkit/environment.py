@@ -1,9 +1,11 @@
-"""Environment variables over whose values OpenCV ends the process, with no line that names them."""
+"""What libraries end the process over, with no line that names it: a folder that was removed (MKL,
+which torch is built on), values of environment variables (OpenCV)."""
 
 from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 
 from dlkit.errors import UsageError
 
@@ -24,11 +26,15 @@ _NUMBER, _SWITCH = re.compile("[0-9]{1,18}"), re.compile("[01]|[Tt]rue|TRUE|[Ff]
 
 
 def check() -> None:
-    """Refuse what would end the process; before OpenCV is loaded.
+    """Refuse what would end the process; before libraries are loaded.
 
     Raises:
-        UsageError: which variable.
+        UsageError: the folder was removed, or which variable.
     """
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise UsageError("the folder that you are in was removed", "Go to another: cd") from error
     for name, value in os.environ.items():
         for names, form, wanted in (
             (_NUMBERS, _NUMBER, "a whole number"),

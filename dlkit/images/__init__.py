@@ -2,12 +2,10 @@
 
 import os
 
-from dlkit import environment
 from dlkit.limits import MAX_PIXELS, VARIABLE, allow_pixels, max_pixels
 
 # Before OpenCV is loaded: its limit, and no lines of its own on people's terminals, since what is
 # wrong with a file is said as that file's error.
-environment.check()
 os.environ.setdefault(VARIABLE, str(MAX_PIXELS))
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
