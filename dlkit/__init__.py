@@ -97,6 +97,7 @@ __all__ = ["__version__", *sorted(_PLACES)]
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module 'dlkit' has no attribute '{name}'")
+    importlib.import_module("dlkit.environment").check()
     return getattr(importlib.import_module(f"dlkit.{_PLACES[name]}"), name)
 
 

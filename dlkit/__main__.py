@@ -2,45 +2,82 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import gc
+import os
+import signal
 import sys
-from pathlib import Path
 
 # Imports and long lists of files make objects by the hundred thousand, and no garbage: looking for
 # it after every 700, as Python does by default, takes a tenth of a command's start.
 _NEW_OBJECTS = 50_000
-# What the machine refuses is the user's to mend, not a bug.
-_REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
+_INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the command line; the one place where errors become a line and an exit code."""
+    with_handler = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if with_handler:  # else it is ignored, as in the background, and stays so
+        signal.signal(signal.SIGINT, _leave_quietly)
+    import gc
+
     gc.set_threshold(_NEW_OBJECTS)
+    _open_streams()
     from dlkit.cli import app
     from dlkit.errors import DlkitError
 
     try:
+        if with_handler:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         app()
     except DlkitError as error:
-        _end(f"dlkit: {error}", 2)
+        _end(str(error), 2)
     except OSError as error:
-        if error.errno not in _REFUSED:
+        if (line := _refused(error)) is None:
             raise
-        where = Path(str(error.filename or "the output"))
-        if where.name.startswith(".dlkit-"):  # a file on its way: the place is what counts
-            where = where.parent
-        _end(f"dlkit: {where} cannot be written or read: {error.strerror}", 2)
+        _end(line, 2)
     except KeyboardInterrupt:
-        _end("dlkit: interrupted; files that were written are whole", 130)
+        _end("interrupted", _INTERRUPTED)
+
+
+def _leave_quietly(*_: object) -> None:
+    """Ctrl-C while the command line is being loaded: there is nothing to end, nothing to say."""
+    os._exit(_INTERRUPTED)
+
+
+def _open_streams() -> None:
+    """Give streams that were closed (``>&-``, as daemons do) somewhere to go.
+
+    Else the next files that are opened get their numbers, and what C libraries print.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+
+
+def _refused(error: OSError) -> str | None:
+    """What the machine refuses is the user's to mend; None of what is a bug."""
+    import errno
+    from pathlib import Path
+
+    machine = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+    if error.errno not in {*machine, errno.ENAMETOOLONG}:
+        return None
+    where = Path(str(error.filename or "the output"))
+    if where.name.startswith(".dlkit-"):  # a file on its way: the place is what counts
+        where = where.parent
+    return f"{where} cannot be written or read: {error.strerror}"
 
 
 def _end(text: str, code: int) -> None:
     """Say it in one line, without what would steer a terminal, where anybody listens."""
-    line = "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(f"{line}\n")
+    import contextlib
+
+    from dlkit.printable import printable
+
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"dlkit: {printable(text)}\n")
         sys.stderr.flush()
     sys.exit(code)
 

@@ -1,11 +1,13 @@
-"""The processors: what they are, and how many of them this process may use."""
+"""The processors: what they are, how many of them this process may use, and processes on them."""
 
 from __future__ import annotations
 
 import math
 import os
 import platform
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _CPUINFO = Path("/proc/cpuinfo")
@@ -31,6 +33,20 @@ def has_bfloat16(cpuinfo: Path = _CPUINFO) -> bool:
         return False
     flags = next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
     return not _BFLOAT16.isdisjoint(flags.lower().split())
+
+
+@contextmanager
+def children_uninterrupted() -> Iterator[None]:
+    """Processes that are started meanwhile do not get Ctrl-C, which a terminal sends to all: who
+    started them ends them, in order and without their tracebacks."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:  # what came meanwhile arrives now
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def control_group(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from dlkit.errors import BundleError
+from dlkit.typed import from_plain
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 COLOURS = ("grey", "rgb", "bgr")
@@ -115,22 +116,9 @@ class ModelSpec:
                 "Upgrade dlkit",
             )
         try:
-            spec = cls(
-                name=str(data["name"]),
-                task=str(data["task"]),
-                precision=str(data["precision"]),
-                inputs=tuple(_tensor(one) for one in data["inputs"]),
-                outputs=tuple(_tensor(one) for one in data["outputs"]),
-                labels=tuple(str(label) for label in data.get("labels", ())),
-                colour=str(data.get("colour", "grey")),
-                resize=str(data.get("resize", "stretch")),
-                multiple_of=int(data.get("multiple_of", 1)),
-                scale=int(data.get("scale", 1)),
-                pages=bool(data.get("pages", False)),
-                options=dict(data.get("options", {})),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise BundleError(f"spec cannot be read: {type(error).__name__} {error}") from error
+            spec = from_plain(cls, data)
+        except TypeError as error:
+            raise BundleError(f"spec cannot be read: {error}") from error
         spec.check()
         return spec
 
@@ -150,21 +138,26 @@ class ModelSpec:
                 raise BundleError(f"spec has {name} '{got}', expected one of {', '.join(known)}")
         if not self.inputs or not self.outputs:
             raise BundleError("spec has no inputs or no outputs")
-        _check_labels(self.labels)
+        for what, text in self._texts():
+            if not is_one_line(text):
+                raise BundleError(
+                    f"{what} is {text!r}, expected text in one line without control characters"
+                )
+
+    def _texts(self) -> Iterator[tuple[str, str]]:
+        """What is printed and written to tables, where others' texts must not steer a terminal."""
+        yield from (("name", self.name), ("task", self.task))
+        for place, label in enumerate(self.labels, start=1):
+            yield f"label {place}", label
+        for what, tensors in (("input", self.inputs), ("output", self.outputs)):
+            for place, one in enumerate(tensors, start=1):
+                for text in (one.name, one.dtype, *map(str, one.shape)):
+                    yield f"a text of {what} {place}", text
 
 
-def _check_labels(labels: tuple[str, ...]) -> None:
-    """Refuse names that would steer a terminal or a table."""
-    for place, name in enumerate(labels, start=1):
-        if any(unicodedata.category(one) in _CONTROL for one in name):
-            raise BundleError(
-                f"label {place} is {name!r}, expected text in one line without control characters"
-            )
-
-
-def _tensor(data: Mapping[str, Any]) -> TensorSpec:
-    shape = tuple(axis if isinstance(axis, str) else int(axis) for axis in data["shape"])
-    return TensorSpec(name=str(data["name"]), dtype=str(data["dtype"]), shape=shape)
+def is_one_line(text: str) -> bool:
+    """Whether a text can be printed and written to tables: it does not steer a terminal."""
+    return not any(unicodedata.category(one) in _CONTROL for one in text)
 
 
 def _only(tensors: tuple[TensorSpec, ...], name: str, what: str) -> TensorSpec:

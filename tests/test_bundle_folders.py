@@ -343,3 +343,40 @@ def test_labels_are_text_and_equal_ones_are_said(net: Path, tmp_path: Path) -> N
     assert Bundle.open(tmp_path / "out").spec.labels == (*letters[:9], "é")
     names.write_text("\n".join([*letters[:9], "a"]))
     assert "2 classes are called a:" in run("export", net, *options).output
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value", "said"),
+    [
+        ("spec", "name", "\ud800", "name is '\\ud800'"),
+        ("spec", "labels", [*range(10)], "labels[0] is 0, expected a text"),
+        ("spec", "labels", "0123456789", "labels is '0123456789', expected a list"),
+        ("spec", "pages", "no", "pages is 'no', expected true or false"),
+        ("spec", "scale", True, "scale is True, expected a whole number"),
+        ("spec", "inputs", [{"name": "x"}], "inputs[0].dtype is missing"),
+        ("certificate", "measured", [{"backend": 1}], "measured[0].device is missing"),
+        ("certificate", "tolerances", [], "tolerances is [], expected an object"),
+        ("origin", "recipe", "lenet", "'recipe' is str, expected an object"),
+    ],
+)
+def test_every_field_of_model_json_has_its_type(
+    part: str, key: str, value: object, said: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "b"
+    shutil.copytree(Bundle.open("digits").path, folder)
+    data = json.loads((folder / "model.json").read_text())
+    data[part][key] = value
+    (folder / "model.json").write_text(json.dumps(data))
+    assert said in refused(BundleError, "card", folder)
+
+
+def test_a_card_of_texts_that_no_encoding_has(tmp_path: Path) -> None:
+    folder = tmp_path / "b"
+    shutil.copytree(Bundle.open("digits").path, folder)
+    data = json.loads((folder / "model.json").read_text())
+    data["origin"]["recipe"] = {"data": "caf\udce9", "about": "\x1b[31m"}
+    (folder / "model.json").write_text(json.dumps(data))
+    done = run("card", folder)
+    assert done.exit_code == 0
+    assert r"caf\udce9" in done.output
+    assert "\x1b" not in done.output

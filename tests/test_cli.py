@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from dlkit.cli import app
 from dlkit.errors import UsageError
+from dlkit.mmwave import folder
 
 ROOT = Path(__file__).parent.parent
 
@@ -59,6 +62,78 @@ def test_a_range_is_refused_first(command: list[str], text: str) -> None:
     """Before it is looked whether anything else is right."""
     done = CliRunner().invoke(app, [*command, "nowhere", "--range", text])
     assert "expected LOW:HIGH" in str(done.exception)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a folder that somebody is in")
+def test_a_folder_that_was_removed(tmp_path: Path) -> None:
+    code = "import os, runpy, sys; os.rmdir(os.getcwd())\n"
+    for rest in (
+        "sys.argv[1:] = ['models']; runpy.run_module('dlkit', run_name='__main__')",
+        "sys.argv[1:] = ['card', '/']; runpy.run_module('dlkit', run_name='__main__')",
+        "import dlkit; dlkit.load",
+    ):
+        (tmp_path / "gone").mkdir()
+        command = [sys.executable, "-c", code + rest]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path / "gone")
+        last = done.stderr.splitlines()[-1]
+        assert "the folder that you are in was removed. Go to another: cd" in last
+        assert ("Traceback" in done.stderr) == ("dlkit.load" in rest)
+
+
+@pytest.mark.parametrize("name", ["OPENCV_IO_MAX_IMAGE_PIXELS", "OPENCV_DUMP_ERRORS"])
+@pytest.mark.parametrize("value", ["abc", "", "-5"])
+def test_variables_over_which_opencv_ends(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    done = CliRunner().invoke(app, ["models"])
+    assert isinstance(done.exception, UsageError)
+    assert f"{name} is {value!r}" in str(done.exception)
+    assert f"unset {name}" in str(done.exception)
+
+
+def test_interrupted_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is there is whole, the same command goes on, another one is told how."""
+    out = tmp_path / "pairs"
+    command = ["simulate", str(out), "--count", "5", "--size", "32x32"]
+    real, times = folder.simulate, [0]
+
+    def interrupted(*arguments: Any) -> Any:
+        times[0] += 1
+        if times[0] == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(folder, "simulate", interrupted)
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 130
+    assert "the same command goes on" in done.output
+    assert "dlkit: interrupted" in done.output
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
+    assert len(before) == 4
+    other = CliRunner().invoke(app, [*command[:2], "--count", "9"])
+    assert isinstance(other.exception, UsageError)
+    assert other.exception.mend.endswith("--count 5 --seed 0 --size 32x32")
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert len(list(out.rglob("*.png"))) == 10
+    assert all(path.stat().st_mtime_ns == date for path, date in before.items())
+    assert sorted(path.name for path in out.iterdir()) == ["clean", "noisy"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_interrupted_while_it_is_loaded(tmp_path: Path) -> None:
+    code = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\napp = print\n"
+    program = (
+        "import sys, types\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == 'dlkit.cli': exec({code!r})\n"
+        "from dlkit.__main__ import main\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 @pytest.mark.long

@@ -151,6 +151,9 @@ def test_arrays_come_split_or_whole(tmp_path: Path) -> None:
         ({"images": images / 255, "labels": labels}, "images are float64"),
         ({"images": images, "labels": labels[:5]}, r"expected whole numbers \(60,\)"),
         ({"images": images, "labels": labels - 1}, "the label -1"),
+        ({"images": images, "labels": labels * 10**12}, "the label 2000000000000 and 60 images"),
+        ({"images": images, "labels": labels, "classes": "abc"}, r"classes are <U3 \(\)"),
+        ({"images": images, "labels": labels, "classes": ["a", "b", "c\n"]}, "a class called"),
         ({"pictures": images}, "expected images and labels"),
     ):
         np.savez(tmp_path / "wrong.npz", **wrong)

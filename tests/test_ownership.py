@@ -265,7 +265,9 @@ def test_pipes_and_deep_folders_do_not_end_a_run(digits_folder: Path, tmp_path: 
     assert "1 done, 2 failed" in done.output  # the pipe, the link to itself
 
 
-@pytest.mark.parametrize("where", ["1>/dev/full", "2>/dev/full", "2>&-", "| true"])
+@pytest.mark.parametrize(
+    "where", ["1>/dev/full", "2>/dev/full", ">&-", "2>&-", ">&- 2>&- <&-", "| true"]
+)
 def test_terminals_that_do_not_listen(where: str, digits_folder: Path, tmp_path: Path) -> None:
     table = tmp_path / "p.csv"
     command = f"{sys.executable} -m dlkit recognize '{digits_folder}' --out '{table}' {where}"

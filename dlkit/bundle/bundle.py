@@ -73,11 +73,13 @@ class Bundle:
         path = resolve(path)
         data = _read_json(path)
         spec = ModelSpec.from_json(_part(data, "spec", path))
+        origin = _part({"origin": {}, **data}, "origin", path)
+        _part({"recipe": {}, **origin}, "recipe", path)
         bundle = cls(
             path=path,
             spec=spec,
             sha256=str(_part(data, "onnx", path).get("sha256")),
-            origin=data.get("origin", {}),
+            origin=origin,
             certificate=_certificate(data.get("certificate"), path),
         )
         if not bundle.onnx.is_file():
@@ -261,7 +263,8 @@ def _part(data: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any]:
     part = data.get(key)
     if not isinstance(part, dict):
         raise BundleError(
-            f"{path}/model.json is damaged: it has no '{key}'", "Export it again: dlkit export"
+            f"{path}/model.json is damaged: '{key}' is {type(part).__name__}, expected an object",
+            "Export it again: dlkit export",
         )
     return part
 

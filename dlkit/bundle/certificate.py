@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dlkit.errors import BundleError
+from dlkit.typed import from_plain
 
 
 @dataclass(frozen=True)
@@ -124,20 +125,8 @@ class Certificate:
             BundleError: a field is missing or of the wrong kind.
         """
         try:
-            return cls(
-                onnx_sha256=str(data["onnx_sha256"]),
-                spec_sha256=str(data["spec_sha256"]),
-                date=str(data["date"]),
-                reference=Reference(**data["reference"]),
-                inputs=Inputs(**data["inputs"]),
-                tolerances=dict(data["tolerances"]),
-                measured=tuple(Measured(**row) for row in data["measured"]),
-                versions=dict(data["versions"]),
-                hardware=dict(data["hardware"]),
-                refused=dict(data.get("refused", {})),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            return from_plain(cls, data)
+        except TypeError as error:
             raise BundleError(
-                f"the certificate cannot be read: {type(error).__name__} {error}",
-                "Measure it again: dlkit verify",
+                f"the certificate cannot be read: {error}", "Measure it again: dlkit verify"
             ) from error

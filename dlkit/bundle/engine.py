@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,6 +18,7 @@ from dlkit.atomic import write_bytes
 from dlkit.bundle import Bundle
 from dlkit.bundle.own import canonical
 from dlkit.errors import BundleError
+from dlkit.typed import from_plain
 
 FORMAT = 2
 SUFFIX = ".engine"
@@ -55,18 +56,6 @@ class EngineKey:
         """Name of the engine's file."""
         digest = hashlib.sha256(canonical(asdict(self))).hexdigest()
         return f"{self.flavor}-{self.version}-{self.precision}-{digest[:16]}{SUFFIX}"
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> EngineKey:
-        """Read what ``dataclasses.asdict`` made of one, through JSON."""
-        values = {field.name: data[field.name] for field in fields(cls)}
-        return cls(
-            **{name: str(values[name]) for name in ("onnx_sha256", "flavor", "version")},
-            precision=str(values["precision"]),
-            compute=tuple(map(str, values["compute"])),
-            shapes={str(name): _range(shapes) for name, shapes in values["shapes"].items()},
-            flags=tuple(map(str, values["flags"])),
-        )
 
 
 @dataclass(frozen=True)
@@ -152,7 +141,7 @@ class Engine:
                 )
             engine = cls(
                 path=path,
-                key=EngineKey.from_json(content["key"]),
+                key=from_plain(EngineKey, content["key"]),
                 sha256=str(content["sha256"]),
                 proof=dict(content["proof"]),
                 built=dict(content["built"]),
@@ -212,8 +201,3 @@ class Engine:
 def engine_files(bundle: Bundle) -> list[Path]:
     """Every engine's file in a bundle, sorted by name."""
     return sorted(bundle.engines.glob(f"*{SUFFIX}"))
-
-
-def _range(shapes: Any) -> Range:
-    smallest, best, largest = (tuple(map(int, shape)) for shape in shapes)
-    return smallest, best, largest

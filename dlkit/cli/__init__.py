@@ -51,6 +51,16 @@ class _Commands(TyperGroup):
                 )
         return super().parse_args(ctx, args)
 
+    def invoke(self, ctx: Any) -> Any:
+        """Say that it was interrupted, which Typer does not."""
+        from dlkit.cli._console import notes
+
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            notes().print("dlkit: interrupted; files that were written are whole", highlight=False)
+            raise
+
 
 app = typer.Typer(
     cls=_Commands,
@@ -99,3 +109,6 @@ def _root(
 
         typer.echo(__version__)
         raise typer.Exit()
+    from dlkit import environment
+
+    environment.check()

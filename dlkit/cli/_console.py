@@ -6,6 +6,8 @@ import io
 import sys
 from typing import IO, TYPE_CHECKING, cast
 
+from dlkit.printable import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -50,4 +52,4 @@ def plain(text: str) -> str:
     """A text from outside, e.g. a file's name, without what steers a terminal or styles it."""
     from rich.markup import escape
 
-    return escape("".join(one if one.isprintable() else repr(one)[1:-1] for one in text))
+    return escape(printable(text))

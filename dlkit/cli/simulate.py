@@ -72,23 +72,28 @@ def command(
         typer.Option(min=0, max=_options.THREADS, help="Processes; 0 is one for each processor."),
     ] = 0,
 ) -> None:
-    """Simulate passive millimetre-wave scans with the clean pictures people make of them."""
+    """Simulate passive millimetre-wave scans with the clean pictures people make of them.
+
+    What was interrupted goes on when the same command is run again.
+    """
     from rich.progress import Progress as Shown
 
-    from dlkit.atomic import check_writable
     from dlkit.cli._console import notes
+    from dlkit.cli._unfinished import filling
     from dlkit.errors import UsageError
     from dlkit.mmwave.folder import SIDES, parse_size, write_pairs
 
     console = notes()
     shape = parse_size(size)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} exists and is not empty", "Choose another folder")
-    check_writable(out)
     if unpaired and masks:
         raise UsageError("--masks belong to pairs, and --unpaired makes none", "Leave one out")
+    options = ["--count", str(count), "--seed", str(seed), "--size", f"{shape[0]}x{shape[1]}"]
+    options += ["--masks"] * masks + ["--unpaired"] * unpaired
     parts = [((side,), seed + place * count) for place, side in enumerate(SIDES)]
-    with Shown(console=console, transient=True) as progress:
+    with (
+        filling(out, ("dlkit", "simulate", "scans"), options, console),
+        Shown(console=console, transient=True) as progress,
+    ):
         for sides, first in parts if unpaired else [(SIDES, seed)]:
             bar = progress.add_task("simulating", total=count)
             write_pairs(out, range(first, first + count), shape, masks, workers,

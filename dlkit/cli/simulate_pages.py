@@ -52,13 +52,16 @@ def pages(
     sign with its box.
     """
     from dlkit.cli._console import notes
+    from dlkit.cli._unfinished import filling
     from dlkit.paper.folder import check_names, write_pages
 
     check_names(kind, pen)
-    written = write_pages(
-        out, _digits(digits, part), range(seed, seed + count), kind, pen, touching
-    )
-    notes().print(f"{count} pages, {written} digits, seeds {seed} to {seed + count - 1}",
+    console, source = notes(), _digits(digits, part)
+    options = ["--kind", kind, "--count", str(count), "--seed", str(seed), "--pen", pen,
+               "--touching", str(touching), "--digits", digits, "--part", part]  # fmt: skip
+    with filling(out, ("dlkit", "simulate", "pages", "--out"), options, console):
+        written = write_pages(out, source, range(seed, seed + count), kind, pen, touching)
+    console.print(f"{count} pages, {written} digits, seeds {seed} to {seed + count - 1}",
                   highlight=False)  # fmt: skip
     typer.echo(out)
 

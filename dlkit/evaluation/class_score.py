@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from dlkit.tasks.generate import Generator
-from dlkit.tasks.recognize.datasets import Labelled
+from dlkit.tasks.recognize.labelled import Labelled
 from dlkit.training.engine.fabric import Hardware
 from dlkit.training.engine.start import train
 

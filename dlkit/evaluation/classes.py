@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dlkit.errors import BundleError, InputError
 from dlkit.images import UInt8
 from dlkit.tasks.recognize import Recognizer
-from dlkit.tasks.recognize.datasets import Labelled
+from dlkit.tasks.recognize.labelled import Labelled
 from dlkit.training.classify import scores
 
 # uint8 (N, H, W) grey or (N, H, W, 3) RGB to float (N, classes)

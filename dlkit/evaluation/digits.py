@@ -17,7 +17,7 @@ from dlkit.evaluation.non_digits import KINDS, non_digits
 from dlkit.evaluation.report import Evaluation, Report, Request
 from dlkit.tasks import Model
 from dlkit.tasks.recognize import TASK, Recognizer
-from dlkit.tasks.recognize.datasets import Labelled
+from dlkit.tasks.recognize.labelled import Labelled
 from dlkit.training.classify import scores
 
 DIGITS = tuple(map(str, range(10)))

@@ -18,7 +18,8 @@ from dlkit.evaluation.task_metrics import TASK_METRICS
 from dlkit.images import UInt8
 from dlkit.tasks import Model
 from dlkit.tasks.generate import Generator
-from dlkit.tasks.recognize.datasets import Labelled, load_labelled
+from dlkit.tasks.recognize.datasets import load_labelled
+from dlkit.tasks.recognize.labelled import Labelled
 
 REAL = "real digits"
 _DIGIT, _LABELS = (28, 28), tuple(map(str, range(10)))

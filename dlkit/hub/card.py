@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from dlkit.bundle import Bundle, Certificate
 from dlkit.errors import UsageError
+from dlkit.printable import printable
 from dlkit.tasks import TASKS, Task
 
 _ESCAPED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|", "`": "'", "[": "\\["}
@@ -38,7 +39,8 @@ def model_card(bundle: Bundle, address: str = "hf://USER/NAME") -> str:
         "## Use\n\n" + _use(bundle, task, address),
         f"SHA-256 of the graph and its weights: `{bundle.sha256}`",
     ]
-    return "\n\n".join(parts) + "\n"
+    lines = "\n\n".join(parts).split("\n")
+    return "\n".join(map(printable, lines)) + "\n"
 
 
 def _header(bundle: Bundle, task: Task | None) -> Iterator[str]:

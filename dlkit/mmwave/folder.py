@@ -24,6 +24,7 @@ from dlkit.atomic import write_bytes
 from dlkit.errors import UsageError
 from dlkit.mmwave import Scan, simulate
 from dlkit.mmwave.objects import KINDS
+from dlkit.processors import children_uninterrupted
 
 # The largest pictures that need not be cut before anything else is done with them.
 _LEAST, _MOST = 16, 8192
@@ -58,19 +59,25 @@ def write_pairs(
     watch: Callable[[int], object] = lambda done: None,
     sides: Sequence[str] = SIDES,
 ) -> None:
-    """Simulate one pair for each seed into the folder ``out``.
+    """Simulate one pair for each seed into the folder ``out``; what is there already stays, so that
+    what was interrupted goes on.
 
     Args:
-        size: height and width in pixels.
-        masks: also write objects/, bodies/ and boxes.json.
+        size: height and width in pixels; what is there was made of the same.
+        masks: also write objects/, bodies/ and boxes.json, for which all are simulated anew.
         workers: processes; 0 is one for each processor, 1 stays in this process.
         watch: called with the number of pairs that are done.
         sides: which of both pictures are written.
     """
-    jobs = [(out, seed, size, masks, sides) for seed in seeds]
+    jobs = [
+        (out, seed, size, masks, sides)
+        for seed in seeds
+        if masks or not all((out / side / name(seed)).is_file() for side in sides)
+    ]
     annotations: list[dict[str, Any]] = []
     entries = []
-    for done, (seed, boxes) in enumerate(_run(jobs, workers), start=1):
+    before = len(seeds) - len(jobs)
+    for done, (seed, boxes) in enumerate(_run(jobs, workers), start=1 + before):
         entries.append({"id": seed, "file_name": f"noisy/{name(seed)}", "height": size[0],
                         "width": size[1]})  # fmt: skip
         for box in boxes:
@@ -93,7 +100,9 @@ def _run(jobs: list[Job], workers: int) -> Iterator[Any]:
     with ProcessPoolExecutor(
         workers or None, mp_context=get_context("spawn"), initializer=one_thread
     ) as pool:
-        yield from pool.map(_write, jobs, chunksize=4)
+        with children_uninterrupted():
+            results = pool.map(_write, jobs, chunksize=4)
+        yield from results
 
 
 def one_thread() -> None:

@@ -45,13 +45,7 @@ def write_pages(
     pen: str = ANY,
     touching: float = 0.0,
 ) -> int:
-    """Simulate a page for each seed into the folder ``out``; gives how many digits they have.
-
-    Raises:
-        UsageError: the folder holds something already.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} exists and is not empty", "Choose another folder")
+    """Simulate a page for each seed into the folder ``out``; gives how many digits they have."""
     entries, count = [], 0
     for seed in seeds:
         page = simulate(np.random.default_rng(seed), digits, kind, pen, touching=touching)

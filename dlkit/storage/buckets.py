@@ -15,6 +15,7 @@ import obstore
 from obstore import exceptions
 from obstore.store import AzureStore, GCSStore, LocalStore, S3Store
 
+from dlkit.environment import whole_number
 from dlkit.errors import DlkitError, MachineError, UsageError
 from dlkit.storage.address import Address
 from dlkit.storage.store import CALLERS, Entry, ExistsError, MissingError, WholeError
@@ -193,7 +194,7 @@ def _plain(etag: str | None) -> str:
 
 
 def _opened(address: Address) -> ObjectStore:
-    retries = int(os.environ.get(RETRIES, "8"))
+    retries = whole_number(RETRIES, 8)
     retry: RetryConfig = {
         "max_retries": retries,
         "retry_timeout": timedelta(seconds=120),

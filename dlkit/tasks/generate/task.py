@@ -18,7 +18,8 @@ from dlkit.tasks._task import Task, Tolerance, single
 from dlkit.tasks.generate.model import Generator
 from dlkit.tasks.generate.neighbours import coverage, nearest_labels
 from dlkit.tasks.generate.noise import codes
-from dlkit.tasks.recognize.datasets import Labelled, load_labelled
+from dlkit.tasks.recognize.datasets import load_labelled
+from dlkit.tasks.recognize.labelled import Labelled
 
 if TYPE_CHECKING:
     from torch import nn

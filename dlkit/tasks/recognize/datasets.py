@@ -16,72 +16,21 @@ What was not split is split by class, a sixth for testing, the same way each tim
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dlkit import images, npy
 from dlkit.errors import InputError
-from dlkit.idx import read_idx
+from dlkit.spec import is_one_line
 from dlkit.tasks.recognize.class_folders import read_class_folders
+from dlkit.tasks.recognize.label_files import read_idx_folder, read_npz
+from dlkit.tasks.recognize.labelled import Labelled, split
 
 MINI = Path(__file__).parent / "mnist_mini"
 NAMES = ("mnist-mini", "mnist", "fashion-mnist")
 
 _FOLDERS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}  # torchvision's names
-_FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker",
-            "Bag", "Ankle boot")  # fmt: skip
-_DIGITS = tuple(map(str, range(10)))
-_DIGIT_SHAPE = (28, 28)
-_TEST_SHARE = 1 / 6  # of images that nobody split
 _EMPTY = 0.5  # so many images without any ink are no accident
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """A dataset, whole in memory.
-
-    Attributes:
-        train_images, test_images: uint8 (N, H, W) grey or (N, H, W, 3) RGB, 0 to 255.
-        train_labels, test_labels: int64 (N,), an index into ``classes``.
-        classes: what each label stands for.
-        notes: what is odd about it, for people.
-    """
-
-    name: str
-    train_images: NDArray[np.uint8]
-    train_labels: NDArray[np.int64]
-    test_images: NDArray[np.uint8]
-    test_labels: NDArray[np.int64]
-    classes: tuple[str, ...]
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width."""
-        return self.train_images.shape[1], self.train_images.shape[2]
-
-    @property
-    def channels(self) -> int:
-        """1 for grey, 3 for colour."""
-        return 1 if self.train_images.ndim == 3 else 3
-
-    @property
-    def digits(self) -> bool:
-        """Whether these are handwritten digits in MNIST's form."""
-        return (self.classes, self.size, self.channels) == (_DIGITS, _DIGIT_SHAPE, 1)
-
-    def fingerprint(self) -> str:
-        """Hash of everything in it, hexadecimal."""
-        digest = hashlib.sha256()
-        for part in (self.train_images, self.train_labels, self.test_images, self.test_labels):
-            digest.update(np.ascontiguousarray(part).tobytes())
-        return digest.hexdigest()
 
 
 def load_labelled(
@@ -98,12 +47,12 @@ def load_labelled(
         InputError: it cannot be found, downloaded or read; or it is none of these forms.
     """
     if data == "mnist-mini":
-        return _with_notes(_from_idx(MINI, data))
+        return _with_notes(read_idx_folder(MINI, data))
     if data in _FOLDERS:
-        return _with_notes(_from_idx(_download(data), data))
+        return _with_notes(read_idx_folder(_download(data), data))
     path = Path(data)
     if path.is_file() and path.suffix.lower() == ".npz":
-        return _with_notes(_from_npz(path))
+        return _with_notes(read_npz(path))
     if not path.is_dir():
         raise InputError(
             f"there is no dataset, folder or .npz file '{data}'",
@@ -116,16 +65,26 @@ def load_labelled(
     for raw in (place, place / "raw"):
         if any(raw.glob("*-ubyte*")):
             known = {folder: name for name, folder in _FOLDERS.items()}
-            return _with_notes(_from_idx(raw, known.get(place.name, place.name)))
+            return _with_notes(read_idx_folder(raw, known.get(place.name, place.name)))
     folders = read_class_folders(path, size, resize)
     pictures, labels = (np.concatenate(side) for side in zip(*folders.parts, strict=True))
     cut = len(folders.parts[0][0]) if len(folders.parts) > 1 else None
     name = path.resolve().name
-    return _with_notes(_split(name, pictures, labels, folders.classes, cut, folders.notes))
+    return _with_notes(split(name, pictures, labels, folders.classes, cut, folders.notes))
 
 
 def _with_notes(data: Labelled) -> Labelled:
-    """Note what makes a training senseless, though it would run."""
+    """Note what makes a training senseless, though it would run.
+
+    Raises:
+        InputError: a class has a name that no bundle takes.
+    """
+    for name in data.classes:
+        if not is_one_line(name):
+            raise InputError(
+                f"{data.name} has a class called {name!r}, expected text in one line without "
+                "control characters"
+            )
     seen = np.unique(data.train_labels)
     if len(seen) == 1:
         data.notes.append(
@@ -150,140 +109,6 @@ def _with_notes(data: Labelled) -> Labelled:
             f"{len(unseen)} classes of {data.name} are only in the test part: {names}"
         )
     return data
-
-
-def _from_idx(folder: Path, name: str) -> Labelled:
-    train, train_labels = _find(folder, "train-images"), _find(folder, "train-labels")
-    test, test_labels = _find(folder, "t10k-images"), _find(folder, "t10k-labels")
-    for pictures, labels in ((train, train_labels), (test, test_labels)):
-        if not _are_images(pictures) or labels.shape != pictures.shape[:1]:
-            raise InputError(
-                f"{folder}: images are {pictures.shape} and labels {labels.shape}, expected "
-                "(N, height, width) or (N, height, width, 3), and (N,)"
-            )
-        if labels.size == 0:
-            raise InputError(f"{folder}: expected at least one image")
-    if train.shape[1:] != test.shape[1:]:
-        raise InputError(f"{folder}: training images are {train.shape[1:]}, test {test.shape[1:]}")
-    both = np.concatenate([train_labels, test_labels]).astype(np.int64)
-    first = 1 if both.min() == 1 else 0  # EMNIST's letters count from 1
-    names = _mapping(folder) or {}
-    classes = tuple(names.get(one, str(one)) for one in range(first, int(both.max()) + 1))
-    if name == "fashion-mnist" and len(classes) == len(_FASHION):
-        classes = _FASHION
-    notes = []
-    if any(folder.glob("emnist-*")):
-        notes.append(
-            f"{name}: EMNIST's files hold their images transposed, and so a network learns them"
-        )
-    return Labelled(
-        name, train, train_labels.astype(np.int64) - first,
-        test, test_labels.astype(np.int64) - first, classes, notes,
-    )  # fmt: skip
-
-
-def _are_images(pictures: NDArray[Any]) -> bool:
-    """(N, H, W), or (N, H, W, 3)."""
-    return pictures.ndim == 3 or (pictures.ndim == 4 and pictures.shape[3] == 3)
-
-
-def _find(folder: Path, part: str) -> NDArray[np.uint8]:
-    # EMNIST has test-images where MNIST has t10k-images, and its own name before it
-    other = part.replace("t10k", "test")
-    found = sorted({*folder.glob(f"*{part}*ubyte*"), *folder.glob(f"*{other}*ubyte*")})
-    if not found:
-        raise InputError(
-            f"{folder} has no {part}-*-ubyte file",
-            "Put the four IDX files of MNIST there, or below it in MNIST/raw",
-        )
-    if len(found) > 1:
-        named = ", ".join(path.name for path in found)
-        raise InputError(f"{folder} has several {part} files: {named}", "Keep one set in a folder")
-    return read_idx(found[0])
-
-
-def _mapping(folder: Path) -> dict[int, str] | None:
-    """EMNIST's names of classes: a line each, the label and the codes of its characters."""
-    for path in sorted(folder.glob("*mapping*.txt")):
-        try:
-            rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
-            return {int(row[0]): chr(int(row[1])) for row in rows}
-        except (ValueError, IndexError, OSError) as error:
-            raise InputError(
-                f"{path}: expected lines of a label and a character's code, e.g. '1 65 97'"
-            ) from error
-    return None
-
-
-def _from_npz(path: Path) -> Labelled:
-    with images.open_file(path) as file:
-        parts = npy.load_named(file, path)
-    there = ", ".join(f"{name} {part.dtype} {part.shape}" for name, part in parts.items())
-    cut: int | None = None
-    if {"x_train", "y_train", "x_test", "y_test"} <= set(parts):
-        cut = len(parts["x_train"])
-        try:
-            pictures = np.concatenate([parts["x_train"], parts["x_test"]])
-            labels = np.concatenate([parts["y_train"], parts["y_test"]])
-        except ValueError as error:
-            raise InputError(
-                f"{path}: training and test part differ in shape: has {there}"
-            ) from error
-    elif {"images", "labels"} <= set(parts):
-        pictures, labels = parts["images"], parts["labels"]
-    else:
-        raise InputError(
-            f"{path}: has {there}, expected images and labels, or x_train, y_train, x_test, y_test"
-        )
-    if pictures.ndim == 4 and pictures.shape[3] == 1:
-        pictures = pictures[..., 0]
-    if pictures.dtype != np.uint8 or not _are_images(pictures) or pictures.size == 0:
-        raise InputError(
-            f"{path}: images are {pictures.dtype} {pictures.shape}, expected uint8 "
-            "(N, height, width) or (N, height, width, 3) RGB"
-        )
-    if labels.shape not in ((len(pictures),), (len(pictures), 1)) or labels.dtype.kind not in "iu":
-        raise InputError(
-            f"{path}: labels are {labels.dtype} {labels.shape}, expected whole numbers "
-            f"({len(pictures)},)"
-        )
-    labels = labels.reshape(-1).astype(np.int64)
-    if labels.min() < 0:
-        raise InputError(f"{path}: has the label {labels.min()}, expected 0 or more")
-    classes = tuple(map(str, parts.get("classes", range(int(labels.max()) + 1))))
-    if len(classes) <= labels.max():
-        raise InputError(f"{path}: names {len(classes)} classes and has the label {labels.max()}")
-    return _split(path.stem, pictures, labels, classes, cut)
-
-
-def _split(
-    name: str,
-    pictures: NDArray[Any],
-    labels: NDArray[np.int64],
-    classes: Sequence[str],
-    cut: int | None,
-    notes: Sequence[str] = (),
-) -> Labelled:
-    """Training and test part: the first ``cut``, or a share of each class."""
-    order = np.arange(len(labels))
-    if cut is None:
-        order = np.random.default_rng(0).permutation(len(labels))  # verify splits as training did
-        place = np.zeros(len(labels))
-        for one in range(len(classes)):
-            mine = order[labels[order] == one]
-            place[mine] = (np.arange(len(mine)) + 0.5) / max(len(mine), 1)
-        order = np.argsort(-place, kind="stable")  # the first of each class are tested
-        cut = len(labels) - max(1, round(len(labels) * _TEST_SHARE))
-        order = np.concatenate([np.sort(order[:cut]), np.sort(order[cut:])])
-    if cut < 1 or cut >= len(labels):
-        raise InputError(
-            f"{name} has {len(labels)} images: too few to train on some and test on others"
-        )
-    pictures, labels = pictures[order], labels[order]
-    return Labelled(
-        name, pictures[:cut], labels[:cut], pictures[cut:], labels[cut:], tuple(classes),
-        list(notes),
-    )  # fmt: skip
 
 
 def _download(name: str) -> Path:

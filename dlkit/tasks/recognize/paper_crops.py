@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dlkit.errors import InputError
 from dlkit.paper import Digits, Page, simulate
+from dlkit.processors import children_uninterrupted
 from dlkit.reading import colour, finder
 from dlkit.reading.crops import LABELS, NONE, OTHER, SIDE, VIEWS, Scales, crop, line_heights
 
@@ -224,7 +225,9 @@ def _run(digits: Digits, seed: int, open_finder: OpenFinder, workers: int) -> It
         workers or None, get_context("spawn"), _begin, (digits, seed, open_finder)
     ) as pool:
         for first in itertools.count(0, _AT_ONCE):
-            yield from pool.map(_page, range(first, first + _AT_ONCE), chunksize=4)
+            with children_uninterrupted():
+                pages = pool.map(_page, range(first, first + _AT_ONCE), chunksize=4)
+            yield from pages
 
 
 _pages: list[Pages] = []  # of this process

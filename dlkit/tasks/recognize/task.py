@@ -17,7 +17,8 @@ from dlkit.tasks._data import Calibration, Feeds, HeldOut, Outputs, Score, halve
 from dlkit.tasks._model import Answers
 from dlkit.tasks._pictures import is_pictures, picture_batches
 from dlkit.tasks._task import Task, Tolerance, single
-from dlkit.tasks.recognize.datasets import NAMES, Labelled, load_labelled
+from dlkit.tasks.recognize.datasets import NAMES, load_labelled
+from dlkit.tasks.recognize.labelled import Labelled
 from dlkit.tasks.recognize.model import Recognizer
 
 if TYPE_CHECKING:

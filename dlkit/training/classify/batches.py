@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from dlkit.tasks.recognize.datasets import Labelled
+from dlkit.tasks.recognize.labelled import Labelled
 from dlkit.training.classify.augment import NORMALS, UNIFORMS, Warp
 from dlkit.training.classify.distort import UNIFORMS as DISTORT_UNIFORMS
 from dlkit.training.classify.distort import Distort

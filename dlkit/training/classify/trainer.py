@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dlkit.errors import UsageError
-from dlkit.tasks.recognize.datasets import NAMES, Labelled, load_labelled
+from dlkit.tasks.recognize.datasets import NAMES, load_labelled
+from dlkit.tasks.recognize.labelled import Labelled
 from dlkit.tasks.recognize.pixels import MNIST_MEAN, MNIST_STD, PixelClassifier
 from dlkit.training.classify.batches import Batches
 from dlkit.training.classify.confusion import draw_confusion
