@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit import images
-from dlkit.reading.ruling import without_squares
 
 _LOOK = 256  # pixels of the longer side for a look at the colours
 # Red on green of the same brightness is no contrast in grey. Only a clear gain is worth another
@@ -17,7 +16,6 @@ _GAIN = 4.0
 
 def channel(image: images.Image) -> images.UInt8:
     """The image as uint8 (H, W): grey, or along the axis of colour on which ink and paper differ;
-    or along the one on which squares do not show.
 
     Where alpha varies, the image lies on black if its opaque part is bright, else on white.
     """
@@ -26,9 +24,6 @@ def channel(image: images.Image) -> images.UInt8:
     grey = images.grey(image)
     if image.ndim == 2 or image.shape[2] == 1:
         return grey
-    plain = without_squares(image[:, :, :3], grey)
-    if plain is not None:
-        return plain
     small = _small(image[:, :, :3])
     width = max(small.shape[:2]) // 4 | 1
     rest = (small - np.dstack([_middle(small[:, :, part], width) for part in range(3)])).reshape(

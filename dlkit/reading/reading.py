@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dlkit import images
 from dlkit.errors import UsageError
-from dlkit.reading import colour, finder, lines, square
+from dlkit.reading import colour, finder, lines, ruling, square
 from dlkit.reading.crops import LABELS, NONE, OTHER, Scales, line_heights, looks
 from dlkit.reading.page import Box, Digit, Line, Page
 from dlkit.reading.single import plain
@@ -109,7 +109,7 @@ def read(
     """
     if mode not in MODES:
         raise UsageError(f"there is no mode '{mode}'", f"Use one of {', '.join(MODES)}")
-    grey = colour.channel(image)
+    grey, signs = _seen(image, networks)
     squares: list[images.UInt8] = []
     found = plain(grey) if mode != "page" else None
     alone = found is not None and found.share >= _CROP and found.broad <= _BROAD
@@ -117,7 +117,7 @@ def read(
         squares = [images.fit(one, *size) for one in found.squares]
         if found.clean:
             return Reading(squares, found.box)
-    signs = _signs(grey, networks)
+    signs = _signs(grey, networks) if signs is None else signs
     digits = [sign for sign in signs if sign.label.isdigit()]
     single = mode == "single" or (mode == "auto" and _has_one(signs, digits, max(grey.shape)))
     if not single and not squares:
@@ -152,6 +152,16 @@ class _Sign:
     label: str
     probability: float
     box: tuple[float, float, float, float]
+
+
+def _seen(image: images.Image, networks: Networks) -> tuple[images.UInt8, list[_Sign] | None]:
+    """The image in one channel; and the signs in it, where that was chosen by them."""
+    grey = colour.channel(image)
+    other = ruling.without_squares(image)
+    if other is None:
+        return grey, None
+    both = [(one, _signs(one, networks)) for one in (grey, other)]
+    return max(both, key=lambda one: sum(s.probability for s in one[1] if s.label.isdigit()))
 
 
 def _signs(grey: images.UInt8, networks: Networks) -> list[_Sign]:

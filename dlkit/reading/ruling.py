@@ -14,29 +14,33 @@ _CONTRAST = 24.0  # of 255: less between paper and ink is none
 _DARK = 0.3  # of the contrast: ink, or a line
 _EACH = 0.2  # of the lines one way: so many run the other way, at least, where there are squares
 _STRONG = 0.5  # of the ink's contrast: lines of less do not disturb
-_APART = 3.0  # deviations of the paper: how far ink is, at least, from all that lines can look like
-_MOST = 0.7  # of the ink: so much is half as far, at least
+_STROKE = 17  # pixels: lines and strokes are thinner, shadows and what is printed large are not
+# How far ink is, at least, from all that lines can look like: in levels, and in deviations of the
+# paper. So much of the ink is half as far, at least.
+_APART, _PAPERS, _MOST = 8.0, 3.0, 0.7
 _INK, _PAPER = 30.0, 230.0  # levels of the result
 
 
-def without_squares(image: images.Image, grey: images.UInt8) -> images.UInt8 | None:
+def without_squares(image: images.Image) -> images.UInt8 | None:
     """The image along the axis of colour on which its squares are as bright as the paper.
 
     Between paper and line all colours lie on one way; the axis is at a right angle to it, towards
     the ink.
 
     Args:
-        image: uint8 or uint16 (H, W, 3).
-        grey: of it, uint8 (H, W).
+        image: uint8 or uint16, (H, W), (H, W, 3) BGR or (H, W, 4) BGRA, of which alpha is left out.
 
     Returns:
         uint8 (H, W), ink dark; None where there are no squares, they are weak, or of the ink's
-        colour.
+        colour; or there are no colours.
     """
-    if min(grey.shape) < _LEAST:
+    if image.ndim == 2 or min(image.shape[:2]) < _LEAST:
         return None
+    image = image[:, :, :3]
+    grey = images.grey(image)
     part = tuple(_middle(length) for length in grey.shape)
-    depth = float(np.median(grey[part])) - grey[part].astype(np.float32)
+    stroke = np.ones((_STROKE, _STROKE), np.uint8)
+    depth = np.asarray(cv2.morphologyEx(grey[part], cv2.MORPH_BLACKHAT, stroke), np.float32)
     contrast = float(np.quantile(depth, 0.995))
     if contrast < _CONTRAST:
         return None
@@ -56,8 +60,10 @@ def without_squares(image: images.Image, grey: images.UInt8) -> images.UInt8 | N
     axis = np.median(beside, axis=0)
     apart = float(np.linalg.norm(axis))
     axis /= max(apart, 1e-6)
-    noise = float(np.std((colours[dark == 0] - paper) @ axis))
-    if apart < max(1.0, _APART * noise) or np.mean(beside @ axis > apart / 2) < _MOST:
+    rest = float(np.std((colours[dark == 0] - paper) @ axis))
+    if apart < max(_APART, _PAPERS * rest):
+        return None
+    if np.mean(beside @ axis > apart / 2) < _MOST:
         return None
     steep = (_INK - _PAPER) / apart * axis
     levels = cv2.transform(image.astype(np.float32) * scale, steep[None]) + (_PAPER - paper @ steep)
