@@ -34,8 +34,9 @@ _TOGETHER = 5  # kills before a run may come to its end
 _LIMIT = 900.0  # seconds of a run: more is one that hangs, on the busiest machine
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
-    ["dlkit.cli", "dlkit.export.api", "dlkit.training.engine.start", "onnxruntime", "onnxscript"]
-)
+    ["dlkit.cli", "dlkit.export.api", "dlkit.training.engine.start", "onnxruntime", "onnxscript",
+     "matplotlib.figure", "matplotlib.backends.backend_agg"]
+)  # fmt: skip
 # They differ from run to run by their nature; the sum is of the time, too.
 _DATES = ("time", "date", "seconds", "check", "written_ns")
 

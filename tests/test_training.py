@@ -132,6 +132,9 @@ def test_a_training_that_is_killed_at_its_last_checkpoint_lacks_no_file(
         killed.setattr(loop, "save", save_and_die)
         with pytest.raises(Killed):
             train(tiny("mlp"), out=tmp_path / "cut")
+    ended = Run(tmp_path / "cut").load_checkpoint()
+    assert ended["step"] == whole.load_checkpoint()["step"]  # no epoch is trained again
+    assert ended["finished"] == (when == "after")
     time.sleep(1.1)  # TensorBoard orders a process's files by the second, then .10 before .9
     cut = train(tiny("mlp"), out=tmp_path / "cut", resume=True)
     assert cut.finished

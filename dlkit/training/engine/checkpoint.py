@@ -21,6 +21,8 @@ class State:
 
     Attributes:
         done: steps.
+        early: no step is left, since it got no better.
+        finished: the best weights were taken, and measured.
         totals: sums of the losses over the current epoch: numbers, or float64 scalars where they
             were computed. Means over the processes once they were looked at.
         entries: of the log.
@@ -28,6 +30,7 @@ class State:
     """
 
     done: int = 0
+    early: bool = False
     finished: bool = False
     totals: dict[str, Tensor | float] = field(default_factory=dict)
     entries: list[dict[str, Any]] = field(default_factory=list)
@@ -54,6 +57,7 @@ def save(trainer: Trainer, run: Run, compute: Compute, state: State) -> None:
             "trainer": trainer.state(),
             "best": state.best,
             "step": state.done,
+            "early": state.early,
             "finished": state.finished,
             "totals": {name: float(total) for name, total in state.totals.items()},
             "log": json.dumps(state.entries),
@@ -88,7 +92,7 @@ def restore(trainer: Trainer, run: Run, compute: Compute, state: State) -> None:
             )
         trainer.network.load_state_dict(saved["network"])
         trainer.load_state(saved["trainer"])
-        state.best, state.finished = saved["best"], saved["finished"]
+        state.best, state.early, state.finished = saved["best"], saved["early"], saved["finished"]
         rank = compute.fabric.global_rank
         if len(saved["rng"]) == compute.world:  # else each goes on with its fresh random state
             torch.set_rng_state(saved["rng"][rank])

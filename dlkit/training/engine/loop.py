@@ -84,7 +84,7 @@ def run_training(
     with _interrupt() as interrupted, closing(log) if log else nullcontext():
         begun = saved = time.monotonic()
         pause = _SAVE_EVERY
-        while not state.finished:
+        while not _ended(state, steps):
             epoch, index = divmod(state.done, trainer.steps_per_epoch)
             _step(trainer, state, epoch, index)
             last = index + 1 == trainer.steps_per_epoch
@@ -104,24 +104,27 @@ def run_training(
                 seconds = {"seconds": round(time.monotonic() - begun, 3)}
                 begun, state.totals = time.monotonic(), {}
                 state.entries.append({"event": "epoch", **where, **seconds, **means, **metrics})
-                early = _keep_best(trainer, state, metrics, epoch + 1)
-                state.finished = early or state.done == steps
-                if state.finished:
-                    _finish(trainer, state, run, compute, early)
+                state.early = _keep_best(trainer, state, metrics, epoch + 1)
             if last and log:
-                log.write(state.finished)  # first, since what a checkpoint has is not written again
+                log.write()  # first, since what a checkpoint has is not written again
             if last or stopped or late:
                 before = time.monotonic()
                 save(trainer, run, compute, state)
                 saved = time.monotonic()
                 pause = max(_SAVE_EVERY, _SAVE_SHARE * (saved - before))
             watch(Moment(state.done, steps, epoch + 1, means, metrics))
-            if compute.world == 1 and interrupted.is_set() and not (stopped or state.finished):
+            ended = _ended(state, steps)
+            if compute.world == 1 and interrupted.is_set() and not (stopped or ended):
                 stopped = True  # Ctrl-C came after the step
                 if not last:
                     save(trainer, run, compute, state)
-            if stopped and not state.finished:
+            if stopped and not ended:
                 break
+        if _ended(state, steps) and not state.finished:
+            _finish(trainer, state, run, compute)
+            if log:
+                log.write(finished=True)
+            save(trainer, run, compute, state)
     compute.barrier()  # all see what the first one wrote
     return state.finished
 
@@ -215,17 +218,23 @@ def _keep_best(trainer: Trainer, state: State, metrics: Mapping[str, float], epo
     return 0 < trainer.patience <= epoch - int(best["since"])
 
 
-def _finish(trainer: Trainer, state: State, run: Run, compute: Compute, early: bool) -> None:
+def _ended(state: State, steps: int) -> bool:
+    """Whether no step is left, though the end may be."""
+    return state.early or state.done == steps
+
+
+def _finish(trainer: Trainer, state: State, run: Run, compute: Compute) -> None:
     """Take the best weights, and let the trainer say how good they are."""
     end: dict[str, Any] = {"event": "end", "step": state.done}
     if state.best is not None:
         trainer.network.load_state_dict(state.best["network"])
         end["best_epoch"] = state.best["epoch"]
         state.best = None
-    if early:
+    if state.early:
         end["stopped_early"] = True
     end.update(compute.on_first(lambda: dict(trainer.finish(run.path))))
     state.entries.append(end)
+    state.finished = True
 
 
 @contextmanager
