@@ -268,6 +268,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(recipe, folder / "few.npz", folder / "run").path
 
 
+@pytest.mark.long
 def test_a_recipe_that_was_changed_is_noticed(trained: Path, tmp_path: Path) -> None:
     path = tmp_path / "run"
     shutil.copytree(trained, path)
@@ -300,6 +301,7 @@ def test_a_recipe_that_was_changed_is_noticed(trained: Path, tmp_path: Path) -> 
     assert run("train", "lenet", "--out", path, "--resume", *SETTINGS).exit_code == 0
 
 
+@pytest.mark.long
 def test_overwrite_keeps_what_is_not_of_the_training(trained: Path, tmp_path: Path) -> None:
     path = tmp_path / "run"
     shutil.copytree(trained, path)

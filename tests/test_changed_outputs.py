@@ -45,7 +45,7 @@ def forget(manifest: Path, *kinds: str) -> None:
     manifest.write_text("".join(left))
 
 
-@pytest.mark.parametrize("way", ["", "file://"])
+@pytest.mark.parametrize("way", ["", pytest.param("file://", marks=pytest.mark.long)])
 def test_outputs_of_one_size_one_after_the_other(way: str, scans: Path, tmp_path: Path) -> None:
     """Of BMP files the size does not tell whose they are; what came last counts."""
     folders = [tmp_path / name for name in ("one", "two")]
@@ -82,7 +82,12 @@ def test_pictures_of_one_size_one_after_the_other(digits: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("kind", "how"),
-    [("denoise", "longer"), ("run", "other"), ("recognize", "zeros"), ("file://", "longer")],
+    [
+        ("denoise", "longer"),
+        ("run", "other"),
+        ("recognize", "zeros"),
+        pytest.param("file://", "longer", marks=pytest.mark.long),
+    ],
 )
 def test_an_output_that_was_changed_stays(
     kind: str, how: str, scans: Path, digits: Path, tmp_path: Path

@@ -226,6 +226,7 @@ def test_a_table_that_was_corrected_stays(way: str, digits: Path, tmp_path: Path
     assert len(answers(table)) == 3
 
 
+@pytest.mark.long
 def test_tables_of_shards_and_of_objects(digits: Path, scans: Path, tmp_path: Path) -> None:
     table = tmp_path / "p.csv"
     shards: Callable[[str], Any] = lambda one: run(  # noqa: E731

@@ -53,6 +53,7 @@ def idx_folder(folder: Path, labels: NDArray[np.uint8], images: NDArray[np.uint8
     return folder
 
 
+@pytest.mark.long
 def test_class_folders_in_colour_are_trained_exported_and_recognised(tmp_path: Path) -> None:
     data = class_folders(tmp_path / "shapes")
     run = dlkit.train("lenet_relu", data=data, out=tmp_path / "run", epochs=12, batch_size=16)
