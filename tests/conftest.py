@@ -19,8 +19,11 @@ from filelock import FileLock
 from torch import nn
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
+import dlkit
 from dlkit.bundle import Bundle
 from dlkit.export.api import export
+from dlkit.images import UInt8
+from dlkit.mmwave import simulate
 from dlkit.tasks.recognize.datasets import load_labelled
 from dlkit.training.engine.run import Run
 from dlkit.training.recipe import RECIPES
@@ -148,6 +151,19 @@ def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         name = f"{int(data.test_labels[index])}-{index:03d}.png"
         cv2.imwrite(str(folder / name), data.test_images[index])
     return folder
+
+
+@pytest.fixture(scope="session")
+def scan() -> UInt8:
+    """A simulated scan of 170 x 101 pixels."""
+    return simulate(3, (170, 101)).noisy
+
+
+@pytest.fixture(scope="session")
+def cleaned(scan: UInt8) -> UInt8:
+    """What the shipped denoiser makes of it."""
+    (found,) = dlkit.load("mmwave").denoise([scan])
+    return found
 
 
 @pytest.fixture(scope="session")

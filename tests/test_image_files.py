@@ -15,11 +15,9 @@ import pytest
 from PIL import Image as Pil
 from typer.testing import CliRunner
 
-import dlkit
 from dlkit import images
 from dlkit.cli import app
 from dlkit.errors import InputError
-from dlkit.mmwave import simulate
 
 UInt8 = images.UInt8
 
@@ -34,17 +32,6 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 def run(*arguments: object) -> Any:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-@pytest.fixture(scope="module")
-def scan() -> UInt8:
-    return simulate(3, (170, 101)).noisy
-
-
-@pytest.fixture(scope="module")
-def cleaned(scan: UInt8) -> UInt8:
-    (found,) = dlkit.load("mmwave").denoise([scan])
-    return found
 
 
 def close(one: images.Image, other: images.Image, levels: float = 2.0) -> bool:

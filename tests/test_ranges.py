@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import dlkit
 from dlkit import images
-from dlkit.cli import app
 from dlkit.errors import InputError
-from dlkit.mmwave import simulate
 from dlkit.ranges import parse_range
 
+from .test_image_files import close, run
+
 UInt8 = images.UInt8
-
-
-def run(*arguments: object) -> Any:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-@pytest.fixture(scope="module")
-def scan() -> UInt8:
-    return simulate(3, (170, 101)).noisy
-
-
-@pytest.fixture(scope="module")
-def cleaned(scan: UInt8) -> UInt8:
-    (found,) = dlkit.load("mmwave").denoise([scan])
-    return found
-
-
-def close(one: images.Image, other: images.Image) -> bool:
-    return bool(np.abs(one.astype(float) - other.astype(float)).mean() < 2)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])

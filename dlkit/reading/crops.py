@@ -23,10 +23,8 @@ _LEAST_RANGE = 24  # of 255 levels: below it there is little but noise
 
 
 class Scales:
-    """An image, uint8 (H, W), and a half of it, a quarter and so on, made when they are needed.
-
-    To shrink each of hundreds of signs from the whole image took a fifth of the time of a page.
-    """
+    """An image, uint8 (H, W), and a half of it, a quarter and so on, made when they are needed:
+    what is around a sign may be as large as the image."""
 
     def __init__(self, grey: images.UInt8) -> None:
         self._made = [grey]

@@ -146,12 +146,8 @@ class Pages:
         best = int(same.argmax())
         if not _is(boxes[best], there, float(same[best])):
             return []
-        return [
-            (
-                crop(Scales(grey), tuple(boxes[best].tolist()), float(lines[best])),
-                LABELS.index(label),
-            )
-        ]
+        found = crop(Scales(grey), tuple(boxes[best].tolist()), float(lines[best]))
+        return [(found, LABELS.index(label))]
 
 
 def overlap(boxes: finder.Float, truth: finder.Float, least: float) -> finder.Float:
