@@ -1,7 +1,8 @@
 # Two commands do everything: make demo, make test. Both make .venv when it is missing. What takes
 # long is tested by make test-long.
 # make gpu-check is for machines with an NVIDIA GPU; it takes .venv where there is one, else what the
-# machine has, and needs nothing installed but torch, onnxscript, OpenCV and pytest.
+# machine has, and needs nothing installed but torch, onnxscript, OpenCV, pytest, lightning-fabric
+# and platformdirs.
 PYTHON ?= python3
 BIN := .venv/bin
 

@@ -16,7 +16,7 @@ from dlkit.training.classify.augment import NORMALS, UNIFORMS, Warp
 from dlkit.training.classify.distort import UNIFORMS as DISTORT_UNIFORMS
 from dlkit.training.classify.distort import Distort
 from dlkit.training.classify.temperature import fit_temperature
-from dlkit.training.engine.average import moving_average
+from dlkit.training.engine.average import MovingAverage
 from dlkit.training.networks import simple_cnn, vgg
 from dlkit.training.recipe import RECIPES
 
@@ -59,7 +59,7 @@ def test_elastic_field_is_smooth_and_as_strong_as_told() -> None:
 
 def test_average_follows_weights_statistics_and_counters() -> None:
     network = nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1))
-    average = moving_average(network, decay=0.5)
+    average = MovingAverage(network, decay=0.5)
     with torch.no_grad():
         network[0].weight += 1  # type: ignore[operator]
     network[1].running_mean += 2  # type: ignore[operator]
@@ -76,7 +76,7 @@ def test_average_follows_weights_statistics_and_counters() -> None:
 def test_average_forgets_the_start_and_then_moves_slowly() -> None:
     network = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(network.weight)
-    average = moving_average(network, decay=0.99)
+    average = MovingAverage(network, decay=0.99)
     nn.init.ones_(network.weight)
     average.update_parameters(network)
     assert float(average.module.weight) > 0.8

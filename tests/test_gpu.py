@@ -1,6 +1,6 @@
 """On a real GPU: run by ``make gpu-check``, left out of every other run.
 
-None of these has been run yet: no machine that dlkit was written on has a GPU.
+Those of TensorRT have not been run yet: no machine with a GPU that it knows was at hand.
 """
 
 from __future__ import annotations

@@ -345,8 +345,9 @@ def test_what_cannot_run_is_found_when_it_is_opened(machine: Machine) -> None:
         reasons = machine.trt.EngineInvalidityDiagnostics
         both = int(reasons.VERSION_MISMATCH | reasons.UNSUPPORTED_CC)
         machine.trt.validity = machine.trt.EngineValidity.INVALID, both
-        with pytest.raises(BackendError, match="VERSION_MISMATCH, UNSUPPORTED_CC"):
+        with pytest.raises(BackendError, match="VERSION_MISMATCH, UNSUPPORTED_CC") as caught:
             open_session(machine.bundle, "tensorrt", "cuda")
+        assert "or use --backend onnxruntime" in str(caught.value)
 
 
 def test_names_of_what_the_real_runtime_says() -> None:

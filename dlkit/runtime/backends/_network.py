@@ -34,9 +34,14 @@ class TensorRtNetwork:
         trt = self._trt = importlib.import_module(engine.key.flavor)
         self._runtime: Any = trt.Runtime(logger(trt))
         if reason := why_invalid(trt, self._runtime, plan):
+            again = f"Build it again: dlkit export {engine.path.parent.parent} --trt"
+            if "UNSUPPORTED_CC" in reason:  # as H100 and H200 say
+                again += (
+                    ", with --compute where this GPU is 8.0, 8.6, 8.9, or 12.0 and above. TensorRT "
+                    "for RTX runs on no other: install tensorrt, or use --backend onnxruntime"
+                )
             raise BackendError(
-                f"{trt.__name__} {trt.__version__} does not run {engine.path} here: {reason}",
-                f"Build it again: dlkit export {engine.path.parent.parent} --trt",
+                f"{trt.__name__} {trt.__version__} does not run {engine.path} here: {reason}", again
             )
         if "version_compatible" in engine.key.flags:
             # Such an engine brings its own runtime along. Its hash was checked.

@@ -71,10 +71,12 @@ class Warp:
         ).view(count, 2, 3)  # fmt: skip
         grid = F.affine_grid(theta, [count, 1, height, width], align_corners=False)
         if self.elastic:
-            rows, columns = (_waves(size).to(images.device) for size in (height, width))
+            rows, columns = (
+                _waves(size).to(images.device, non_blocking=True) for size in (height, width)
+            )
             field = rows @ normal.view(count, 2, _WAVES, _WAVES) @ columns.T
             size = torch.tensor([2 * self.elastic / width, 2 * self.elastic / height])
-            grid = grid + field.permute(0, 2, 3, 1) * size.to(images.device)
+            grid = grid + field.permute(0, 2, 3, 1) * size.to(images.device, non_blocking=True)
         grey = images.ndim == 3
         planes = images.to(torch.float32)
         planes = planes.unsqueeze(1) if grey else planes.permute(0, 3, 1, 2)

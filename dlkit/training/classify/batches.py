@@ -114,7 +114,7 @@ class Batches:
         if self._order[0] != epoch:
             generator = torch.Generator().manual_seed(self.recipe.seed * 100_003 + epoch)
             order = torch.randperm(len(self.images), generator=generator)
-            self._order = (epoch, order.to(self.images.device))
+            self._order = (epoch, order.to(self.images.device, non_blocking=True))
         return self._order[1]
 
 
@@ -130,15 +130,15 @@ class Batch:
         self._mix = self._distort = torch.empty(0)
         if source.warp:
             even = torch.rand(count, UNIFORMS, generator=generator)
-            self._rows = (0.5 + strength * (even - 0.5)).to(device)
+            self._rows = (0.5 + strength * (even - 0.5)).to(device, non_blocking=True)
             if source.warp.elastic:
                 normal = strength * torch.randn(count, NORMALS, generator=generator)
-                self._normal = normal.to(device)
+                self._normal = normal.to(device, non_blocking=True)
         if source.distort:
-            self._distort = torch.rand(count, DISTORT_UNIFORMS, generator=generator).to(device)
+            self._distort = torch.rand(count, DISTORT_UNIFORMS, generator=generator)
         if mixup := source.recipe.augmentation.mixup:
             share = np.random.default_rng(seed).beta(mixup, mixup, count)
-            self._mix = torch.from_numpy(share.astype(np.float32)).to(device)
+            self._mix = torch.from_numpy(share.astype(np.float32)).to(device, non_blocking=True)
 
     def __len__(self) -> int:
         return len(self._chosen)
@@ -155,15 +155,16 @@ class Batch:
         if not recipe.augmentation.mixup:
             targets = source.targets(labels) if recipe.outliers else labels
             return source.normalise(pixels), targets
-        partner = torch.arange(len(self), device=self._chosen.device).flip(0)[part]
+        partner = slice(len(self) - part.stop, len(self) - part.start)  # the last goes to the first
         mix = self._mix[part]
-        other = self._pixels(partner)
+        other = self._pixels(partner).flip(0)
         share = mix.view(-1, *[1] * (pixels.ndim - 1))
         pixels = pixels * share + other * (1 - share)
-        one, two = source.targets(labels), source.targets(source.labels[self._chosen[partner]])
+        one = source.targets(labels)
+        two = source.targets(source.labels[self._chosen[partner]]).flip(0)
         return source.normalise(pixels), one * mix[:, None] + two * (1 - mix[:, None])
 
-    def _pixels(self, rows: slice | Tensor) -> Tensor:
+    def _pixels(self, rows: slice) -> Tensor:
         source = self._source
         images = source.images.index_select(0, self._chosen[rows])  # faster than by [ ]
         if source.warp:

@@ -39,7 +39,8 @@ class Distort:
 
         Args:
             images: float32 (N, 28, 28), 0 to 255, bright on black.
-            uniform: float32 (N, UNIFORMS), 0 to 1.
+            uniform: float32 (N, UNIFORMS), 0 to 1; on the CPU, so that nothing waits for a GPU to
+                say which digits are distorted how.
 
         Returns:
             The same shape, 0 to 255.
@@ -48,9 +49,11 @@ class Distort:
         kind = (uniform[:, 1] * len(_KINDS)).long().clamp(max=len(_KINDS) - 1)
         kind[uniform[:, 0] >= self.share] = -1
         for number, work in enumerate(_KINDS):
-            rows = (kind == number).nonzero()[:, 0]
-            if len(rows):
-                amounts = _Amounts(uniform[rows, 2:], self)
+            which = (kind == number).nonzero()[:, 0]
+            if len(which):
+                rows = which.to(images.device, non_blocking=True)
+                drawn = uniform[which, 2:].to(images.device, non_blocking=True)
+                amounts = _Amounts(drawn, self)
                 result[rows] = work(images[rows], amounts).clamp(0, 255)
         return result
 

@@ -23,7 +23,7 @@ from dlkit.training.classify.optimizer import build_optimizer, build_schedule
 from dlkit.training.classify.recipe import ClassifyRecipe
 from dlkit.training.classify.scores import confusion, expected_calibration_error, reliability
 from dlkit.training.classify.temperature import fit_temperature
-from dlkit.training.engine.average import moving_average
+from dlkit.training.engine.average import MovingAverage
 from dlkit.training.engine.averaged import AveragedTrainer
 from dlkit.training.engine.fabric import Compute
 
@@ -64,7 +64,7 @@ class ClassifyTrainer(AveragedTrainer):
         trained = trained.to(compute.device, memory_format=memory)  # type: ignore[call-overload]
         optimizer = build_optimizer(recipe.optimizer, trained, compute.precision)
         schedule = build_schedule(recipe, optimizer, self.epochs * self.steps_per_epoch)
-        average = moving_average(trained, recipe.ema_decay) if recipe.ema_decay else None
+        average = MovingAverage(trained, recipe.ema_decay) if recipe.ema_decay else None
         self.set_up(compute, trained, average, optimizer, schedule)
         self.model = PixelClassifier(
             self.network,

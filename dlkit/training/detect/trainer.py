@@ -38,7 +38,7 @@ from dlkit.tasks.detect.scans import (
 from dlkit.tasks.detect.score import at_false_alarms, average_precision, match
 from dlkit.training.detect.maps import Maps, cropped, draw, jittered, mirrored
 from dlkit.training.detect.recipe import DetectRecipe
-from dlkit.training.engine.average import moving_average
+from dlkit.training.engine.average import MovingAverage
 from dlkit.training.engine.averaged import AveragedTrainer
 from dlkit.training.engine.fabric import Compute
 
@@ -89,7 +89,7 @@ class DetectTrainer(AveragedTrainer):
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda done: min(1, (done + 1) / _RISE, (steps - done) / (_FALL * steps))
         )
-        average = moving_average(trained, recipe.ema_decay)
+        average = MovingAverage(trained, recipe.ema_decay)
         self.set_up(compute, trained, average, optimizer, schedule)
         self.model = PixelDetector(self.network)
 
@@ -186,7 +186,7 @@ class DetectTrainer(AveragedTrainer):
 
     def _losses(self, network: nn.Module, batch: Maps, part: slice) -> dict[str, Tensor]:
         def tensor(array: NDArray[Any]) -> Tensor:
-            return torch.from_numpy(array[part]).to(self.device)
+            return torch.from_numpy(array[part]).to(self.device, non_blocking=True)
 
         answer = network(tensor(batch.pixels).float().unsqueeze(1) / 255).float()
         heat, sides, mask = tensor(batch.heat), tensor(batch.sides), tensor(batch.mask)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Iterator
+from itertools import chain, compress
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 
-
-def moving_average(
-    network: nn.Module, decay: float, growing: bool = True, start: bool = True
-) -> AveragedModel:
+class MovingAverage(AveragedModel):
     """A copy of a network that follows it, exponentially.
 
     Statistics of batch normalisation are averaged like weights: they belong to them; counters are
-    copied.
+    copied. torch's own update brings its count to the GPU each time, and waits for it.
 
     Args:
         decay: share of the old average in the new one.
@@ -25,16 +22,30 @@ def moving_average(
         start: the fresh weights are the first of the average; else those after a step are.
     """
 
-    @torch.no_grad()
-    def follow(mine: Tensors, its: Tensors, _: Tensor | int) -> None:
-        if not mine[0].is_floating_point():
-            torch._foreach_copy_(mine, its)
-            return
-        count = int(average.n_averaged)  # it is on the CPU: nobody waits for a GPU
-        memory = min(decay, (1 + count) / (10 + count)) if growing else decay
-        torch._foreach_lerp_(mine, its, 1 - memory)
+    def __init__(
+        self, network: nn.Module, decay: float, growing: bool = True, start: bool = True
+    ) -> None:
+        super().__init__(network, use_buffers=True)
+        self.decay, self.growing = decay, growing
+        self.requires_grad_(False)
+        self.n_averaged += int(start)
 
-    average = AveragedModel(network, multi_avg_fn=follow, use_buffers=True)
-    average.requires_grad_(False)
-    average.n_averaged += int(start)
-    return average
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Follow a network by one step."""
+        count = int(self.n_averaged)  # it is on the CPU
+        memory = min(self.decay, (1 + count) / (10 + count)) if self.growing else self.decay
+        mine, its = list(_tensors(self.module)), list(_tensors(model))
+        follows = [bool(count) and one.is_floating_point() for one in mine]
+        turned = [not one for one in follows]
+        if any(follows):
+            torch._foreach_lerp_(
+                list(compress(mine, follows)), list(compress(its, follows)), 1 - memory
+            )
+        if any(turned):
+            torch._foreach_copy_(list(compress(mine, turned)), list(compress(its, turned)))
+        self.n_averaged += 1
+
+
+def _tensors(network: nn.Module) -> Iterator[Tensor]:
+    return chain(network.parameters(), network.buffers())

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
+from dlkit.training.engine.average import MovingAverage
 from dlkit.training.engine.fabric import Compute
 from dlkit.training.engine.trainer import Trainer
 
@@ -26,7 +26,7 @@ class AveragedTrainer(Trainer):
         self,
         compute: Compute,
         trained: nn.Module,
-        average: AveragedModel | None,
+        average: MovingAverage | None,
         optimizer: torch.optim.Optimizer,
         schedule: torch.optim.lr_scheduler.LRScheduler,
     ) -> None:

@@ -21,7 +21,7 @@ from dlkit.errors import InputError
 from dlkit.paper import Digits
 from dlkit.reading.finder import STRIDE, decode, overlap
 from dlkit.tasks.recognize.datasets import NAMES, load_labelled
-from dlkit.training.engine.average import moving_average
+from dlkit.training.engine.average import MovingAverage
 from dlkit.training.engine.averaged import AveragedTrainer
 from dlkit.training.engine.fabric import Compute
 from dlkit.training.find.crops import LARGEST, SMALLEST, Crops, crops
@@ -64,7 +64,7 @@ class FinderTrainer(AveragedTrainer):
             total_steps=self.epochs * self.steps_per_epoch + 1,
             pct_start=0.1, div_factor=20, final_div_factor=200,
         )  # fmt: skip
-        average = moving_average(trained, recipe.ema_decay)
+        average = MovingAverage(trained, recipe.ema_decay)
         self.set_up(compute, trained, average, optimizer, schedule)
 
     def step(self, epoch: int, index: int) -> Mapping[str, Tensor]:
@@ -127,7 +127,7 @@ class FinderTrainer(AveragedTrainer):
 
     def _losses(self, forward: Any, batch: Crops, part: slice) -> tuple[Tensor, Tensor]:
         def tensor(array: NDArray[Any]) -> Tensor:
-            return torch.from_numpy(array[part]).to(self.device)
+            return torch.from_numpy(array[part]).to(self.device, non_blocking=True)
 
         answer = forward(tensor(batch.pixels)).float()
         heat, weight = tensor(batch.heat), tensor(batch.weight)

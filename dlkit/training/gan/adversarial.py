@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dlkit import images
-from dlkit.training.engine.average import moving_average
+from dlkit.training.engine.average import MovingAverage
 from dlkit.training.engine.fabric import Compute
 from dlkit.training.engine.trainer import Trainer
 from dlkit.training.gan.losses import Score, critic_loss, generator_loss, gradient_penalty
@@ -56,7 +56,7 @@ class AdversarialTrainer(Trainer):
 
     recipe: AdversarialRecipe
     bounded = ()  # scores have no scale
-    growing: ClassVar[bool] = True  # the average forgets its beginning: see ``moving_average``
+    growing: ClassVar[bool] = True  # the average forgets its beginning: see ``MovingAverage``
 
     def assemble(
         self, compute: Compute, trained: nn.Module, kept: nn.Module, critic: nn.Module
@@ -66,7 +66,7 @@ class AdversarialTrainer(Trainer):
         recipe = self.recipe
         self.compute, self.device = compute, compute.device
         self.trained, self.kept, self.critic = trained, kept, critic
-        self.average = moving_average(kept, recipe.ema_decay, growing=self.growing)
+        self.average = MovingAverage(kept, recipe.ema_decay, growing=self.growing)
         self.network = self.average.module
         betas = (recipe.beta1, recipe.beta2)
         rates = (recipe.learning_rate, recipe.learning_rate * recipe.critic_rate)

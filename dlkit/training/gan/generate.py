@@ -84,8 +84,10 @@ class GenerateTrainer(AdversarialTrainer):
         self.model = PixelGenerator(self.network, found.channels)
 
     def _batch(self) -> Batch:
-        chosen = torch.randint(len(self.images), (self.recipe.batch_size,)).to(self.device)
-        noise = torch.randn(len(chosen), self.latent).to(self.device)
+        chosen = torch.randint(len(self.images), (self.recipe.batch_size,)).to(
+            self.device, non_blocking=True
+        )
+        noise = torch.randn(len(chosen), self.latent).to(self.device, non_blocking=True)
         real = self.images[chosen]
         real = real.unsqueeze(1) if real.ndim == 3 else real.permute(0, 3, 1, 2)
         return real.float() / 127.5 - 1, self._one_hot(self.classes[chosen]), noise

@@ -59,7 +59,7 @@ def crops(
         ]
         parts = [part.flip(-1) if draw < 0.5 else part
                  for part, draw in zip(parts, turned, strict=True)]  # fmt: skip
-        found.append(torch.stack(parts).to(device).float() / 255)
+        found.append(torch.stack(parts).to(device, non_blocking=True).float() / 255)
     return found
 
 

@@ -61,7 +61,9 @@ class WganTrainer(AdversarialTrainer):
         return build_critic(self.recipe.critic, channels)
 
     def _batch(self) -> Batch:
-        chosen = torch.randint(len(self.noisy), (self.recipe.batch_size,)).to(self.device)
+        chosen = torch.randint(len(self.noisy), (self.recipe.batch_size,)).to(
+            self.device, non_blocking=True
+        )
         return self.noisy[chosen].float() / 255, self.clean[chosen].float() / 255
 
     def _make(self, batch: Batch) -> Batch:

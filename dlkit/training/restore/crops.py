@@ -73,7 +73,9 @@ def draw_crops(
         layers = np.dstack([noisy, clean, objects])
         crop = layers[top : top + height, left : left + width]
         crops.append(crop[:, ::-1] if torch.rand(()) < 0.5 else crop)
-    batch = torch.from_numpy(np.stack(crops)).to(device).float().permute(0, 3, 1, 2)
+    batch = (
+        torch.from_numpy(np.stack(crops)).to(device, non_blocking=True).float().permute(0, 3, 1, 2)
+    )
     channels = (batch.shape[1] - 1) // 2
     noisy_batch, clean_batch, objects_batch = (
         part.contiguous() for part in batch.split([channels, channels, 1], dim=1)

@@ -17,7 +17,7 @@ from dlkit.errors import UsageError
 from dlkit.mmwave.parameters_file import simulator
 from dlkit.tasks.denoise.pairs import Pairs
 from dlkit.tasks.denoise.pixels import PixelDenoiser
-from dlkit.training.engine.average import moving_average
+from dlkit.training.engine.average import MovingAverage
 from dlkit.training.engine.averaged import AveragedTrainer
 from dlkit.training.engine.fabric import Compute
 from dlkit.training.restore.crops import check_sizes, crops_loss, draw_crops, padded
@@ -80,7 +80,7 @@ class PairedTrainer(AveragedTrainer):
             div_factor=20,
             final_div_factor=100,
         )
-        average = moving_average(trained, recipe.ema_decay, start=False)
+        average = MovingAverage(trained, recipe.ema_decay, start=False)
         self.set_up(compute, trained, average, optimizer, schedule)
         self.model = PixelDenoiser(self.network, recipe.network.config.channels)
 
