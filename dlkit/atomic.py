@@ -131,8 +131,11 @@ def write_new(target: Path, data: bytes) -> None:
         MachineError: it cannot be written.
     """
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(target, data, many=True)
+        try:
+            write_bytes(target, data, many=True)
+        except FileNotFoundError:  # of thousands one misses its folder
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(target, data, many=True)
     except OSError as error:
         raise MachineError(f"{target}: cannot be written ({error.strerror})") from error
 
