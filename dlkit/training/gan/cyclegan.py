@@ -42,6 +42,8 @@ class CycleganTrainer(AdversarialTrainer):
         self.recipe = recipe = replace(recipe, network=filled, data=where)
         self.multiple_of = recipe.network.architecture.multiple_of
         self.held_out = found.held_out
+        if found.held_out is not None:  # its losses do not say when to stop: see docs/generating.md
+            self.monitor = "psnr"
         self.fingerprint, self.notes = found.fingerprint(), list(found.notes)
         device = compute.device
         self.noisy, self.clean = (
