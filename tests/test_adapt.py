@@ -159,6 +159,7 @@ def test_adapting_resumes_exactly(tmp_path: Path) -> None:
     assert ends[0] == ends[1]
 
 
+@pytest.mark.long
 def test_the_command_says_what_was_gained(tmp_path: Path) -> None:
     folder = pairs_in(tmp_path / "pairs", 1)
     settings = ("steps=1", "pairs=2", "batch_size=1", "height=160", "width=96", "least_gain=90")

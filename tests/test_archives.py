@@ -404,6 +404,7 @@ def test_an_object_is_a_file() -> None:
             file.read(1)
 
 
+@pytest.mark.long
 def test_shards_are_archives_as_they_are(
     digits: Path, digits_folder: Path, wanted: dict[str, list[str]], tmp_path: Path
 ) -> None:

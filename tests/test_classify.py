@@ -105,6 +105,7 @@ def test_resumed_in_the_middle_of_an_epoch_ends_with_the_same_weights(
     assert log(tmp_path / "whole") == log(tmp_path / "cut")
 
 
+@pytest.mark.long
 def test_seed_decides_everything(few: str, tmp_path: Path) -> None:
     found = []
     for number, seed in enumerate((1, 1, 2)):
@@ -297,6 +298,7 @@ def test_any_part_of_a_batch_is_that_part_of_the_whole(few: str) -> None:
     assert torch.equal(part_targets, targets[10:25])
 
 
+@pytest.mark.long
 def test_tensorboard_gets_the_curves(few: str, tmp_path: Path) -> None:
     def interrupt(now: Moment) -> None:
         if now.step == 13:

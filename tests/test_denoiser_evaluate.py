@@ -135,6 +135,7 @@ def test_a_perfect_and_a_blind_method(tmp_path: Path) -> None:
     assert rows["all black"]["psnr"] < rows["fixed levels curve"]["psnr"]
 
 
+@pytest.mark.long
 def test_the_command_writes_a_report_and_a_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +192,7 @@ def test_every_task_has_an_evaluation() -> None:
         evaluation_of(Broken())
 
 
+@pytest.mark.long
 def test_tensors_that_nobody_knows_the_answers_of_are_not_scored(tmp_path: Path) -> None:
     bundle = export(torch.nn.Linear(3, 2), example=(3,), out=tmp_path / "bundle")
     with pytest.raises(InputError, match="there is no metric"):

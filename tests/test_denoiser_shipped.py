@@ -43,6 +43,7 @@ def test_any_size_comes_back_in_its_own(model: Model, size: tuple[int, int]) -> 
     assert cleaned.max() > 200
 
 
+@pytest.mark.long
 def test_the_company_in_a_batch_changes_nothing() -> None:
     # in float32: bfloat16 rounds sums by their order, which a batch's shape may change
     model = dlkit.load("mmwave", backend="onnxruntime")

@@ -120,6 +120,7 @@ def test_empty_scans_have_empty_clean_pictures() -> None:
     assert all(scan.clean.max() == 0 and not scan.boxes for scan in empty)
 
 
+@pytest.mark.long
 def test_files_masks_and_boxes(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "dlkit", "simulate", "pairs", "--count", "9", "--seed", "40",

@@ -94,6 +94,7 @@ def test_fine_tuning_begins_with_the_shipped_weights(folder: Path, tmp_path: Pat
     assert any(not torch.equal(weights[name], after[name]) for name in weights)
 
 
+@pytest.mark.long
 def test_fine_tuning_resumes_exactly(folder: Path, tmp_path: Path) -> None:
     tuned = replace(tiny().fine_tuning(), steps=4, epochs=2, pairs=4, batch_size=2, crop_width=64,
                     height=96, width=64)  # fmt: skip

@@ -96,6 +96,7 @@ def test_containerfiles(name: str) -> None:
         assert all((ROOT / one).exists() for one in source.split())
 
 
+@pytest.mark.long
 def test_the_jobs_command_cuts_and_joins(tmp_path: Path, scans_folder: Path) -> None:
     """The very shell line of the pods, on a folder."""
     by_name = {one["metadata"]["name"]: one for one in documents()}

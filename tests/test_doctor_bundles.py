@@ -96,6 +96,7 @@ def test_engines_that_are_not_whole(tmp_path: Path) -> None:
         assert f"dlkit export {tmp_path / name} --trt" in problems[about].mend
 
 
+@pytest.mark.long
 def test_engines_that_do_not_fit_this_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

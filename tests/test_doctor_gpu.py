@@ -32,6 +32,7 @@ def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plant]:
     driver.driver.cache_clear()
 
 
+@pytest.mark.long
 def test_a_gpu_that_nothing_can_use(tmp_path: Path) -> None:
     told = doctor("digits", LD_LIBRARY_PATH=str(plant_driver(tmp_path / "driver")))
     found = told.data["driver"]

@@ -317,6 +317,7 @@ def test_the_command_writes_what_recognize_answers(
         assert picture.std() > 10
 
 
+@pytest.mark.long
 def test_the_tables_name_every_measure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -168,6 +168,7 @@ def test_one_in_a_hundred_is_corrupt(tmp_path: Path) -> None:
     assert int(first.output.rpartition(" done, ")[0].rpartition("\n")[2]) < 990
 
 
+@pytest.mark.long
 def test_full_disk(scans: Path, tmp_path: Path) -> None:
     """A tmpfs of 256 KiB where the system lets us mount one; else a limit on what is written."""
     out = tmp_path / "out"

@@ -163,6 +163,7 @@ def test_what_gets_no_certificate(here: Path) -> None:
         assert Bundle.open(bundle.path).certificate is None
 
 
+@pytest.mark.long
 def test_random_inputs_are_a_weak_certificate(here: Path) -> None:
     mixed(here / "a.onnx")
     half = dlkit.export("a.onnx", "fp16")

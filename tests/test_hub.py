@@ -109,6 +109,7 @@ def test_weights_that_another_bundle_left_are_removed(there: Hub, tmp_path: Path
     assert dlkit("pull", "hf://me/x").exit_code == 0
 
 
+@pytest.mark.long
 def test_what_is_damaged_is_not_there(there: Hub, tmp_path: Path) -> None:
     assert dlkit("push", "digits", "hf://me/x").exit_code == 0
     whole = dict(there.repositories["me/x"])

@@ -243,6 +243,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
     assert int(more) < 100  # MB
 
 
+@pytest.mark.long
 def test_larger_images_can_be_allowed(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((40, 50), np.uint8))
     for most, code in ((1000, 1), (2000, 0)):

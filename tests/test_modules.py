@@ -116,6 +116,7 @@ def test_pixels_go_in_and_probabilities_come_out(here: Path) -> None:
     assert answer.probability == pytest.approx(expected[0].max(), abs=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "end",
     [nn.Softmax(1), nn.Sigmoid(), nn.LogSoftmax(1), nn.Sequential(nn.Softmax(1), nn.Flatten())],

@@ -265,6 +265,7 @@ def test_pipes_and_deep_folders_do_not_end_a_run(digits_folder: Path, tmp_path: 
     assert "1 done, 2 failed" in done.output  # the pipe, the link to itself
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "where", ["1>/dev/full", "2>/dev/full", ">&-", "2>&-", ">&- 2>&- <&-", "| true"]
 )

@@ -479,6 +479,7 @@ def test_arrays_of_any_form(tmp_path: Path, digits: Digits) -> None:
         assert right >= 48, name
 
 
+@pytest.mark.long
 def test_an_array_that_begins_with_nothing(tmp_path: Path, digits: Digits) -> None:
     """Values of 0 and 1 are known from the first image with ink, however late it comes."""
     own = (digits.images[:50] > 127).astype(np.uint8)

@@ -76,6 +76,7 @@ def shape_of(tensor: TensorSpec, sizes: tuple[int, int]) -> list[int]:
     return [axis if isinstance(axis, int) else next(free) for axis in tensor.shape[1:]]
 
 
+@pytest.mark.long
 def test_fp16_graph_holds_half_weights(bundle_of: Callable[[str, str], Bundle]) -> None:
     full, half = (
         bundle_of("resnet_small", precision).onnx.stat().st_size for precision in ("fp32", "fp16")

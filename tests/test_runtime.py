@@ -447,6 +447,7 @@ def test_killed_run_leaves_only_whole_files(how: signal.Signals, tmp_path: Path)
         assert not list(out.glob(".*"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("backend", "kind"), [("onnxruntime", "InferenceSession"), ("openvino", "CompiledModel")]
 )

@@ -75,6 +75,7 @@ def check(answer: httpx.Response) -> None:
         assert key == "error"
 
 
+@pytest.mark.long
 @SETTINGS
 @given(head=HEADS, tail=st.binary(max_size=2000), length=st.none() | SIZES)
 def test_heads_and_tails(http: httpx.Client, head: Any, tail: bytes, length: Any) -> None:

@@ -72,6 +72,7 @@ def outputs(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.long
 def test_joined_shards_are_one_run(
     small: None, digits_folder: Path, scans: Path, tmp_path: Path
 ) -> None:

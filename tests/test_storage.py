@@ -92,6 +92,7 @@ def plain_lines(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda line: line["file"])
 
 
+@pytest.mark.long
 def test_digits_are_the_same_as_from_a_folder(
     here: Bucket, digits_folder: Path, tmp_path: Path
 ) -> None:

@@ -169,6 +169,7 @@ def test_spoilt_engines_are_refused_and_built_anew(how: str, bundle: Bundle) -> 
     Engine.open(mended.path, bundle).read()
 
 
+@pytest.mark.long
 def test_renamed_and_copied_engines_are_refused(
     bundle: Bundle, bundle_of: Bundles, tmp_path: Path
 ) -> None:

@@ -315,6 +315,7 @@ def test_a_recorded_shape_has_its_kernels_compiled_first(machine: Machine) -> No
         assert names == ["LAZY", "EAGER"]
 
 
+@pytest.mark.long
 def test_an_engine_that_does_not_load(machine: Machine) -> None:
     for content, message in (
         (plan({"pixels": PROFILE}, [PIXELS[0], ("output", "OUTPUT", "FLOAT")]), r"FLOAT.*model\.j"),

@@ -81,6 +81,7 @@ def test_interrupted_and_resumed_ends_with_the_same_weights(name: str, tmp_path:
     assert (cut / "curve.png").stat().st_size > 1000
 
 
+@pytest.mark.long
 def test_a_killed_training_goes_on_from_within_an_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +110,7 @@ def test_a_killed_training_goes_on_from_within_an_epoch(
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_training_that_is_killed_at_its_last_checkpoint_lacks_no_file(
     when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -141,6 +143,7 @@ def test_a_training_that_is_killed_at_its_last_checkpoint_lacks_no_file(
     assert found(cut) == found(whole)
 
 
+@pytest.mark.long
 def test_lenet_learns_digits_that_it_has_not_seen(tmp_path: Path) -> None:
     run = train("lenet_relu", out=tmp_path / "run", epochs=3)
     _, first, *_, last, _ = run.load_log()

@@ -172,6 +172,7 @@ def test_half_precision_is_also_measured_rounded(
     assert len(found.measured) == 1 + len(runnable(bundle))
 
 
+@pytest.mark.long
 def test_half_precision_of_a_shipped_bundle_knows_its_weights(tmp_path: Path) -> None:
     half = export("digits", "fp16", tmp_path / "half")
     assert half.spec.precision == "fp16"
@@ -248,6 +249,7 @@ def test_a_network_that_guesses_gets_no_certificate(bundle_of: Bundles) -> None:
         assert Bundle.open(bundle.path).certificate is None
 
 
+@pytest.mark.long
 def test_overflow_that_a_cpu_hides_is_caught(overflowing: Path, tmp_path: Path) -> None:
     full = export(overflowing)
     assert within(full, count=100)

@@ -26,7 +26,11 @@ def run_build(
     config.progress_monitor = monitor
     result: list[Any] = []
     errors: list[BaseException] = []
-    done = threading.Event()  # a join that Ctrl-C interrupts may take a thread for ended
+    # Ctrl-C inside of Event.wait may leave its lock held for ever, and an interrupted join may
+    # take a thread for ended: so a list says that it has, and the bare lock only wakes who waits.
+    ended: list[bool] = []
+    wake = threading.Lock()
+    wake.acquire()
 
     def build() -> None:
         try:
@@ -34,17 +38,21 @@ def run_build(
         except BaseException as error:  # handed to the caller's thread
             errors.append(error)
         finally:
-            done.set()
+            ended.append(True)
+            wake.release()
+
+    def wait() -> None:
+        while not ended:
+            wake.acquire(timeout=_POLL)
 
     thread = threading.Thread(target=build, name="tensorrt-build")
     try:
         thread.start()
-        while not done.wait(_POLL):
-            pass
+        wait()
     except KeyboardInterrupt:
         monitor.cancelled = True
         if thread.ident is not None:  # Ctrl-C may come while it starts
-            done.wait()
+            wait()
         raise
     if monitor.failed is not None:
         raise monitor.failed
