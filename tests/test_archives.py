@@ -348,6 +348,7 @@ def port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield port
 
 
+@pytest.mark.long
 def test_archives_in_a_bucket(
     port: int, monkeypatch: pytest.MonkeyPatch, digits_folder: Path, digits: Path,
     wanted: dict[str, list[str]], tmp_path: Path,
@@ -456,6 +457,7 @@ def test_what_is_left_out_is_said_of_shards_too(digits_folder: Path, tmp_path: P
     assert "left out 1 hidden files\n" in joined.output
 
 
+@pytest.mark.long
 def test_outputs_of_shards_that_are_archives(scans_folder: Path, tmp_path: Path) -> None:
     assert dlkit("pack", scans_folder, tmp_path / "in", "--files", 1).exit_code == 0
     arguments = ("denoise", tmp_path / "in", "--out", tmp_path / "out")

@@ -308,6 +308,7 @@ def test_what_takes_too_long_or_fails_is_said_and_the_rest_is_measured(tmp_path:
     assert "failed: mmwave fp32, onnxruntime cpu, batch 500" in done.stdout
 
 
+@pytest.mark.long
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()

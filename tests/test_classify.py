@@ -87,6 +87,7 @@ def log(run: Path) -> list[dict[str, object]]:
     return [{key: line[key] for key in line if key != "seconds"} for line in lines]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", [3, pytest.param(12, marks=pytest.mark.long)])
 def test_resumed_in_the_middle_of_an_epoch_ends_with_the_same_weights(
     step: int, few: str, tmp_path: Path
@@ -185,6 +186,7 @@ def test_bfloat16_is_taken_where_the_processor_has_it(
     assert (asked.precision, asked.notes) == ("bf16", ())
 
 
+@pytest.mark.long
 def test_the_test_digits_are_seen_once_at_the_end(few: str, tmp_path: Path) -> None:
     train(modern(), few, tmp_path / "run")
     entries = log(tmp_path / "run")

@@ -90,6 +90,7 @@ def test_every_backend_says_the_same(model: Detector, observed: list[Observed]) 
                 assert abs(thing.x - its.x) + abs(thing.width - its.width) <= 1
 
 
+@pytest.mark.long
 def test_sensitivities_are_ordered_and_measured(model: Detector, observed: list[Observed]) -> None:
     assert set(model.thresholds) == {"high", "normal", "low"}
     counts = [
@@ -155,6 +156,7 @@ def test_floats_that_are_no_scan_are_refused(scans: Path, tmp_path: Path) -> Non
 # --- folders ---
 
 
+@pytest.mark.long
 def test_tables_of_all_forms_agree(scans: Path, tmp_path: Path, model: Detector) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     (scans / "broken.png").write_bytes(b"nothing")

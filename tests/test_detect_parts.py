@@ -67,6 +67,7 @@ def test_boxes_are_what_shows_before_the_body(observed: list[Observed]) -> None:
             assert (columns.max() + 1 - left, rows.max() + 1 - top) == (width, height)
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_scan_with_all_kinds() -> None:
     first, again = observe(5, (170, 96)), observe(5, (170, 96))
     assert np.array_equal(first.noisy, again.noisy)

@@ -205,6 +205,7 @@ def test_non_digits_are_many_and_deterministic(kind: str, digits: np.ndarray) ->
     assert not any(one.tobytes() in known for one in pictures)
 
 
+@pytest.mark.long
 def test_training_sees_neither_corruptions_nor_non_digits() -> None:
     for path in (ROOT / "dlkit").rglob("*.py"):
         if path.parent.name == "evaluation":

@@ -115,6 +115,7 @@ def test_scans_that_are_all_small_are_refused_by_their_size() -> None:
         fit({"a": np.zeros((64, 48), np.uint8)})
 
 
+@pytest.mark.long
 def test_where_it_cannot_be_written_is_said_before_the_work(
     scans: dict[str, images.UInt8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +135,7 @@ def test_where_it_cannot_be_written_is_said_before_the_work(
         assert isinstance(refused(run(folder, out, *options)), kind)
 
 
+@pytest.mark.long
 def test_values_of_other_ranges_need_the_range(
     scans: dict[str, images.UInt8], tmp_path: Path
 ) -> None:

@@ -287,6 +287,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
             assert other[key] == pytest.approx(one[key], rel=1e-3, abs=1e-3), key
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["cgan", pytest.param("cyclegan_small", marks=pytest.mark.long)])
 def test_interrupted_and_resumed_ends_with_the_same_state(name: str, tmp_path: Path) -> None:
     recipe = tiny(name)

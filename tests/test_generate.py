@@ -223,6 +223,7 @@ def test_a_half_engine_computes_in_half(bundle_of: Callable[[str, str], Bundle])
     assert engine.proof["multiply_adds"]["fp16"] >= 0.95
 
 
+@pytest.mark.long
 def test_a_network_without_classes_refuses_labels(bundle_of: Callable[[str, str], Bundle]) -> None:
     with dlkit.load(bundle_of("gan", "fp32"), device="cpu") as loaded:
         assert isinstance(loaded, Generator)

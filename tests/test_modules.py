@@ -169,6 +169,7 @@ def test_several_inputs_and_outputs(here: Path) -> None:
     assert multiply_adds(bundle.onnx, {"wide": (6, 8)}) is None
 
 
+@pytest.mark.long
 def test_nothing_is_compared_with_itself(here: Path) -> None:
     bundle = export(
         classifier(), example=(3, 32, 48), task="recognize", labels=["a", "b", "c", "d"], name="one"
@@ -327,6 +328,7 @@ def test_control_flow_that_no_graph_holds_is_said(here: Path) -> None:
     assert list(here.iterdir()) == []
 
 
+@pytest.mark.long
 def test_a_spec_that_the_graph_is_not_is_refused() -> None:
     inputs = (TensorSpec("x", "float32", ("n", 3)),)
     for outputs, words in (

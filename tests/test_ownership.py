@@ -242,6 +242,7 @@ def test_no_cell_is_a_formula(
     assert {json.loads(line).get("digit") for line in texts} <= {None, *labels}
 
 
+@pytest.mark.long
 def test_pipes_and_deep_folders_do_not_end_a_run(digits_folder: Path, tmp_path: Path) -> None:
     digit = sorted(digits_folder.iterdir())[0]
     source = tmp_path / "in"

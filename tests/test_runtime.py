@@ -224,6 +224,7 @@ def test_bfloat16_is_taken_where_the_processor_has_it_and_the_certificate_says_i
         open_session(bundle, "openvino_bf16", "cpu")
 
 
+@pytest.mark.long
 def test_shapes_that_repeat_change_nothing() -> None:
     """OpenVINO compiles a model for a shape that comes often; answers and threads are as before."""
     bundle = Bundle.open("mmwave")
@@ -237,6 +238,7 @@ def test_shapes_that_repeat_change_nothing() -> None:
             assert np.abs(got.astype(int) - wanted).max() <= 1
 
 
+@pytest.mark.long
 def test_auto_takes_what_was_measured_fastest(bundle_of: Callable[[str, str], Bundle]) -> None:
     for precision, expected in (("fp32", "onnxruntime"), ("int8", "openvino")):
         bundle = bundle_of("lenet", precision)

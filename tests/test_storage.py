@@ -171,6 +171,7 @@ def test_a_second_run_redoes_what_changed_and_nothing_else(
     assert "2 done before, 1 done" in dlkit(*arguments).output
 
 
+@pytest.mark.long
 def test_only_what_dlkit_put_is_replaced(here: Bucket, scans_folder: Path) -> None:
     fill(here.store, scans_folder, "in")
     here.store.put("out/one.png", b"mine")

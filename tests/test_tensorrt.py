@@ -227,6 +227,7 @@ def test_two_builds_at_once_do_not_disturb_each_other(bundle: Bundle) -> None:
     Engine.open(path, bundle).read()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_build_leaves_no_half_file(how: signal.Signals, bundle: Bundle) -> None:
     process = run(SLOW, bundle.path)

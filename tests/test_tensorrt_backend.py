@@ -279,6 +279,7 @@ def test_types_that_tensorrt_lacks_are_said(machine: Machine, tmp_path: Path) ->
     assert reason.what == "tensorrt has no float64: x float64 (n)"
 
 
+@pytest.mark.long
 def test_kernels_are_kept_beside_the_engine(machine: Machine) -> None:
     built = machine.add()
     open_session(machine.bundle, "tensorrt", "cuda").session(np.zeros((2, 8, 8), np.uint8))
