@@ -37,13 +37,13 @@ class MovingAverage(AveragedModel):
         memory = min(self.decay, (1 + count) / (10 + count)) if self.growing else self.decay
         mine, its = list(_tensors(self.module)), list(_tensors(model))
         follows = [bool(count) and one.is_floating_point() for one in mine]
-        turned = [not one for one in follows]
+        copied = [not one for one in follows]
         if any(follows):
             torch._foreach_lerp_(
                 list(compress(mine, follows)), list(compress(its, follows)), 1 - memory
             )
-        if any(turned):
-            torch._foreach_copy_(list(compress(mine, turned)), list(compress(its, turned)))
+        if any(copied):
+            torch._foreach_copy_(list(compress(mine, copied)), list(compress(its, copied)))
         self.n_averaged += 1
 
 
