@@ -23,7 +23,7 @@ from dlkit.tasks import Feeds, Session
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # TensorFloat-32 has 10 bits of mantissa: not what a graph in float32 asks for.
 # The exhaustive search for convolutions, its default, takes up to two seconds for every new shape
-# of a batch, and was no faster after it (docs/gpu.md).
+# of a batch; what it finds is seldom faster (docs/gpu.md).
 _OPTIONS: dict[str, dict[str, str]] = {
     "cpu": {},
     "cuda": {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"},
