@@ -55,7 +55,6 @@ def test_mixup_mixes_pictures_and_targets_by_the_same_share(tmp_path: Path) -> N
     assert torch.allclose(pixels.mean((1, 2)), targets @ (20 * torch.arange(10.0)), atol=1e-3)
 
 
-@pytest.mark.long
 def test_compile_compiles_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a compiler that only looks on: the real one would take a minute."""
     seen: list[int] = []

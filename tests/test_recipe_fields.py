@@ -20,7 +20,7 @@ from dlkit.training.engine.fabric import Hardware, open_compute
 from dlkit.training.engine.trainer import Trainer
 from dlkit.training.recipe import RECIPES, Recipe
 
-pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.long]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 # Of a recipe in which every field matters: a text that --set takes, and another one.
 CLASSIFY = {
@@ -280,7 +280,10 @@ def test_every_kind_of_recipe_has_a_table() -> None:
     assert kinds == {type(RECIPES.load(name)) for name in TABLES}
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(one, marks=[] if one == "lenet_relu" else pytest.mark.long) for one in TABLES],
+)
 def test_every_field_changes_what_happens(name: str) -> None:
     table, more = TABLES[name]
     base = RECIPES.load(name).with_settings(
