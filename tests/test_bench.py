@@ -149,6 +149,7 @@ def test_every_way_is_measured_beside_its_metric(measured: Any) -> None:
     assert not result["failed"]
 
 
+@pytest.mark.long
 def test_the_screen_fits_80_columns_and_names_the_metric(measured: Any) -> None:
     _, folder, done, result = measured
     metric = words.metrics(result["inference"][0], short=True)
@@ -160,6 +161,7 @@ def test_the_screen_fits_80_columns_and_names_the_metric(measured: Any) -> None:
     assert shown == "".join(str(folder / name) for name in ("b.json", "b.html"))
 
 
+@pytest.mark.long
 def test_the_report_is_one_whole_file_without_network(measured: Any) -> None:
     _, folder, _, result = measured
     text = (folder / "b.html").read_text()
@@ -246,6 +248,7 @@ def test_a_fixed_batch_is_the_one_that_is_measured(tmp_path: Path) -> None:
     assert {name: array.shape for name, array in fed.items()} == {"a": (5, 6, 8), "b": (5, 6, 4)}
 
 
+@pytest.mark.long
 def test_the_report_escapes_and_says_what_is_missing(measured: Any) -> None:
     poor = copy.deepcopy(measured[-1])
     poor["ceiling"] = None
@@ -380,7 +383,11 @@ def test_medians_spread_and_percentiles() -> None:
 
 
 @pytest.mark.parametrize(
-    "recipe", ["lenet", "wgan_small", pytest.param("resnet_small", marks=pytest.mark.long)]
+    "recipe",
+    [
+        "lenet",
+        *(pytest.param(one, marks=pytest.mark.long) for one in ("wgan_small", "resnet_small")),
+    ],
 )
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_arithmetic_of_the_graph_is_that_of_the_network(

@@ -34,7 +34,16 @@ def test_quality_on_held_out_scans(model: Model) -> None:  # type: ignore[type-a
 
 
 @pytest.mark.parametrize(
-    "size", [(64, 64), (65, 71), (101, 640), (678, 384), (999, 333), (1536, 64), (2000, 2000)]
+    "size",
+    [
+        (64, 64),
+        (65, 71),
+        (101, 640),
+        (678, 384),
+        (999, 333),
+        (1536, 64),
+        pytest.param((2000, 2000), marks=pytest.mark.long),
+    ],
 )
 def test_any_size_comes_back_in_its_own(model: Model, size: tuple[int, int]) -> None:  # type: ignore[type-arg]
     cleaned = model.answers([simulate(3, size).noisy], 1)[0]
