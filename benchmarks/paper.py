@@ -154,7 +154,7 @@ def pages(
         random = np.random.default_rng([seed, index, KINDS.index(kind)])
         made = simulate(random, digits, kind, pen, touching=touching)
         begun = time.perf_counter()
-        page = model.read(made.image, "page")
+        page = model.read(made.image)
         score.seconds += time.perf_counter() - begun
         before = score.wrong
         compare(score, made, page)
@@ -240,7 +240,7 @@ def isolated(
         image = camera.photograph(
             random, cv2.merge([flat.astype(np.uint8)] * 3), camera.light(random, flat.shape, 0, 0)
         )
-        page = model.read(image, "page")
+        page = model.read(image)
         same = alike(page, signs) >= _SAME
         for place, sign in enumerate(signs):
             read = np.flatnonzero(same[:, place])

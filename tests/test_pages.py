@@ -216,6 +216,26 @@ def test_a_broken_stroke_is_joined(model: Recognizer, page: UInt8) -> None:
     assert texts(model, broken) == LINES
 
 
+@pytest.mark.parametrize("side", [20, 60, 150])
+@pytest.mark.parametrize(("rows", "columns"), [(2, 1), (3, 1), (7, 1), (7, 6)])
+@pytest.mark.parametrize("noise", [0.0, 3.0])
+def test_digits_below_each_other_are_not_one(
+    rows: int, columns: int, side: int, noise: float, model: Recognizer, digits: Digits
+) -> None:
+    """Nor is a page that is so small where it is looked at that its lines are strokes."""
+    shapes = iter(digits.images)
+    drawn = np.zeros((int((1.4 * rows + 1) * side), (columns + 2) * side), np.uint8)
+    for row in range(rows):
+        for column in range(columns):
+            top, left = int((1.4 * row + 0.7) * side), (column + 1) * side
+            drawn[top : top + side, left : left + side] = cv2.resize(next(shapes), (side, side))
+    pixels = 240 - 0.8 * drawn + np.random.default_rng(0).normal(0, noise, drawn.shape)
+    found = model.read(pixels.clip(0, 255).astype(np.uint8))
+    assert not found.single
+    assert len(found.lines) == rows
+    assert len(found.digits) >= 0.9 * rows * columns
+
+
 @pytest.mark.parametrize("mode", ["auto", "page"])
 def test_no_digits_are_an_honest_answer(mode: str, model: Recognizer) -> None:
     random = np.random.default_rng(0)

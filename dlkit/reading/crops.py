@@ -16,9 +16,8 @@ _LINE = 0.85  # of the height of the line's digits: a small sign is seen as smal
 # The second view, in heights of the line's digits: whether a stroke is higher than they are, or
 # stands lower. It has the whole of a sign, however large. The third one shows what it is part of.
 _BESIDE, _WHOLE, _AROUND = 2.75, 1.6, 2.0
-_SHRUNK = (
-    2 * SIDE
-)  # pixels: a larger part of an image is first halved, as long as it stays so large
+# Pixels: a larger part of an image is first halved, as long as it stays so large
+_SHRUNK = 2 * SIDE
 _LEAST_RANGE = 24  # of 255 levels: below it there is little but noise
 
 
@@ -113,10 +112,12 @@ def line_heights(boxes: NDArray[np.float32], digit: NDArray[np.bool_]) -> NDArra
     """For each box (N, 4) the height of the digits beside it, itself among them: their median."""
     heights = np.maximum(boxes[:, 3], 0.6 * boxes[:, 2])
     middle = boxes[:, :2] + boxes[:, 2:] / 2
+    rising = np.argsort(heights)
+    rising = rising[digit[rising]]
+    x, y, sizes = middle[rising, 0], middle[rising, 1], heights[rising]
     found = np.zeros(len(boxes), np.float32)
-    for place in range(len(boxes)):
-        away = np.abs(middle - middle[place])
-        near = digit & (away[:, 1] < 0.9 * heights) & (away[:, 0] < 5 * heights)
-        if near.any():
-            found[place] = np.median(heights[near])
+    for place, (across, down) in enumerate(middle):
+        near = sizes[(abs(y - down) < 0.9 * sizes) & (abs(x - across) < 5 * sizes)]
+        if len(near):  # they rise, so that their median is in the middle
+            found[place] = (near[(len(near) - 1) // 2] + near[len(near) // 2]) / 2
     return found

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dlkit import images
 
 Float = NDArray[np.float32]
+Places = NDArray[np.intp]
 Network = Callable[[images.UInt8], NDArray[np.float32]]
 
 STRIDE = 4  # pixels of a cell of the network's answer
@@ -26,6 +27,7 @@ _SMALL = 15.0  # pixels: digits that are found to be less high are looked at aga
 _ENLARGED = 64  # pixels of the longer side: smaller images are enlarged to this
 _STEP = 4  # from scale to scale: digits of 8 to 80 pixels are found on each
 _COARSEST = 40  # pixels of the longer side
+_BLOCK = 64  # boxes that are compared with all others at once
 _EDGE = 8  # pixels around the image: digits may touch its border
 
 
@@ -86,14 +88,14 @@ def merged(found: Float, parts: bool = False) -> Float:
     """Of boxes of one sign the most likely one; see ``find``."""
     found = found[np.argsort(-found[:, 4:].max(axis=1), kind="stable")]
     digit = found[:, 4] > found[:, 5]
+    same, held = close(overlap, found, _SAME), close(inside, found, WITHIN)
     gone = np.zeros(len(found), bool)
-    for place in range(len(found)):  # a row at a time: dense pages have thousands
+    for place in range(len(found)):
         if not gone[place]:
-            box, rest = found[place : place + 1, :4], found[place + 1 :, :4]
-            same = overlap(box, rest)[0] > _SAME
+            gone[same[place][same[place] > place]] = True
             if digit[place] and not parts:
-                same |= (inside(box, rest)[0] > WITHIN) & digit[place + 1 :]
-            gone[place + 1 :] |= same
+                less = held[place][held[place] > place]
+                gone[less[digit[less]]] = True
     return found[~gone]
 
 
@@ -101,26 +103,44 @@ def whole(found: Float) -> NDArray[np.bool_]:
     """Which signs (N, 6), the most likely first, are no digits that lie in likelier ones, or hold
     them."""
     digit = found[:, 4] > found[:, 5]
+    held = close(inside, found, WITHIN)
     kept = np.ones(len(found), bool)
     for place in np.flatnonzero(digit).tolist():
         if kept[place]:
-            rest = slice(place + 1, None)
-            within = inside(found[place : place + 1, :4], found[rest, :4])[0] > WITHIN
-            kept[rest] &= ~(within & digit[rest])
+            less = held[place][held[place] > place]
+            kept[less[digit[less]]] = False
     return kept
+
+
+def close(share: Callable[[Float, Float], Float], boxes: Float, least: float) -> list[Places]:
+    """For each box (N, 4 or more) the places of the others that share more than that with it."""
+    found: list[Places] = []
+    for first in range(0, len(boxes), _BLOCK):  # dense pages have thousands
+        rows = share(boxes[first : first + _BLOCK], boxes) > least
+        np.fill_diagonal(rows[:, first:], False)
+        found += [np.flatnonzero(row) for row in rows]
+    return found
 
 
 def inside(one: Float, other: Float) -> Float:
     """What boxes (N, 4) and (M, 4) share, of the smaller one's area: (N, M)."""
-    least = np.minimum(one[:, 2:4].prod(axis=1)[:, None], other[:, 2:4].prod(axis=1)[None])
+    least = np.minimum(_areas(one)[:, None], _areas(other))
     return np.asarray(_shared(one, other) / np.maximum(least, 1e-6), np.float32)
+
+
+def _areas(boxes: Float) -> Float:
+    return np.asarray(boxes[:, 2] * boxes[:, 3], np.float32)
 
 
 def _shared(one: Float, other: Float) -> Float:
     """Area that boxes (N, 4) and (M, 4) share: (N, M)."""
-    low = np.maximum(one[:, None, :2], other[None, :, :2])
-    high = np.minimum((one[:, :2] + one[:, 2:4])[:, None], (other[:, :2] + other[:, 2:4])[None])
-    return np.asarray((high - low).clip(0).prod(axis=2), np.float32)
+    area = np.float32(1)
+    for low, side in ((0, 2), (1, 3)):
+        start, end = one[:, low, None], (one[:, low] + one[:, side])[:, None]
+        first = np.maximum(start, other[:, low])
+        last = np.minimum(end, other[:, low] + other[:, side])
+        area = area * np.maximum(last - first, 0)
+    return np.asarray(area, np.float32)
 
 
 def decode(answer: Float, least: float = _LEAST) -> Float:
@@ -149,5 +169,5 @@ def decode(answer: Float, least: float = _LEAST) -> Float:
 def overlap(one: Float, other: Float) -> Float:
     """Intersection over union of boxes (N, 4) and (M, 4): (N, M)."""
     both = _shared(one, other)
-    union = one[:, 2:4].prod(axis=1)[:, None] + other[:, 2:4].prod(axis=1)[None] - both
+    union = _areas(one)[:, None] + _areas(other) - both
     return np.asarray(both / np.maximum(union, 1e-6), np.float32)

@@ -115,12 +115,15 @@ def read(
     alone = found is not None and found.share >= _CROP and found.broad <= _BROAD
     if found is not None and (mode == "single" or alone):
         squares = [images.fit(one, *size) for one in found.squares]
-        if found.clean:
+        if found.clean and (mode == "single" or not found.large):
             return Reading(squares, found.box)
     signs = _signs(grey, networks) if signs is None else signs
     digits = [sign for sign in signs if sign.label.isdigit()]
+    several = mode == "auto" and sum(one.probability >= _SURE_DIGIT for one in digits) > 1
+    if found is not None and squares and found.clean and not several:
+        return Reading(squares, found.box)
     single = mode == "single" or (mode == "auto" and _has_one(signs, digits, max(grey.shape)))
-    if not single and not squares:
+    if several or not (single or squares):
         return Reading([], known=_page(signs, grey.shape))
     if not digits:
         return Reading(squares, found.box) if found is not None and squares else whole(grey, size)
@@ -214,20 +217,15 @@ def _whole_ones(boxes: _Float, weights: _Float) -> NDArray[np.bool_]:
     the surer one stays, or the several that are surer on average."""
     kept = np.ones(len(boxes), bool)
     areas = boxes[:, 2:].prod(axis=1)
-
-    def within(place: int) -> NDArray[np.int64]:
-        shared = finder.inside(boxes[place : place + 1], boxes)[0] > finder.WITHIN
-        shared[place] = False
-        return np.flatnonzero(shared & kept)
-
+    near = finder.close(finder.inside, boxes, finder.WITHIN)
     for place in np.argsort(-areas, kind="stable").tolist():
-        held = within(place)
+        held = near[place][kept[near[place]]]
         held = held[areas[held] < areas[place]]
         if len(held) > 1 and weights[held].mean() > weights[place]:
             kept[place] = False
     for place in np.argsort(-weights, kind="stable").tolist():
         if kept[place]:
-            kept[within(place)] = False
+            kept[near[place]] = False
     return kept
 
 

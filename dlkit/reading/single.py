@@ -29,6 +29,8 @@ _EMPTY = 0.1  # of the middle: less ink in it is none
 _NEAR = 0.07  # of the image: how near to its border a digit ends that fills it
 _SPECK = 0.04  # of the ink: what is smaller is dirt
 _PART = 0.12  # of the ink: what is larger belongs to the digit, or is another one
+_MOST = 0.75  # of the ink: one digit has so much of it in its parts
+_APART = 0.08  # of its height: parts that lie farther below each other are several digits
 _CROP = 256  # pixels of the longer side: what is larger is rather a photograph than a crop
 _MOST_ALONG = 0.6  # of the border: more ink along it is none
 _THICK = 0.2  # of a digit's longer side: half of its strokes' width, at most
@@ -53,6 +55,7 @@ class Found:
         broad: how many times as wide as high it is.
         clean: the ground is as even as nothing is that was photographed; or the digit is so large
             that the networks for paper see its loops as digits.
+        large: it was looked at so much smaller that a page of digits may look like one of them.
     """
 
     squares: tuple[images.UInt8, ...]
@@ -60,6 +63,7 @@ class Found:
     share: float
     broad: float
     clean: bool
+    large: bool
 
 
 def plain(grey: images.UInt8, whatever: bool = False) -> Found | None:
@@ -109,7 +113,7 @@ def plain(grey: images.UInt8, whatever: bool = False) -> Found | None:
     high = (max(low[0] + 1, round(x1 * ratio_x)), max(low[1] + 1, round(y1 * ratio_y)))
     box = Box(*low, min(high[0], width) - low[0], min(high[1], height) - low[1])
     share = max(box.width / width, box.height / height)
-    return Found(squares, box, share, box.width / box.height, smooth or large)
+    return Found(squares, box, share, box.width / box.height, smooth or large, large)
 
 
 def _small(grey: images.UInt8) -> images.UInt8:
@@ -204,18 +208,27 @@ def _ends(ink: NDArray[np.float32], whatever: bool) -> tuple[int, int, int, int]
     areas = stats[1:, cv2.CC_STAT_AREA]
     total = int(areas.sum())
     boxes = stats[1:][areas >= _SPECK * total]
-    large = stats[1:][areas >= _PART * total]
-    if not whatever:
-        if len(large) > 3 or not len(large):
-            return None
-        main = stats[1:][areas.argmax()]
-        for one in large:
-            shared = min(one[0] + one[2], main[0] + main[2]) - max(one[0], main[0])
-            if shared < 0.4 * min(one[2], main[2]):
-                return None  # side by side
+    large = np.asarray(stats[1:][areas >= _PART * total], np.int32)
+    if not whatever and not _are_parts(large, total):
+        return None
     x0, y0 = boxes[:, 0].min(), boxes[:, 1].min()
     x1, y1 = (boxes[:, 0] + boxes[:, 2]).max(), (boxes[:, 1] + boxes[:, 3]).max()
     return int(x0), int(y0), int(x1), int(y1)
+
+
+def _are_parts(large: NDArray[np.int32], total: int) -> bool:
+    """Whether up to three large areas, rows of OpenCV's statistics, are one digit, and nearly all
+    of the ink: not digits side by side, nor below each other, nor a page of small ones."""
+    left, top, width, height, areas = large.T
+    if not 0 < len(large) <= 3 or areas.sum() < _MOST * total:
+        return False
+    main = areas.argmax()
+    shared = np.minimum(left + width, (left + width)[main]) - np.maximum(left, left[main])
+    if (shared < 0.4 * np.minimum(width, width[main])).any():
+        return False
+    order = top.argsort()
+    above = np.maximum.accumulate((top + height)[order])
+    return bool((top[order][1:] - above[:-1] <= _APART * (above[-1] - top.min())).all())
 
 
 def _cut(
