@@ -172,21 +172,20 @@ class Bundle:
         return bundle
 
     def uncertified(self, sha256: str, backend: str | None = None) -> str | None:
-        """Why a file of the bundle counts as not verified, with the mend; None when it is.
+        """Why a file of the bundle counts as not verified; None when it is.
 
         Args:
             sha256: hash of model.onnx, or of the engine that is run.
             backend: one that computes in other types than the file has: it needs a row of its own.
         """
-        mend = f"Measure it: dlkit verify {self.path}"
         found = self.certificate
         if found is None:
-            return f"{self.path} has no certificate: nobody measured that it computes right. {mend}"
+            return f"{self.path} has no certificate: nobody measured that it computes right."
         ours = (self.sha256, self.spec_sha256)
         if (found.onnx_sha256, found.spec_sha256) != ours or not found.rows(sha256):
-            return f"{self.path}: the certificate is for other files than the one that runs. {mend}"
+            return f"{self.path}: the certificate is for other files than the one that runs."
         if backend is not None and not found.rows(sha256, backend):
-            return f"{self.path}: its certificate does not cover {backend}. {mend}"
+            return f"{self.path}: its certificate does not cover {backend}."
         return None
 
     @property

@@ -51,11 +51,13 @@ class Reference:
         name: for people, e.g. ``torch fp32, the run's weights``.
         sha256: hash of the checkpoint or file that holds it.
         metrics: its own task metrics.
+        named: the bundle says itself that it was made of it.
     """
 
     name: str
     sha256: str
     metrics: Mapping[str, float] = field(default_factory=dict)
+    named: bool = True
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -196,3 +197,22 @@ def write_triton(
         needs.append("tritonserver --cache-config local,size=BYTES")
     needed = f"; needs {' and '.join(needs)}" if needs else ""
     console.print(f"{plain(str(path))}{needed}", highlight=False, soft_wrap=True)
+
+
+def say_next(
+    bundle: Bundle, source: str, weights: Path | None, data: str | None, console: Console
+) -> None:
+    """Print the command that certifies what was exported."""
+    from dlkit.cli._console import plain
+    from dlkit.runtime.advice import HELD_OUT, how_to_verify
+
+    against = ""
+    if bundle.origin.get("module") == source:
+        against = shlex.quote(source)
+        if weights is None:
+            console.print(plain(f"weights: as {source} gives them; --weights FILE loads others"))
+        else:
+            against += f" --weights {shlex.quote(str(weights))}"
+    seen = bundle.origin.get("int8", {}).get("all_of_it", False)
+    line = f"next: {how_to_verify(bundle, against, HELD_OUT if seen else data or '')}"
+    console.print(plain(line), style="dim", soft_wrap=True)

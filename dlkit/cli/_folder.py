@@ -133,6 +133,7 @@ def load_model(
         BundleError: a certificate is required, and the file that would run has none.
     """
     from dlkit.errors import BundleError
+    from dlkit.runtime.advice import HELD_OUT, how_to_verify
     from dlkit.runtime.model import load
 
     feeding = feed("cpu")
@@ -158,15 +159,18 @@ def load_model(
         whys.append((one, one.uncertified(one.sha256)))
     for one, why in whys:
         if why is not None:
+            mend = f"Measure it: {how_to_verify(one)}"
             if require_certificate:
                 model.close()
-                raise BundleError(why)
-            console.print(f"warning: {plain(why)}", style="yellow", highlight=False, soft_wrap=True)
+                raise BundleError(why, mend)
+            line = plain(f"warning: {why}. {mend}")
+            console.print(line, style="yellow", highlight=False, soft_wrap=True)
         elif require_certificate and not accept_random and _random(one):
             model.close()
             raise BundleError(
                 f"{one.path} was verified on random inputs, on which nobody knows the answers",
-                f"Verify it on real ones: dlkit verify {one.path} --data; or say --accept-random",
+                f"Verify it on real ones: {how_to_verify(one, data=HELD_OUT)}; or say "
+                "--accept-random",
             )
     return model, feed(session.device)
 

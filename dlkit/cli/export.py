@@ -225,7 +225,6 @@ def command(
     from rich.console import Console
 
     from dlkit.cli import _export
-    from dlkit.cli._console import plain
     from dlkit.cli._extras import training_installed
 
     console = Console(stderr=True)
@@ -283,16 +282,7 @@ def command(
         engine, built = _export.build(bundle, options, console)
         _export.show_engine(engine, built, console)
     _export.write_triton(bundle, triton, engine, options.batch, report, response_cache, console)
-    # nothing else knows what a module computes, or what it was trained on
-    against = f" --against {source}" if "module" in bundle.origin else ""
-    if against and weights is not None:
-        against += f" --weights {weights}"
-    elif against:
-        console.print(plain(f"weights: as {source} gives them; --weights FILE loads others"))
-    if against and (data or bundle.spec.labels):  # of somebody's own classes
-        against += f" --data {data or 'IMAGES'}"
-    line = plain(f"next: dlkit verify {bundle.path}{against}")
-    console.print(line, style="dim", soft_wrap=True)
+    _export.say_next(bundle, source, weights, data, console)
     typer.echo(bundle.path)
 
 

@@ -31,6 +31,7 @@ def command(
     """
     from dlkit.cli._console import notes, plain
     from dlkit.hub.remote import Repository, pull
+    from dlkit.runtime.advice import how_to_verify
 
     repository = Repository.parse(source)
     target = out or Path(repository.name.partition("/")[2])
@@ -38,7 +39,8 @@ def command(
     console = notes()
     console.print(f"commit {plain(commit)}, SHA-256 {bundle.sha256}", highlight=False)
     if why := bundle.uncertified(bundle.sha256):
-        console.print(f"warning: {plain(why)}", style="yellow", highlight=False, soft_wrap=True)
+        line = f"warning: {why}. Measure it: {how_to_verify(bundle)}"
+        console.print(plain(line), style="yellow", highlight=False, soft_wrap=True)
     typer.echo(target)
 
 

@@ -34,6 +34,7 @@ def command(
     from dlkit.cli._console import notes, plain
     from dlkit.errors import UsageError
     from dlkit.hub.remote import Repository, push
+    from dlkit.runtime.advice import how_to_verify
 
     repository = Repository.parse(to)
     opened = Bundle.open(bundle)
@@ -45,7 +46,8 @@ def command(
             raise UsageError(f"--card {card} cannot be read ({error})") from error
     console = notes()
     if why := opened.uncertified(opened.sha256):
-        console.print(f"warning: {plain(why)}", style="yellow", highlight=False, soft_wrap=True)
+        line = f"warning: {why}. Measure it: {how_to_verify(opened)}"
+        console.print(plain(line), style="yellow", highlight=False, soft_wrap=True)
     commit = push(opened, repository, text, public)
     console.print(f"commit {plain(commit)}, SHA-256 {opened.sha256}", highlight=False)
     typer.echo(str(repository))

@@ -72,7 +72,8 @@ def command(
         bool,
         typer.Option(
             "--replace",
-            help="Also a certificate on more inputs, or on real ones where these are random.",
+            help="Write the new certificate even where the one that is there says more: it was "
+            "measured on more inputs, or on real ones where these are random.",
         ),
     ] = False,
     engine: Annotated[

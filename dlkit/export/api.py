@@ -114,7 +114,10 @@ def export(
             raise UsageError("a module has its weights already: leave weights out")
         serves = serves or TASKS.load("tensors")
         called = name or type(module).__name__.lower()
-        origin = "" if isinstance(source, nn.Module) else str(source)
+        origin = None
+        if not isinstance(source, nn.Module):
+            loaded = "" if weights is None else Path(weights).name
+            origin = {"module": str(source), "weights": loaded}
         return from_module(module, called, serves, example, images, wanted, origin)
     if isinstance(source, Run):
         return from_run(source, wanted)

@@ -82,7 +82,7 @@ def from_onnx(path: Path, meaning: Meaning, wanted: Wanted) -> Bundle:
     precision = wanted.precision or own
     spec = replace(found, precision=precision)
     check_apart(path, target := wanted.target(path.stem, precision, path.parent))
-    origin = {
+    origin: dict[str, Any] = {
         "onnx_file": path.name,
         "source": named_source(path, target),
         "converted_from_sha256": file_sha256(path),
@@ -96,6 +96,7 @@ def from_onnx(path: Path, meaning: Meaning, wanted: Wanted) -> Bundle:
         check_precision(graph, spec, wanted.keep)
         origin["kept_fp32"] = sorted(wanted.keep)
         same = around == Around() and not meaning.sizes and not wide
+        origin["as_it_was"] = same
         if same and not external_files(path):
             return Bundle.create(target, path.read_bytes(), spec, origin)
         onnx, weights = serialised(read_proto(path) if same else graph)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,13 +60,13 @@ def from_module(
     example: Example,
     images: Images,
     wanted: Wanted,
-    source: str = "",
+    source: Mapping[str, str] | None = None,
 ) -> Bundle:
     """A module in torch as a bundle, in the working directory by default.
 
     Args:
         example, images: as ``modules.describe`` takes them.
-        source: where the module was made, for the bundle's origin.
+        source: for the bundle's origin: ``module`` that it was named by, ``weights`` that it got.
 
     Raises:
         ExportError: the graph cannot be made, or int8 loses too much.
@@ -76,7 +77,8 @@ def from_module(
     found = describe(module, name, task, example, images)
     spec = replace(found.spec, precision=precision)
     origin = {
-        "module": source or f"{type(module).__module__}:{type(module).__qualname__}",
+        "module": f"{type(module).__module__}:{type(module).__qualname__}",
+        **(source or {}),
         "module_sha256": state_sha256(module),
         **found.origin,
     }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dlkit.bundle import Bundle
 from dlkit.errors import BundleError
+from dlkit.runtime.advice import how_to_verify
 from dlkit.runtime.model import task_of
 from dlkit.runtime.session import open_session
 from dlkit.serving.calls import Limits
@@ -82,7 +83,7 @@ def load(wanted: Wanted) -> Loaded:
         session.close()
         raise BundleError(
             f"{bundle.path} cannot be served with --require-certificate: {verdict}",
-            f"Measure it: dlkit verify {bundle.path}",
+            f"Measure it: {how_to_verify(bundle)}",
         )
     joins = task.model.stacks or rows_are_independent(bundle.spec, session)
     default = task.batch["cuda" if session.device == "cuda" else "cpu"]

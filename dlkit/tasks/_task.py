@@ -124,6 +124,10 @@ class Task(ABC):
         """
         raise UsageError(f"the task '{self.name}' has no held-out data", "Name some with --data")
 
+    def has_held_out(self, spec: ModelSpec, origin: Mapping[str, Any]) -> bool:
+        """Whether ``held_out`` has data of its own for a bundle; else they must be named."""
+        return True
+
     def calibration(
         self, spec: ModelSpec, origin: Mapping[str, Any], data: str | None, multiply_adds: int
     ) -> Calibration:

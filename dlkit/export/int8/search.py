@@ -37,9 +37,10 @@ class Quantised:
     Attributes:
         graph: bytes of the ONNX file.
         report: how it was made and what it lost, for a bundle's origin: ``library``,
-            ``calibration`` and ``validation`` (name, inputs and hash; metrics of float32, and of
-            int8 by backend), ``tolerance``, ``left_fp32`` (layers that the search left out) and
-            ``share`` (of multiply-adds in int8, 0 to 1).
+            ``calibration`` and ``validation`` (name, inputs, hash, and short hashes of the samples
+            in one string; metrics of float32, and of int8 by backend), ``all_of_it`` (the data has
+            no part that neither saw), ``tolerance``, ``left_fp32`` (layers that the search left
+            out) and ``share`` (of multiply-adds in int8, 0 to 1).
     """
 
     graph: bytes
@@ -232,7 +233,12 @@ class _Search:
 
 def _report(inputs: Calibration, search: _Search, best: Tried) -> dict[str, Any]:
     def described(part: HeldOut) -> dict[str, Any]:
-        return {"name": part.name, "count": part.count, "sha256": part.fingerprint()}
+        return {
+            "name": part.name,
+            "count": part.count,
+            "sha256": part.fingerprint(),
+            "samples": "".join(part.samples()),
+        }
 
     return {
         "library": f"onnxruntime {onnxruntime.__version__}",
@@ -242,6 +248,7 @@ def _report(inputs: Calibration, search: _Search, best: Tried) -> dict[str, Any]
             "fp32": dict(search.expected.metrics),
             "int8": {way.backend: dict(way.metrics) for way in best.ways},
         },
+        "all_of_it": inputs.all_of_it,
         "tolerance": asdict(search.stated),
         "left_fp32": sorted(best.left),
         "share": round(search.share(best.left), 4),

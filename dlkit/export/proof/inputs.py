@@ -10,15 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit.bundle import Bundle
-from dlkit.errors import InputError, UsageError
+from dlkit.errors import InputError, UsageError, VerifyError
 from dlkit.spec import ModelSpec
 from dlkit.tasks import TASKS, Feeds, HeldOut, Task
 from dlkit.tasks._arrays import check_arrays
+from dlkit.tasks._data import MARK
 from dlkit.tasks.tensors import calls
 
 # A dataset's name or a folder; an array of the only input; arrays by the names of the inputs; or
 # several of those, a call each.
 Data: TypeAlias = "str | Path | NDArray[Any] | Feeds | Sequence[Feeds]"
+
+_SEEN = 0.03  # of the inputs may be like some of the calibration: data have doubles
 
 
 def held_out(bundle: Bundle, data: Data | None = None, count: int | None = None) -> HeldOut:
@@ -56,7 +59,29 @@ def enough(task: Task, data: HeldOut) -> None:
         raise UsageError(
             f"a certificate to {task.name} needs {task.least_inputs} inputs or more, {data.name} "
             f"gives {data.count}",
-            "Name data that has as many with --data, and leave --count away or as large",
+            data.more
+            or "Name data that has as many with --data, and leave --count away or as large",
+        )
+
+
+def unseen(bundle: Bundle, data: HeldOut) -> None:
+    """Refuse inputs that int8 was calibrated on, or whose loss decided what stays float32.
+
+    Raises:
+        VerifyError: more than a few of them are such.
+    """
+    report = bundle.origin.get("int8", {})
+    marks = "".join(
+        report.get(part, {}).get("samples", "") for part in ("calibration", "validation")
+    )
+    known = {marks[at : at + MARK] for at in range(0, len(marks), MARK)}
+    given = data.samples()
+    seen = sum(mark in known for mark in given)
+    if seen > _SEEN * len(given):
+        raise VerifyError(
+            f"{seen} of {len(given)} inputs of {data.name} are those that {bundle.path} was "
+            "calibrated on: they say nothing about others, and there is no certificate",
+            "Give data that it has not seen, with --data HELD_OUT",
         )
 
 

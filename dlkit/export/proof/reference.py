@@ -8,30 +8,24 @@ built anew in torch, which is another runtime and another graph.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
 import onnx_ir as ir
 import torch
 from google.protobuf.message import DecodeError
 from torch import nn
 
 from dlkit.bundle import Bundle, sha256, shipped
-from dlkit.errors import DlkitError, ExportError, InputError, UsageError, VerifyError
+from dlkit.errors import DlkitError, UsageError, VerifyError
 from dlkit.export.load_module import load_module, names_module
-from dlkit.export.pixels import Around, put_around
-from dlkit.export.proof.around import feeds_within, outputs_without
-from dlkit.export.proof.layers import REQUIRED
-from dlkit.export.run_graph import run_graph
-from dlkit.export.sample import Sizes, measured
-from dlkit.export.trace import opset_for, same_tensors, trace, wrapped
+from dlkit.export.proof.file_reference import from_file, same_graph
+from dlkit.export.proof.independent import Independent
+from dlkit.export.trace import opset_for, trace, wrapped
 from dlkit.export.weights import describe_module, network_in, state_sha256
-from dlkit.export.write import serialised
-from dlkit.graph.read import file_sha256, read_graph
-from dlkit.graph.tidy import tidied
+from dlkit.graph.read import file_sha256
 from dlkit.spec import ModelSpec
 from dlkit.tasks import TASKS, Feeds, Outputs
 from dlkit.training.engine.run import Run, is_run
@@ -39,23 +33,6 @@ from dlkit.training.engine.run import Run, is_run
 # What may be named to compare with: a run or its folder, a bundle or its folder or name, an ONNX
 # file, a module in torch or where one is made (package.module:factory).
 Against: TypeAlias = "str | Path | Run | Bundle | nn.Module"
-
-
-@dataclass(frozen=True)
-class Independent:
-    """Something to compare a bundle with.
-
-    Attributes:
-        name: for people, e.g. ``torch fp32, the run's weights``.
-        sha256: hash of the file, or of the state, that holds it.
-        run: outputs for batches of inputs.
-        graph: it as a float32 graph, the bytes of an ONNX file.
-    """
-
-    name: str
-    sha256: str
-    run: Callable[[Sequence[Feeds]], Outputs]
-    graph: Callable[[], bytes]
 
 
 def find_reference(
@@ -96,7 +73,7 @@ def _named(bundle: Bundle, against: Against, weights: Path | str | None) -> Inde
     if is_run(against):
         return _run(bundle, Run(path))
     if path.is_file():
-        return _file(bundle, path)
+        return from_file(bundle, path)
     if names_module(str(against)) and not path.exists():
         return _module(bundle, load_module(str(against), weights), str(against))
     if not path.exists() and str(against) not in shipped():
@@ -132,7 +109,10 @@ def _converted_from(bundle: Bundle, tried: list[str]) -> Independent | None:
         return _bundle(bundle, original)
     for file in _source_files(bundle):
         if wanted is not None and file.is_file() and _hash_of(file) == wanted:
-            return _file(bundle, file)
+            if same_graph(bundle, file):
+                tried.append(f"{file.name}, which it was made from, is the same graph")
+                return None
+            return from_file(bundle, file)
     tried.append("no float32 graph beside it, or shipped with dlkit, that it was converted from")
     return None
 
@@ -198,9 +178,18 @@ def _bundle(bundle: Bundle, original: Bundle) -> Independent:
         raise UsageError(f"{original.path} does not hold the float32 weights of {bundle.path}")
     name = original.path.name
     try:
-        return _in_graph(bundle, original, f"torch fp32, the weights of {name}")
+        found = _in_graph(bundle, original, f"torch fp32, the weights of {name}")
     except DlkitError:
-        return _file(bundle, original.onnx, name)
+        found = from_file(bundle, original.onnx, name)
+    return replace(found, named=_kin(bundle, original))
+
+
+def _kin(bundle: Bundle, original: Bundle) -> bool:
+    """Whether they say that one was made of the other, or both of the same."""
+    if bundle.origin.get("converted_from_sha256") == original.sha256:
+        return True
+    hashes = "checkpoint_sha256", "module_sha256", "around_sha256"
+    return any(bundle.origin.get(one, "") == original.origin.get(one) for one in hashes)
 
 
 def _in_graph(bundle: Bundle, original: Bundle, name: str) -> Independent:
@@ -214,60 +203,8 @@ def _module(bundle: Bundle, module: nn.Module, name: str) -> Independent:
     digest = state_sha256(module)
     config, meaning = describe_module(bundle)
     model = wrapped(TASKS.load(bundle.spec.task), module.eval(), config, meaning)
-    return _torch(bundle.spec, model, f"torch fp32, {name}", digest)
-
-
-def _file(bundle: Bundle, path: Path, name: str = "") -> Independent:
-    """A float32 graph in ONNX Runtime; what dlkit put around the bundle's is done in numpy."""
-    digest = file_sha256(path)
-    if digest == bundle.sha256:
-        raise UsageError(
-            f"{path} is the graph of {bundle.path} itself: nothing is compared with itself",
-            "Name the module in torch that it was made from",
-        )
-    try:
-        graph = tidied(read_graph(path))
-    except ExportError as error:
-        raise UsageError(error.what, error.mend) from error
-    around, names = Around(), {}
-    if bundle.origin.get("around_sha256") == digest:
-        around = Around.from_json(bundle.origin["around"])
-    if around == Around():
-        names = same_tensors(graph, bundle.spec)
-
-    def within(sizes: Sizes) -> Sizes:
-        blank = {name: np.zeros(shape, np.uint8) for name, shape in sizes.items()}
-        inside = {name: array.shape for name, array in feeds_within(blank, around).items()}
-        return _renamed(inside, names)
-
-    counted = measured(graph, bundle.spec, within)
-    if sum(counted.shares(kind)[0] for kind in ("fp32", "fp64")) < REQUIRED["fp32"]:
-        raise UsageError(
-            f"{path} is {counted.precision}, not float32: a reference is", "Name the float32 file"
-        )
-
-    def run(batches: Sequence[Feeds]) -> Outputs:
-        given = [_renamed(feeds_within(feeds, around), names) for feeds in batches]
-        ours = {theirs: name for name, theirs in names.items()}
-        try:
-            answers = run_graph(path, given)
-        except Exception as error:  # ONNX Runtime's exceptions have no common public base
-            line = str(error).strip().partition("\n")[0]
-            raise InputError(
-                f"{path} does not take these inputs: {line}",
-                "Give inputs that it was made for, with --data FILE.npz",
-            ) from error
-        found = [_renamed(outputs, ours) for outputs in answers]
-        return [outputs_without(outputs, around) for outputs in found]
-
-    def whole() -> bytes:
-        return serialised(put_around(tidied(read_graph(path)), around))[0]
-
-    return Independent(f"onnxruntime fp32, {name or path.name}", digest, run, whole)
-
-
-def _renamed(arrays: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    return {names.get(name, name): array for name, array in arrays.items()}
+    found = _torch(bundle.spec, model, f"torch fp32, {name}", digest)
+    return replace(found, named=bundle.origin.get("module_sha256") == digest)
 
 
 def _torch(spec: ModelSpec, model: nn.Module, name: str, digest: str) -> Independent:

@@ -12,11 +12,12 @@ from dlkit.bundle import Bundle, Certificate, Inputs, Measured, Reference
 from dlkit.errors import BackendError, VerifyError
 from dlkit.export.lower import Say, silent
 from dlkit.export.proof.compare import Expected
-from dlkit.export.proof.inputs import Data, enough, held_out
+from dlkit.export.proof.inputs import Data, enough, held_out, unseen
 from dlkit.export.proof.reference import Against, find_reference
 from dlkit.export.proof.rounding import ROUNDED, run_rounded
 from dlkit.graph.read import read_proto
 from dlkit.processors import cpu_count, processor_name
+from dlkit.runtime.advice import how_to_verify
 from dlkit.runtime.gpu.driver import gpu_name
 from dlkit.runtime.session import open_session, runnable
 from dlkit.tasks import TASKS
@@ -43,7 +44,8 @@ def measure(
 
     Raises:
         UsageError: what was named does not fit, or too few inputs.
-        VerifyError: there is no reference, or it gives NaN.
+        VerifyError: there is no reference, or it gives NaN; or the bundle was calibrated on these
+            inputs.
         InputError: the data cannot be read.
         BackendError: no backend runs here.
     """
@@ -55,6 +57,7 @@ def measure(
     say("reading held-out inputs")
     inputs = held_out(bundle, data, count)
     enough(task, inputs)
+    unseen(bundle, inputs)
     say(reference.name)
     expected = Expected.of(task, inputs, reference.run(inputs.batches))
     rows: list[Measured] = []
@@ -89,7 +92,7 @@ def measure(
         onnx_sha256=bundle.sha256,
         spec_sha256=bundle.spec_sha256,
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        reference=Reference(reference.name, reference.sha256, expected.metrics),
+        reference=Reference(reference.name, reference.sha256, expected.metrics, reference.named),
         inputs=Inputs(
             inputs.name, inputs.count, inputs.fingerprint(), inputs.random, dict(inputs.guess)
         ),
@@ -115,7 +118,8 @@ def outside(bundle: Bundle, found: Certificate) -> list[Measured]:
 
 
 def certify(bundle: Bundle, found: Certificate, replace: bool = False) -> Bundle:
-    """Write what was measured into model.json; where something is out of tolerance, none stays.
+    """Write what was measured into model.json; where something is out of tolerance, none stays,
+    but for one against another reference than this, of which the bundle knows nothing.
 
     Args:
         replace: also a certificate that says more, see ``weaker``; it is kept by default.
@@ -128,21 +132,35 @@ def certify(bundle: Bundle, found: Certificate, replace: bool = False) -> Bundle
         _worth_it(found)
         return bundle if weaker(bundle, found) and not replace else bundle.with_certificate(found)
     there = Bundle.open(bundle.path).certificate
+    stranger = f"{found.reference.name} is not what {bundle.path} says that it was made of"
+    if "module_sha256" in bundle.origin and not found.reference.named:
+        stranger = f"{found.reference.name} has other weights than it was made of"
+    if there is not None and _of_others(bundle, there, found):
+        raise VerifyError(
+            f"{bundle.path} is out of tolerance on {_backends(wrong)} against something else than "
+            "before: the certificate that is there is kept",
+            f"{stranger}: give that with --against, and its weights with --weights",
+        )
     gone = "" if there is None else ", and the one that was there is taken out"
     bundle.with_certificate(None)
     mend = "Look for what is wrong in the fp32 bundle that it was made of: dlkit verify"
     if bundle.spec.precision == "fp32":
         mend = "Is it compared with what it was made of? Then export it anew"
     if bundle.spec.precision in ROUNDED:
-        mend = f"Find the nodes that must stay fp32: dlkit verify {bundle.path} --bisect"
-    if bundle.origin.get("module_sha256", found.reference.sha256) != found.reference.sha256:
-        mend = (
-            f"{found.reference.name} has other weights than it was made of: name them with "
-            "--weights, or give what it was made of"
-        )
+        mend = f"Find the nodes that must stay fp32: {how_to_verify(bundle)} --bisect"
+    if "module_sha256" in bundle.origin and not found.reference.named:
+        mend = f"{stranger}: give that with --against, and its weights with --weights"
     raise VerifyError(
         f"{bundle.path} is out of tolerance on {_backends(wrong)}: no certificate{gone}", mend
     )
+
+
+def _of_others(bundle: Bundle, there: Certificate, found: Certificate) -> bool:
+    """Whether a certificate of these files stands against another reference, which the bundle does
+    not know: what it does not compute says nothing of it."""
+    if found.reference.named or found.reference.sha256 == there.reference.sha256:
+        return False
+    return bool(there.rows(bundle.sha256)) and there.spec_sha256 == found.spec_sha256
 
 
 def check_within(name: str, bundle: Bundle, found: Certificate) -> None:

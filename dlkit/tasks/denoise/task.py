@@ -103,6 +103,8 @@ class Denoise(Task):
             name = "simulated scans"
         else:
             pairs = load_pairs(Path(data), spec.colour, spec.scale, _values(origin))
+            if spec.precision == "int8":  # what is before these, it may be calibrated on
+                count = min(count, _kept_out(origin, pairs))
             pairs = Pairs(pairs.noisy[-count:], pairs.clean[-count:])
             name = Path(data).resolve().name
         batches = [self._feeds(spec, noisy) for noisy in pairs.noisy]
@@ -112,6 +114,13 @@ class Denoise(Task):
         noise = random.integers(0, 256, (3, 64, 96, *channels), dtype=np.uint8)
         others = [self._feeds(spec, images.colour(odd, spec.colour)), {spec.input.name: noise}]
         return HeldOut(name, [*batches, *others], len(batches), _score(pairs.clean))
+
+    def has_held_out(self, spec: ModelSpec, origin: Mapping[str, Any]) -> bool:
+        """What it was trained on is here, or something of its kind."""
+        try:
+            return bool(_trained_on(origin, spec))
+        except UsageError:
+            return False
 
     def calibration(
         self, spec: ModelSpec, origin: Mapping[str, Any], data: str | None, multiply_adds: int
@@ -133,8 +142,7 @@ class Denoise(Task):
             return self._calibration(spec, pairs, "simulated scans, training seeds")
         pairs = load_pairs(Path(wanted), spec.colour, spec.scale, _values(origin))
         # The last ones by name are what training keeps out.
-        kept_out = min(int(recipe.get("held_out", _HELD_OUT_PAIRS)), len(pairs.noisy) // 2)
-        end = len(pairs.noisy) - kept_out
+        end = len(pairs.noisy) - _kept_out(origin, pairs)
         if end < 2:
             raise UsageError(
                 f"{wanted} has {len(pairs.noisy)} pairs, int8 needs 4 or more: one for ranges, one "
@@ -219,6 +227,12 @@ def _trained_on(origin: Mapping[str, Any], spec: ModelSpec, exactly: bool = Fals
         f"{spec.name} was trained on '{named}', which is not here",
         "Name a folder with noisy/ and clean/ with --data",
     )
+
+
+def _kept_out(origin: Mapping[str, Any], pairs: Pairs) -> int:
+    """So many of a folder's last pairs training keeps out."""
+    wanted = int(origin.get("recipe", {}).get("held_out", _HELD_OUT_PAIRS))
+    return min(wanted, len(pairs.noisy) // 2)
 
 
 def _score(clean: Sequence[UInt8]) -> Score:

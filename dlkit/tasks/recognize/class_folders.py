@@ -31,10 +31,13 @@ class ClassFolders:
     notes: list[str]
 
 
-def read_class_folders(folder: Path, size: tuple[int, int] | None, resize: str) -> ClassFolders:
+def read_class_folders(
+    folder: Path, size: tuple[int, int] | None, resize: str, to_test: bool = False
+) -> ClassFolders:
     """Read ``folder/CLASS/...``, or ``folder/train/CLASS/...`` and ``folder/test/CLASS/...``.
 
     Args:
+        to_test: a test part may stand alone: then the training part is empty.
         size: height and width that images are brought to; None needs them to be of one size.
         resize: how, one of ``dlkit.spec.RESIZES``.
 
@@ -45,8 +48,14 @@ def read_class_folders(folder: Path, size: tuple[int, int] | None, resize: str) 
     # a class may be called `train`, too: a part holds folders
     below = {path.name.lower(): path for path in _folders(folder) if _folders(path)}
     train = [below[name] for name in _TRAIN if name in below][:1]
-    test = [below[name] for name in _TEST if name in below][:1] if train else []
-    used = [*train, *test]
+    test = [below[name] for name in _TEST if name in below][:1]
+    alone = bool(test) and not train and len(_folders(folder)) == 1
+    if alone and not to_test:
+        raise InputError(
+            f"{folder} has {test[0].name}/ alone, and nothing to train on",
+            f"Put a folder train/ beside it, with a folder a class, or name {test[0]}",
+        )
+    used = [*train, *test] if train or alone else []
     if left := [path.name for path in _folders(folder) if used and path not in used]:
         named = " and ".join(path.name for path in used)
         notes.append(f"{', '.join(left)} of {folder} are left out: {named} are taken")
@@ -71,6 +80,9 @@ def read_class_folders(folder: Path, size: tuple[int, int] | None, resize: str) 
         right = [images.colour(one, "rgb" if coloured else "grey") for one in part]
         stack = np.stack([images.resize(one, height, width, resize) for one in right])
         parts.append((stack, np.array([where[name] for name, _ in named_files], np.int64)))
+    if alone:
+        stack, marks = parts[0]
+        parts.insert(0, (stack[:0], marks[:0]))
     return ClassFolders(parts, classes, notes)
 
 

@@ -9,7 +9,10 @@ What ``load_labelled`` takes:
     FOLDER of class folders train/ and test/ (or validation/), each with a folder a class; or the
                             class folders at once
     FILE.npz                ``images`` and ``labels``; or ``x_train``, ``y_train``, ``x_test``,
-                            ``y_test``; ``classes`` may name the classes
+                            ``y_test``; ``classes`` may name the classes, which are numbers from 0
+                            on without: places among the labels of a bundle that has names
+
+Where nothing is trained, a test part alone is enough: test/, or ``x_test`` and ``y_test``.
 
 What was not split is split by class, a sixth for testing, the same way each time.
 """
@@ -34,7 +37,10 @@ _EMPTY = 0.5  # so many images without any ink are no accident
 
 
 def load_labelled(
-    data: str, size: tuple[int, int] | None = None, resize: str = "stretch"
+    data: str,
+    size: tuple[int, int] | None = None,
+    resize: str = "stretch",
+    to_test: bool = False,
 ) -> Labelled:
     """Load a dataset; see the module's text for what ``data`` may be.
 
@@ -42,6 +48,8 @@ def load_labelled(
         size: height and width that images of files are brought to; None takes them as they are,
             which needs them to be of one size.
         resize: how, one of ``dlkit.spec.RESIZES``.
+        to_test: nobody trains on it: a test part may stand alone (``test/``; ``x_test`` and
+            ``y_test``), and is taken whole.
 
     Raises:
         InputError: it cannot be found, downloaded or read; or it is none of these forms.
@@ -52,7 +60,7 @@ def load_labelled(
         return _with_notes(read_idx_folder(_download(data), data))
     path = Path(data)
     if path.is_file() and path.suffix.lower() == ".npz":
-        return _with_notes(read_npz(path))
+        return _with_notes(read_npz(path, to_test))
     if not path.is_dir():
         raise InputError(
             f"there is no dataset, folder or .npz file '{data}'",
@@ -66,11 +74,12 @@ def load_labelled(
         if any(raw.glob("*-ubyte*")):
             known = {folder: name for name, folder in _FOLDERS.items()}
             return _with_notes(read_idx_folder(raw, known.get(place.name, place.name)))
-    folders = read_class_folders(path, size, resize)
+    folders = read_class_folders(path, size, resize, to_test)
     pictures, labels = (np.concatenate(side) for side in zip(*folders.parts, strict=True))
     cut = len(folders.parts[0][0]) if len(folders.parts) > 1 else None
     name = path.resolve().name
-    return _with_notes(split(name, pictures, labels, folders.classes, cut, folders.notes))
+    parted = split(name, pictures, labels, folders.classes, cut, folders.notes, to_test=to_test)
+    return _with_notes(parted)
 
 
 def _with_notes(data: Labelled) -> Labelled:
@@ -86,6 +95,8 @@ def _with_notes(data: Labelled) -> Labelled:
                 "control characters"
             )
     seen = np.unique(data.train_labels)
+    if not len(seen):
+        return data
     if len(seen) == 1:
         data.notes.append(
             f"all {len(data.train_labels)} training labels of {data.name} are "

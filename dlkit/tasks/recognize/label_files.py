@@ -38,6 +38,7 @@ def read_idx_folder(folder: Path, name: str) -> Labelled:
     classes = tuple(names.get(one, str(one)) for one in range(first, int(both.max()) + 1))
     if name == "fashion-mnist" and len(classes) == len(_FASHION):
         classes = _FASHION
+    named = first == 1 or bool(names) or classes is _FASHION
     notes = []
     if any(folder.glob("emnist-*")):
         notes.append(
@@ -45,7 +46,7 @@ def read_idx_folder(folder: Path, name: str) -> Labelled:
         )
     return Labelled(
         name, train, train_labels.astype(np.int64) - first,
-        test, test_labels.astype(np.int64) - first, classes, notes,
+        test, test_labels.astype(np.int64) - first, classes, notes, named,
     )  # fmt: skip
 
 
@@ -82,7 +83,12 @@ def _mapping(folder: Path) -> dict[int, str] | None:
     return None
 
 
-def read_npz(path: Path) -> Labelled:
+def read_npz(path: Path, to_test: bool = False) -> Labelled:
+    """``images`` and ``labels``, or both parts by Keras's names.
+
+    Args:
+        to_test: the test part may stand alone.
+    """
     with images.open_file(path) as file:
         parts = npy.load_named(file, path)
     there = ", ".join(f"{name} {part.dtype} {part.shape}" for name, part in parts.items())
@@ -96,6 +102,8 @@ def read_npz(path: Path) -> Labelled:
             raise InputError(
                 f"{path}: training and test part differ in shape: has {there}"
             ) from error
+    elif to_test and {"x_test", "y_test"} <= set(parts):
+        cut, pictures, labels = 0, parts["x_test"], parts["y_test"]
     elif {"images", "labels"} <= set(parts):
         pictures, labels = parts["images"], parts["labels"]
     else:
@@ -125,7 +133,7 @@ def read_npz(path: Path) -> Labelled:
     classes = tuple(map(str, named.tolist()))
     if len(classes) <= labels.max():
         raise InputError(f"{path}: names {len(classes)} classes and has the label {labels.max()}")
-    return split(path.stem, pictures, labels, classes, cut)
+    return split(path.stem, pictures, labels, classes, cut, (), "classes" in parts, to_test)
 
 
 def _check_most(labels: NDArray[Any], place: Path) -> None:

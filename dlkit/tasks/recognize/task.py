@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
@@ -18,7 +19,7 @@ from dlkit.tasks._model import Answers
 from dlkit.tasks._pictures import is_pictures, picture_batches
 from dlkit.tasks._task import Task, Tolerance, single
 from dlkit.tasks.recognize.datasets import NAMES, load_labelled
-from dlkit.tasks.recognize.labelled import Labelled
+from dlkit.tasks.recognize.labelled import Labelled, as_labels_of
 from dlkit.tasks.recognize.model import Recognizer
 
 if TYPE_CHECKING:
@@ -115,7 +116,15 @@ class Recognize(Task):
             len(batches),
             score,
             guess={"accuracy": _guess(len(found.classes))},
+            more=_more(found),
         )
+
+    def has_held_out(self, spec: ModelSpec, origin: Mapping[str, Any]) -> bool:
+        """What it was trained on is here, or something of its kind."""
+        try:
+            return bool(_trained_on(origin, spec))
+        except UsageError:
+            return False
 
     def calibration(
         self, spec: ModelSpec, origin: Mapping[str, Any], data: str | None, multiply_adds: int
@@ -205,36 +214,23 @@ class Recognize(Task):
             InputError: it cannot be read, or does not fit.
             UsageError: none was named, and nobody knows which would fit.
         """
-        return self._load(spec, data or _trained_on(origin, spec))
+        return self._load(spec, data or _trained_on(origin, spec), to_test=True)
 
-    def _load(self, spec: ModelSpec, data: str) -> Labelled:
+    def _load(self, spec: ModelSpec, data: str, to_test: bool = False) -> Labelled:
         size = (int(spec.input.shape[1]), int(spec.input.shape[2]))
-        found = load_labelled(data, size, spec.resize)
+        found = load_labelled(data, size, spec.resize, to_test)
         wanted = 1 if spec.colour == "grey" else 3
         if found.channels == 1 and wanted == 3:  # grey pictures among colour ones stay usable
             train, test = (np.repeat(part[..., None], 3, axis=3)
                            for part in (found.train_images, found.test_images))  # fmt: skip
-            found = Labelled(found.name, train, found.train_labels, test, found.test_labels,
-                             found.classes)  # fmt: skip
+            found = replace(found, train_images=train, test_images=test)
         if (found.size, found.channels) != (size, wanted):
             raise InputError(
                 f"{found.name} has {_form(found.size, found.channels)} images, the model takes "
                 f"{_form(size, wanted)}",
                 "Name data that fit with --data",
             )
-        if spec.labels and set(found.classes) - set(spec.labels):
-            others = sorted(set(found.classes) - set(spec.labels))
-            raise InputError(
-                f"{found.name} has classes that the model does not know: {', '.join(others[:5])}",
-                "Name data of the same classes with --data",
-            )
-        if not spec.labels or found.classes == spec.labels:
-            return found
-        order = np.array([spec.labels.index(name) for name in found.classes], np.int64)
-        return Labelled(
-            found.name, found.train_images, order[found.train_labels],
-            found.test_images, order[found.test_labels], spec.labels,
-        )  # fmt: skip
+        return as_labels_of(spec, found)
 
 
 def _trained_on(origin: Mapping[str, Any], spec: ModelSpec, exactly: bool = False) -> str:
@@ -255,6 +251,18 @@ def _trained_on(origin: Mapping[str, Any], spec: ModelSpec, exactly: bool = Fals
         if named
         else f"nobody knows what {spec.name} was trained on",
         "Name images in the same form with --data",
+    )
+
+
+def _more(found: Labelled) -> str:
+    """How more of a dataset is tested on than was."""
+    if found.parted:
+        return ""
+    whole = len(found.train_labels) + len(found.test_labels)
+    return (
+        f"{found.name} has {whole} images and no test part: {len(found.test_labels)} were drawn, "
+        "those that training leaves out. Of images that it was not trained on, all are taken "
+        "if their class folders lie in FOLDER/test: --data FOLDER"
     )
 
 

@@ -66,7 +66,10 @@ class Segment(Task):
         count: int | None = None,
     ) -> HeldOut:
         """Discs of a seed of their own."""
-        images, masks = discs(count or 40, seed=99)
+        return self._scored(spec, count or 40, seed=99)
+
+    def _scored(self, spec: ModelSpec, count: int, seed: int) -> HeldOut:
+        images, masks = discs(count, seed)
         batches = [{spec.input.name: images[at : at + 7]} for at in range(0, len(images), 7)]
 
         def score(outputs: Outputs) -> dict[str, float]:
@@ -79,7 +82,7 @@ class Segment(Task):
     ) -> Calibration:
         """Discs that training saw."""
         images, _ = discs(16, seed=0)
-        return Calibration("discs", [{spec.input.name: images}], self.held_out(spec, origin))
+        return Calibration("discs", [{spec.input.name: images}], self._scored(spec, 40, seed=1))
 
     def agreement(self, expected: Outputs, outputs: Outputs) -> float:
         """Intersection over union."""
