@@ -60,7 +60,7 @@ def test_a_folder_of_pictures_that_no_dlkit_wrote_into(
         seen = backup
     done = run(command, scans, "--out", table, "--annotate", seen)
     assert done.exit_code == 1
-    assert "dlkit did not write it" in done.output
+    assert "does not say that dlkit wrote it" in done.output
     assert contents(backup) == before
 
 
@@ -98,6 +98,9 @@ def test_a_picture_elsewhere_is_no_picture_here(digits: Path, tmp_path: Path) ->
     shutil.copytree(seen, other)
     again = run("recognize", digits, "--out", table, "--annotate", other)
     assert "0 done, 3 failed" in again.output
+    second = run("recognize", digits, "--out", tmp_path / "two.csv", "--annotate", seen)
+    # dlkit wrote them, by another table's manifest, which is not asked
+    assert "this manifest does not say that dlkit wrote it. Choose another folder" in second.output
     assert "3 done before" in run("recognize", digits, "--out", table, "--annotate", seen).output
 
 

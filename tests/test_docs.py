@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -120,3 +121,30 @@ def test_links_lead_somewhere() -> None:
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", path.read_text()):
             assert (path.parent / link).exists(), f"{path.name}: {link}"
+
+
+@pytest.mark.long
+def test_the_examples_of_plugins(folder: Path) -> None:
+    """They are one file, whose values do what the document says."""
+    code = "\n".join(blocks(ROOT / "docs" / "plugins.md", "python"))
+    net = "\n\nclass Mean(nn.Module):\n    def forward(self, pixels):\n"
+    net += "        return pixels.float().mean((1, 2))[:, None]\n\n\nnet = Mean\n"
+    (folder / "mine.py").write_text(code + net)
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (60, 8, 8), np.uint8)
+    np.savez(folder / "few.npz", images=pixels, labels=np.arange(60) % 3)
+    np.savez(folder / "one.npz", pixels=pixels[:2])
+    (folder / "in").mkdir()
+    cv2.imwrite(str(folder / "in" / "a.png"), np.full((20, 30), 77, np.uint8))
+    for words in (
+        "train mine.py --data few.npz --out run --set epochs=1 --set width=4",
+        "export mine:net --example one.npz --task mine:TASK --out bundle",
+        "verify bundle --against mine:net",
+        "run bundle in --out answers --backend mine:BACKEND",
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "dlkit", *words.split()],
+            capture_output=True, text=True, cwd=folder, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{words}\n{done.stdout}{done.stderr}"
+    assert json.loads((folder / "answers" / "a.png.json").read_text()) == {"brightness": 77.0}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from torch import nn
+from typer.testing import CliRunner
 
 import dlkit
+from dlkit.cli import app
 from dlkit.errors import InputError, UsageError
 from dlkit.idx import write_idx
 from dlkit.tasks.denoise.pairs import ValueRange, load_pairs
@@ -284,3 +288,32 @@ def test_pairs_in_colour_train_a_network_in_colour(recipe: str, tmp_path: Path) 
     assert bundle.spec.input.shape == ("n", "height", "width", 3)
     with dlkit.load(bundle, task="denoise") as model:
         assert model.denoise([values])[0].shape == values.shape
+
+
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+def test_arrays_in_files_are_rgb_and_in_memory_bgr(order: str, tmp_path: Path) -> None:
+    """Whatever order the network takes, and whether its size is theirs."""
+    names = ["red", "green", "blue"] if order == "rgb" else ["blue", "green", "red"]
+    pixels = dlkit.Pixels(colour=order, std=(0.1,))
+    mean = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    bundle = dlkit.export(mean, example=(3, 8, 8), task="recognize", labels=names, pixels=pixels,
+                          out=tmp_path / "bundle")  # fmt: skip
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for side in (8, 12):
+        bgr = np.zeros((3, side, side, 3), np.uint8)
+        bgr[:] = np.array([*COLOURS.values()])[:, None, None]
+        with dlkit.load(bundle, task="recognize") as model:
+            assert [one.label for one in model.recognize(bgr)] == list(COLOURS)
+        np.save(folder / f"{side}.npy", np.ascontiguousarray(bgr[..., ::-1]))
+        for name, image in zip(COLOURS, bgr, strict=True):
+            cv2.imwrite(str(folder / f"{name}-{side}.png"), image)
+    out = tmp_path / "o.csv"
+    words = ["recognize", folder, "--model", bundle.path, "--out", out]
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 0, done.output
+    with out.open() as table:
+        found = {row["file"]: row["digit"] for row in csv.DictReader(table)}
+    for side in (8, 12):
+        assert [found[f"{side}.npy[{index}]"] for index in range(3)] == list(COLOURS)
+        assert [found[f"{name}-{side}.png"] for name in COLOURS] == list(COLOURS)

@@ -28,6 +28,8 @@ from dlkit.cli import app
 from dlkit.errors import BundleError, UsageError
 from dlkit.runtime.folders.journal import Journal
 from dlkit.runtime.folders.pace import Pace
+from dlkit.tasks import Model
+from dlkit.tasks.recognize import Recognizer
 
 
 def run(*arguments: object) -> Any:
@@ -47,7 +49,7 @@ def test_outputs_replace_nothing_of_others(scans: Path, tmp_path: Path) -> None:
     done = run("denoise", scans, "--out", out)
     assert done.exit_code == 1
     assert "1 done, 1 failed" in done.output
-    assert "dlkit did not write it" in done.output
+    assert "does not say that dlkit wrote it" in done.output
     assert (out / "a.png").read_text() == "mine"
     again = run("denoise", scans, "--out", out)  # nor by the second run
     assert "1 done before, 0 done, 1 failed" in again.output
@@ -452,3 +454,13 @@ def test_files_of_kinds_that_are_not_read_are_counted(scans: Path, tmp_path: Pat
     assert done.exit_code == 0
     assert f"left out {len(names)} files of kinds that are not read" in done.output
     assert f"2 done, 0 failed, {len(names)} left out" in done.output.replace("\n", " ")
+
+
+def test_a_task_says_what_its_outputs_are_called() -> None:
+    """No default: a task's JSON would go into ``scan.png``, in silence."""
+
+    class Silent(Recognizer):
+        output_name = Model.output_name  # as where none is written
+
+    with pytest.raises(TypeError, match="output_name"):
+        Silent(Bundle.open("digits"), None)  # type: ignore[abstract, arg-type]

@@ -24,7 +24,7 @@ from dlkit.cli import app
 from dlkit.errors import BundleError, InputError, UsageError
 from dlkit.images import UInt8
 from dlkit.paper import KINDS, Digits
-from dlkit.reading import crops, finder
+from dlkit.reading import annotate, crops, finder
 from dlkit.tasks.recognize import Recognizer
 from dlkit.tasks.recognize.datasets import load_labelled
 
@@ -550,3 +550,48 @@ def test_networks_for_paper_that_lie_beside_need_a_certificate_too(tmp_path: Pat
     assert isinstance(refused.exception, BundleError)
     assert "digit_finder" in str(refused.exception)
     assert "warning" in CliRunner().invoke(app, options).stderr
+
+
+def test_arrays_that_are_read_are_not_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    np.save(folder / "a.npy", np.zeros((5, 28, 28), np.uint8))
+    np.savez(folder / "b.npz", np.zeros((5, 28, 28), np.uint8))
+    (folder / "c.heic").write_bytes(b"x")
+    done = run("recognize", folder, "--out", tmp_path / "o.csv")
+    assert "10 done, 0 failed, 1 left out" in " ".join(done.output.split())
+    assert "left out 1 files of kinds that are not read: c.heic" in done.output
+
+
+BLUE = np.array([178, 114, 0])  # of the palette, BGR
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (120, 160), (300, 12)])
+@pytest.mark.parametrize(
+    "name", ["7", "caf\u00e9 noir", "\u732b", "a name that goes on and on " * 9, "x\udcff\n"]
+)
+def test_names_of_any_script_are_written_once_and_can_be_read(
+    name: str, shape: tuple[int, int]
+) -> None:
+    grey = np.full(shape, 120, np.uint8)
+    drawn = annotate.picture(grey, annotate.whole((name, 0.5), shape))
+    bare = annotate.picture(grey, annotate.whole(("", 0.5), shape))
+    label = np.argwhere((drawn != bare).any(axis=2))
+    top, left = label.min(axis=0)
+    bottom, right = label.max(axis=0) + 1
+    within = drawn[top:bottom, left:right].astype(int)
+    assert bottom <= drawn.shape[0] / 2  # it stays in its corner
+    # What is white is a rim of what is blue, and no second text beside it.
+    blue = (np.abs(within - BLUE).max(axis=2) < 90).astype(np.uint8)
+    white = (within.min(axis=2) > 200).astype(np.uint8)
+    assert white.any()
+    assert not white[cv2.dilate(blue, np.ones((9, 9), np.uint8)) == 0].any()
+
+
+def test_no_name_is_drawn_as_another() -> None:
+    grey = np.full((60, 60), 120, np.uint8)
+    names = ["e", "\u00e9", "\u00e8", "\u0436", "\u732b", "\u72ac"]
+    drawn = {
+        annotate.picture(grey, annotate.whole((one, 0.5), (60, 60))).tobytes() for one in names
+    }
+    assert len(drawn) == len(names)

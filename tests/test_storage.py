@@ -178,7 +178,8 @@ def test_only_what_dlkit_put_is_replaced(here: Bucket, scans_folder: Path) -> No
     arguments = ("denoise", f"{here.url}/in", "--out", f"{here.url}/out")
     done = dlkit(*arguments)
     assert done.exit_code == 1
-    assert "is there already, and dlkit did not write it" in done.output.replace("\n", " ")
+    said = done.output.replace("\n", " ")
+    assert "is there already, and this manifest does not say that dlkit wrote it" in said
     assert contents(here.store, "out")["one.png"] == b"mine"
     failed = [line for line in here.lines("out/manifest.jsonl") if line["status"] == "failed"]
     assert [line["file"] for line in failed] == ["one.png"]

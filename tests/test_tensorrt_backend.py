@@ -22,9 +22,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import dlkit
 from dlkit.bundle import Bundle
 from dlkit.bundle.engine import Engine, EngineKey
-from dlkit.errors import BackendError
+from dlkit.errors import BackendError, UsageError
 from dlkit.runtime.backends import _network, tensorrt
 from dlkit.runtime.gpu import engines
 from dlkit.runtime.gpu.engines import why_not_here
@@ -357,3 +358,20 @@ def test_names_of_what_the_real_runtime_says() -> None:
     from dlkit.runtime.gpu.flavor import logger
 
     assert _network.why_invalid(trt, trt.Runtime(logger(trt)), b"no engine") == "MALFORMED_ENGINE"
+
+
+def test_what_is_said_without_a_gpu_can_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    none = Unavailable("no NVIDIA driver on this machine", "Install one, or use --device cpu")
+    monkeypatch.setattr("dlkit.runtime.backends.tensorrt.no_cuda", lambda: none)
+    for device in ("auto", "cpu"):
+        with pytest.raises(BackendError) as refused:
+            dlkit.load("mmwave", backend="tensorrt", device=device)
+        assert "another --backend" in str(refused.value)
+        assert "--device" not in str(refused.value)
+
+
+def test_a_flavour_is_no_backend() -> None:
+    with pytest.raises(UsageError, match=r"a flavour of engines.* Use --backend tensorrt, which"):
+        dlkit.load("mmwave", backend="tensorrt_rtx")
+    with pytest.raises(UsageError, match="a flavour of engines"):
+        dlkit.bench(["mmwave"], backends=["tensorrt_rtx"])

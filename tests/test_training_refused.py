@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from dlkit.cli import app
 from dlkit.errors import TrainingError, UsageError
 from dlkit.export.weights import load_weights
 from dlkit.training.classify.temperature import fit_temperature
@@ -134,3 +139,26 @@ def test_a_short_training_can_be_rehearsed() -> None:
     found = rehearse(small("batch_size=5500"), None, Hardware("cpu"))
     assert found.steps == 1
     assert found.seconds_a_step > 0
+
+
+def test_what_goes_on_can_be_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupting(*given: Any, **named: Any) -> Moment:
+        if given[0] == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return Moment(*given, **named)
+
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 255, (60, 8, 8), np.uint8)
+    np.savez("few.npz", images=pixels, labels=np.arange(60) % 3)
+    words = ["train", "mlp", "--data", "few.npz", "--out", "my run", "--set", "batch_size=10"]
+    with monkeypatch.context() as patched:
+        patched.setattr("dlkit.training.engine.loop.Moment", interrupting)
+        stopped = CliRunner().invoke(app, [*words, "--set", "epochs=1", "--overwrite"])
+    assert stopped.exit_code == 130, stopped.output
+    (said,) = (line for line in stopped.output.splitlines() if "go on with: " in line)
+    pasted = shlex.split(said.partition("go on with: ")[2])
+    assert pasted == ["dlkit", *words, "--set", "epochs=1", "--resume"]
+    assert CliRunner().invoke(app, pasted[1:]).exit_code == 0
+    other = CliRunner().invoke(app, [*pasted[1:], "--set", "epochs=9"])
+    assert " -> 9)" in str(other.exception)
+    assert "--init 'my run' begins with its weights" in str(other.exception)

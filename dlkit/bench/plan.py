@@ -11,7 +11,7 @@ from dlkit.bundle import Bundle
 from dlkit.errors import BackendError, UsageError
 from dlkit.images import SUFFIXES
 from dlkit.runtime.folders.sources import Inputs, ends_in
-from dlkit.runtime.session import BACKENDS, DEVICES, Unavailable, why_not
+from dlkit.runtime.session import BACKENDS, DEVICES, Unavailable, load_backend, why_not
 from dlkit.tasks import TASKS, Task
 
 # Height and width where a graph leaves them free: a scan of the article.
@@ -114,7 +114,7 @@ def ways(
     if wrong := [batch for batch in settings.batches if batch < 1]:
         raise UsageError(f"batch is {wrong[0]}, expected 1 or more")
     names = settings.backends or BACKENDS.names()
-    backends = {name: BACKENDS.load(name) for name in names}
+    backends = {name: load_backend(name) for name in names}
     kinds = DEVICES[1:] if device == "auto" else (device,)
     found: list[Way] = []
     left_out: dict[tuple[str, str], list[str]] = {}

@@ -11,6 +11,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlkit.cli._again import said
 from dlkit.errors import MachineError, UsageError
 
 if TYPE_CHECKING:
@@ -44,8 +45,7 @@ def same_command(context: typer.Context, flags: Flags, target: object) -> list[s
             values = [str(flags.place(str(each))) for each in values]
         elif name in _BUNDLES:
             values = [str(Path(each).resolve()) if Path(each).exists() else each for each in values]
-        option = [] if one.param_type_name == "argument" else [max(one.opts, key=len)]
-        words += option if value is True else [*option, *map(str, values)]
+        words += said(one, True if value is True else values)
     return words
 
 

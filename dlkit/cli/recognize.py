@@ -146,7 +146,11 @@ def command(
     def is_named_file(source: Source) -> bool:
         return not is_array(source.name)
 
-    files = Inputs(places, is_file, seen, follow_symlinks, is_named_file, not watch)
+    files = Inputs(
+        places, is_file, seen, follow_symlinks, is_named_file, not watch,
+        # watched folders are listed again and again, and arrays are done once
+        is_array if not watch else lambda name: False,
+    )  # fmt: skip
     array_files = Inputs(places, is_array, seen, follow_symlinks, lambda one: is_array(one.name))
     with_arrays = next(array_files(), None) is not None
     if with_arrays and seen is not None:

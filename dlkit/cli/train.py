@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,7 @@ EXAMPLE = (
 
 
 def command(
+    context: typer.Context,
     recipe: Annotated[
         str | None,
         typer.Argument(
@@ -108,6 +110,7 @@ def command(
         TimeRemainingColumn,
     )
 
+    from dlkit.cli._again import as_given
     from dlkit.cli._console import plain
     from dlkit.cli._extras import training_installed
     from dlkit.cli._rank import is_first
@@ -178,11 +181,9 @@ def command(
                 weights=weights, watch=watch,
             )  # fmt: skip
     if not run.finished:
-        console.print(
-            f"stopped and saved; go on with: dlkit train {plain(recipe)}"
-            f"{f' --data {plain(data)}' if data else ''}{f' --init {plain(init)}' if init else ''}"
-            " --resume (same options)"
-        )
+        again = shlex.join(["dlkit", *as_given(context, but=("resume", "overwrite")), "--resume"])
+        text = f"stopped and saved; go on with: {plain(again)}"
+        console.print(text, highlight=False, soft_wrap=True)
         raise typer.Exit(130 if first else 0)  # a launcher kills all when a part of it fails
     if first and (line := _end(run)):
         console.print(line, highlight=False, soft_wrap=True)

@@ -91,6 +91,6 @@ def _curves(found: Mapping[str, Matched], path: Path) -> None:
     axes.set(xscale="log", xlim=(2e-3, 3), ylim=(0, 1), xlabel="false alarms a scan",
              ylabel="share of objects found")  # fmt: skip
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right", fontsize=8)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=8)  # covers no curve
     with atomic_path(path) as part:
         figure.savefig(part, format="png")

@@ -31,6 +31,7 @@ from dlkit.images.geometry import (
     pad,
     resize,
 )
+from dlkit.images.lettering import letter
 from dlkit.images.writing import encode, encode_frames, in_colours, write, write_frames
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "grey",
     "in_colours",
     "is_grey",
+    "letter",
     "like",
     "max_pixels",
     "open_file",

@@ -12,8 +12,6 @@ from dlkit.reading.page import Box, Digit, Line, Page
 _SURE, _UNSURE = (178, 114, 0), (0, 94, 213)
 _PAPER = (255, 255, 255)
 _MOST, _LEAST = 3000, 240  # pixels of the longer side
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-_CAPITAL = 22.0  # pixels of a digit of that font at scale 1
 _LABEL, _PERCENT = 0.42, 0.26  # how high they are written, of the height of the digit
 
 
@@ -40,9 +38,10 @@ def picture(image: images.Image, page: Page, reject: float | None = None) -> ima
         cv2.rectangle(canvas, (box.x, box.y), corner, colour, thick)
         percent = f"{digit.probability * 100:.0f}"
         tall = min(max(box.height, 24), 0.25 * side * scale)
-        _write(canvas, digit.label, box.x, box.y - 3, tall * _LABEL, colour)
-        low = box.y + box.height + round(tall * _PERCENT) + 3
-        _write(canvas, percent, box.x, low, tall * _PERCENT, colour)
+        inks = (colour, _PAPER)
+        images.letter(canvas, digit.label, box.x, box.y - 2, tall * _LABEL, inks)
+        low = box.y + box.height + round(tall * _PERCENT) + 4
+        images.letter(canvas, percent, box.x, low, tall * _PERCENT, inks)
     return canvas
 
 
@@ -51,19 +50,6 @@ def whole(answer: tuple[str, float], shape: tuple[int, ...]) -> Page:
     label, probability = answer
     digit = Digit(label, probability, Box(0, 0, shape[1], shape[0]))
     return Page((Line(label, (digit,)),), single=True)
-
-
-def _write(
-    canvas: images.UInt8, text: str, x: int, y: int, tall: float, colour: tuple[int, int, int]
-) -> None:
-    """Text whose lower left corner is there, moved into the picture, with a white rim."""
-    scale = tall / _CAPITAL
-    thick = max(1, round(scale * 1.2))
-    (wide, high), _ = cv2.getTextSize(text, _FONT, scale, thick)
-    x = min(max(x, 1), max(canvas.shape[1] - wide - 1, 1))
-    y = min(max(y, high + 1), canvas.shape[0] - 2)
-    for ink, width in ((_PAPER, thick + 2), (colour, thick)):
-        cv2.putText(canvas, text, (x, y), _FONT, scale, ink, width, cv2.LINE_AA)
 
 
 def _colours(image: images.Image) -> images.UInt8:

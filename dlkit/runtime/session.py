@@ -60,6 +60,20 @@ BACKENDS: Registry[Backend] = Registry(
 )
 
 
+def load_backend(name: str) -> Backend:
+    """A backend by its name.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name == "tensorrt_rtx":  # as the doctor and --flavor call it
+        raise UsageError(
+            f"'{name}' is a flavour of engines, not a backend",
+            "Use --backend tensorrt, which runs engines of both flavours",
+        )
+    return BACKENDS.load(name)
+
+
 @dataclass(frozen=True)
 class Chosen:
     """A session and how it was chosen.
@@ -96,12 +110,13 @@ def open_session(
     if threads is not None and threads < 1:
         raise UsageError(f"threads is {threads}, expected 1 or more")
     names = BACKENDS.names() if backend == "auto" else [backend]
-    backends = {name: BACKENDS.load(name) for name in names}
+    backends = {name: load_backend(name) for name in names}
     candidates = [
         (name, kind)
         for kind in (("cuda", "cpu") if device == "auto" else (device,))
         for name in sorted(names, key=lambda name: backends[name].preference(bundle))
-        if kind in backends[name].devices or len(names) == 1
+        # what was named says itself why it does not run on a device that was named, too
+        if kind in backends[name].devices or (len(names) == 1 and device != "auto")
     ]
     passed_over: dict[str, Unavailable] = {}
     for name, kind in candidates:

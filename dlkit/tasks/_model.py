@@ -196,9 +196,10 @@ class Model(ABC, Generic[Sample, Note, Answer]):
                 answers.append(error)
         return answers
 
+    @abstractmethod
     def output_name(self, name: str) -> str:
-        """What the output of a file is called, below the folder of outputs."""
-        return name
+        """What the output of a file is called, below the folder of outputs: its own name where
+        ``encode`` keeps the format, e.g. that and ``.json`` where it does not."""
 
     @abstractmethod
     def encode(self, answer: Answer, name: str) -> bytes:

@@ -38,8 +38,11 @@ class TensorRtBackend(Backend):
     def unavailable(self, bundle: Bundle, device: str) -> Unavailable | None:
         """Why TensorRT cannot run the bundle on the device; None when it should."""
         if device not in self.devices:
-            return Unavailable(f"tensorrt runs on cuda only, not on {device}", "Use --device cuda")
-        if reason := no_cuda() or no_bindings():
+            mend = "Use another --backend" if no_cuda() else "Use --device cuda"
+            return Unavailable(f"tensorrt runs on cuda only, not on {device}", mend)
+        if reason := no_cuda():  # whose own mend, another device, is none here
+            return Unavailable(reason.what, "See dlkit doctor, or use another --backend")
+        if reason := no_bindings():
             return reason
         for one in (*bundle.spec.inputs, *bundle.spec.outputs):
             if one.dtype not in TYPES:

@@ -93,7 +93,7 @@ def open_array(
     """Images of an array file, to be read part by part.
 
     Args:
-        colour: channels that are wanted; arrays of colours are taken to be in that order.
+        colour: channels that are wanted; arrays of colours are RGB, and not taken for ``grey``.
         content: of what is no file here; ``path`` is then for messages.
 
     Raises:

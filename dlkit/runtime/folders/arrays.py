@@ -28,7 +28,7 @@ class Part(NamedTuple):
 
     Attributes:
         first: index of its first image.
-        pixels: uint8 (N, H, W).
+        pixels: uint8 (N, H, W), or (N, H, W, 3) RGB.
     """
 
     source: Source
@@ -55,9 +55,12 @@ class ArrayWork:
         results = []
         for part in chunk:
             pixels = part.pixels
-            if pixels.shape[1:] != tuple(self.model.bundle.spec.input.shape[1:]):
+            spec = self.model.bundle.spec
+            if pixels.shape[1:] != tuple(spec.input.shape[1:]):
                 results.append(self._one_by_one(part))
                 continue
+            if spec.colour == "bgr":
+                pixels = np.ascontiguousarray(pixels[..., ::-1])
             count = self.runner.batch
             output = np.concatenate(
                 [
@@ -72,7 +75,9 @@ class ArrayWork:
 
     def _one_by_one(self, part: Part) -> PartResult:
         """Images of another size than the network's."""
-        found = self.model.recognize(list(part.pixels), self.runner.batch)
+        # Files hold RGB, arrays in memory BGR, as OpenCV has them.
+        pixels = part.pixels[..., ::-1] if part.pixels.ndim == 4 else part.pixels
+        found = self.model.recognize(list(pixels), self.runner.batch)
         classes = [self.model.labels.index(one.label) for one in found]
         sure = [one.probability for one in found]
         return PartResult(part, np.array(classes, np.int64), np.array(sure, np.float32))

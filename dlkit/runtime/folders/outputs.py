@@ -205,10 +205,10 @@ def others(path: str, owned: bool) -> UsageError:
     why = (
         "was changed since dlkit wrote it"
         if owned
-        else ("is there already, and dlkit did not write it")
+        else "is there already, and this manifest does not say that dlkit wrote it"
     )
     return UsageError(
-        f"{path} {why}", "Move it, choose another --out, or replace it with --overwrite"
+        f"{path} {why}", "Choose another folder, move it, or replace it with --overwrite"
     )
 
 

@@ -111,6 +111,7 @@ class Inputs:
             listed, which are failures; all of them.
         archives: whether tar and Parquet files are taken as folders; what is ``wanted`` is then
             looked for in them, too.
+        elsewhere: names of files that the command reads in another way: they are not left out.
     """
 
     paths: Sequence[Place]
@@ -119,6 +120,7 @@ class Inputs:
     follow: bool = False
     named: Callable[[Source], bool] = lambda source: True
     archives: bool = False
+    elsewhere: Callable[[str], bool] = lambda name: False
 
     def __call__(self, left_out: LeftOut | None = None) -> Iterator[Source]:
         """Files, and those in archives, in the order in which the folders list them, one at a time;
@@ -217,7 +219,7 @@ class Inputs:
                     left_out.add("hidden files", source.name)
             elif self.takes(short):
                 yield source
-            elif self._unread(short):
+            elif self._unread(short) and not self.elsewhere(short):
                 left_out.add("files of kinds that are not read", source.name)
         if not found:
             try:
@@ -247,7 +249,7 @@ class Inputs:
                         if not _is_dir(entry):
                             if self.takes(name):
                                 yield Source(entry.path, below + name)
-                            elif self._unread(name):
+                            elif self._unread(name) and not self.elsewhere(name):
                                 left_out.add("files of kinds that are not read", below + name)
                             continue
                         if entry.is_symlink() and not self.follow:

@@ -129,6 +129,10 @@ class Denoiser(Model[images.Image, images.Image, images.Image]):
             raise InputError(f"the image has {len(found)} frames or pages", "Send one each")
         return Reply("image/png", images.encode(model.denoise(found)[0], ".png"))
 
+    def output_name(self, name: str) -> str:
+        """As the input's."""
+        return name
+
     def encode(self, answer: images.Image, name: str) -> bytes:
         """An image file of the input's name and format."""
         return images.encode_frames(name, [answer])

@@ -11,8 +11,7 @@ from dlkit.tasks.detect.objects import Detection
 # Orange and yellow of Okabe and Ito's palette, which colour-blind people can tell apart; BGR.
 _BOX, _OUTLINE = (0, 94, 213), (66, 228, 240)
 _RIM = (0, 0, 0)
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-_TEXT = 0.0011  # of the longer side: scale of the letters
+_TEXT = 0.015  # of the longer side: how high the scores are
 
 
 def picture(image: images.Image, found: Detection) -> images.UInt8:
@@ -27,7 +26,7 @@ def picture(image: images.Image, found: Detection) -> images.UInt8:
     canvas = np.ascontiguousarray(images.colour(image, "bgr"))
     side = max(canvas.shape[:2])
     thick = max(1, round(side / 500))
-    scale = max(0.3, side * _TEXT * 0.6)
+    tall = max(6.5, side * _TEXT)
     for one in found.objects:
         corner = (one.x + one.width - 1, one.y + one.height - 1)
         contours, _ = cv2.findContours(
@@ -37,9 +36,6 @@ def picture(image: images.Image, found: Detection) -> images.UInt8:
         cv2.drawContours(canvas, contours, -1, _OUTLINE, 1)
         cv2.rectangle(canvas, (one.x, one.y), corner, _BOX, thick)
         text = f"{one.score * 100:.0f}"
-        (wide, high), _ = cv2.getTextSize(text, _FONT, scale, thick)
-        x = min(one.x, max(canvas.shape[1] - wide - 1, 0))
-        y = one.y - 3 if one.y > high + 4 else min(corner[1] + high + 4, canvas.shape[0] - 2)
-        for ink, width in ((_RIM, thick + 2), (_BOX, thick)):
-            cv2.putText(canvas, text, (x, y), _FONT, scale, ink, width, cv2.LINE_AA)
+        low = one.y - 2 if one.y > tall + 4 else corner[1] + round(tall) + 5
+        images.letter(canvas, text, one.x, low, tall, (_BOX, _RIM))
     return canvas

@@ -88,6 +88,10 @@ class DenoiserWithObjects(Model[images.Image, _Note, Both]):
             raise InputError(f"finding objects failed: {found.what}", found.mend) from found
         return Both(self.denoiser.finish(output, note.denoiser), found)
 
+    def output_name(self, name: str) -> str:
+        """As the input's."""
+        return self.denoiser.output_name(name)
+
     def encode(self, answer: Both, name: str) -> bytes:
         """The cleaned image."""
         return self.denoiser.encode(answer.cleaned, name)

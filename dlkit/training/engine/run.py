@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shlex
 import struct
 import zipfile
 import zlib
@@ -163,12 +164,10 @@ class Run:
         Raises:
             TrainingError: it is another one than the run began with.
         """
-        self._compare(
-            begun,
-            now,
-            "Resume it with the same --set, or train anew with another --out",
-            free={"about", "data"},
-        )
+        mend = "Resume it with the same --set, or train anew with another --out"
+        if begun.network == now.network and self.checkpoint.is_file():
+            mend += f"; --init {shlex.quote(str(self.path))} begins with its weights"
+        self._compare(begun, now, mend, free={"about", "data"})
 
     def _compare(self, begun: Recipe, now: Recipe, mend: str, free: Collection[str] = ()) -> None:
         before, after = dict(_fields(begun.to_json())), dict(_fields(now.to_json()))

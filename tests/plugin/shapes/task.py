@@ -37,6 +37,10 @@ class Segmenter(Model[images.Image, images.Image, NDArray[np.uint8]]):
         """Cropped."""
         return images.crop(output, *note.shape[:2]) * np.uint8(255)
 
+    def output_name(self, name: str) -> str:
+        """As the input's."""
+        return name
+
     def encode(self, answer: NDArray[np.uint8], name: str) -> bytes:
         """A mask as an image."""
         return images.encode_frames(name, [answer])
