@@ -104,6 +104,12 @@ def _show(found: Inspected) -> None:
             "their weights stand for their multiply-adds",
             markup=False,
         )
+    for what, names in (("NaN", found.nan), ("infinite", found.infinite)):
+        if names:
+            console.print(
+                f"{len(names)} weights hold values that are {what}: {', '.join(names[:5])}",
+                markup=False,
+            )
 
 
 def _show_engine(file: str, sidecar: Mapping[str, Any]) -> None:

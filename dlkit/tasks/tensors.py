@@ -108,10 +108,10 @@ class Tensors(Task):
     relative = True
     # See ``recognize``: what float16, bfloat16 and eight bits lose in networks of some depth.
     tolerances: ClassVar[Mapping[str, Tolerance]] = {
-        "fp32": Tolerance(1e-3, 1e-4),
-        "fp16": Tolerance(0.05, 5e-3),
-        "bf16": Tolerance(0.3, 0.03),
-        "int8": Tolerance(1.0, 0.1),
+        "fp32": Tolerance(1e-3, 1e-4, channel=0.01),
+        "fp16": Tolerance(0.05, 5e-3, channel=0.1),
+        "bf16": Tolerance(0.3, 0.03, channel=0.3),
+        "int8": Tolerance(1.0, 0.1, channel=0.7),
     }
 
     def open(self, bundle: Bundle, opened: Answers) -> TensorModel:
