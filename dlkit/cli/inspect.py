@@ -104,10 +104,10 @@ def _show(found: Inspected) -> None:
             "their weights stand for their multiply-adds",
             markup=False,
         )
-    for what, names in (("NaN", found.nan), ("infinite", found.infinite)):
-        if names:
+    for what, held in (("NaN", found.nan), ("infinite", found.infinite)):
+        if held:
             console.print(
-                f"{len(names)} weights hold values that are {what}: {', '.join(names[:5])}",
+                f"{len(held)} weights hold values that are {what}: {', '.join(held[:5])}",
                 markup=False,
             )
 

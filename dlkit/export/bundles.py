@@ -90,7 +90,9 @@ def lowered_bundle(
         wanted.say(f"{spec.precision}: looking at ranges")
         graph = prepared(graph, spec.precision)
         samples = _samples(graph, spec, origin, wanted.data)
-        low = lower(graph, spec.name, spec.precision, wanted.keep, samples)
+        low = lower(
+            graph, spec.name, spec.precision, wanted.keep, samples, random=wanted.data is None
+        )
         whole, weights, origin["left_fp32"] = low.graph, low.weights, dict(low.left)
         counted = check_precision(graph, spec, wanted.keep, low.left)
         work, held = counted.shares(spec.precision)

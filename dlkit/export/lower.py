@@ -22,7 +22,7 @@ from dlkit.errors import ExportError, UsageError
 from dlkit.export.doubles import without_doubles
 from dlkit.export.half import lowered, to_half
 from dlkit.export.opsets import NEEDED, raised
-from dlkit.export.ranges import lost_tensors
+from dlkit.export.ranges import lost_tensors, unseen_inputs
 from dlkit.export.scaled import scaled
 from dlkit.export.write import serialised
 from dlkit.graph.tidy import every_node, infer, quiet, tidied
@@ -104,6 +104,7 @@ def lower(
     keep: Collection[str] = (),
     samples: Sequence[Feeds] = (),
     lost: Mapping[str, str] | None = None,
+    random: bool = False,
 ) -> Lowered:
     """A float32 graph, changed in place, as an ONNX file in fp32, fp16 or bf16.
 
@@ -115,6 +116,7 @@ def lower(
         keep: names of nodes that stay float32.
         samples: inputs on which it is seen what half precision cannot hold.
         lost: what ``lost_tensors`` found of this graph before.
+        random: the samples were drawn: nobody knows how large inputs really are.
 
     Raises:
         ExportError: a node to keep is not there, or the graph is invalid.
@@ -127,6 +129,8 @@ def lower(
             if lost:
                 graph = scaled(graph, lost)
                 lost = lost_tensors(graph, precision, samples)
+            if random:
+                lost = unseen_inputs(graph, precision) | lost
         left = _left(graph, precision, keep, lost)
         graph = to_half(graph, precision, keep, lost)
     elif keep:

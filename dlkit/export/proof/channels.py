@@ -96,9 +96,9 @@ def _share(gone: Any, energy: Any, least: NDArray[Any]) -> NDArray[Any]:
     """Roots of mean squares beside each other."""
     spread = np.maximum(np.sqrt(energy), least)
     error = np.sqrt(gone)
-    return np.minimum(
-        np.divide(error, spread, out=np.where(error > 0, _MOST, 0.0), where=spread > 0), _MOST
-    )
+    nothing = np.where(error > 0, _MOST, 0.0)
+    shares = np.divide(error, spread, out=nothing, where=spread > 0)
+    return np.asarray(np.minimum(shares, _MOST))
 
 
 def _finite(
