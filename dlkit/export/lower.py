@@ -68,7 +68,10 @@ def prepared(graph: ir.Model, precision: str) -> ir.Model:
     Raises:
         ExportError: the opset cannot be raised.
     """
-    graph = raised(tidied(graph), NEEDED[precision], precision)
+    graph = tidied(graph)
+    # what folds SplitToSequence makes a Split of it that takes sizes as an input
+    splits = any(node.op_type == "SplitToSequence" for node in every_node(graph))
+    graph = raised(graph, max(NEEDED[precision], 13 if splits else 1), precision)
     training = any("training_mode" in node.attributes and node.attributes["training_mode"].as_int()
                    for node in every_node(graph))  # fmt: skip
     with quiet():
@@ -78,6 +81,10 @@ def prepared(graph: ir.Model, precision: str) -> ir.Model:
     graph = without_doubles(graph)
     with quiet():
         onnxscript.optimizer.fold_constants(graph, should_fold=_folds)
+    if graph.graph.opset_imports.get("", 1) < 18:  # before that, parts without sizes are equal
+        for node in every_node(graph):
+            if node.op_type == "Split":
+                node.attributes.pop("num_outputs", None)
     infer(graph)
     return graph
 

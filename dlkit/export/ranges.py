@@ -85,8 +85,8 @@ def unseen_inputs(model: ir.Model, precision: str) -> dict[str, str]:
         if (place := _weakest(array, taken, kind)) is not None:
             largest = float(np.abs(np.moveaxis(array, taken, 0)[place]).max())
             found[str(weight.name)] = (
-                f"is {largest:.3g} at most for channel {place} of the input, which {kind.name} does "
-                "not hold; whether that matters, only --data shows"
+                f"is {largest:.3g} at most for channel {place} of the input, which {kind.name} "
+                "does not hold; whether that matters, only --data shows"
             )
     return found
 

@@ -12,6 +12,7 @@ import onnx_ir.passes.common as passes
 FLOATS = frozenset(
     {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
 )
+_SEQUENCES = frozenset({"SequenceConstruct", "SplitToSequence", "SequenceInsert", "SequenceErase"})
 _ROUNDS = 8  # of inference behind operators that ONNX does not know; each goes on from the last
 
 
@@ -152,6 +153,8 @@ def _guess(
             first = next((one for one in node.inputs if one and one.dtype in FLOATS), None)
             if kind is None and first is not None and first.dtype is not None:
                 kind = ir.TensorType(first.dtype)
+            if node.op_type in _SEQUENCES and isinstance(kind, ir.TensorType):
+                kind = ir.SequenceType(kind)  # rewriting notes what it holds
             if kind is not None:
                 value.type, value.shape, found = kind, shape, True
     return found

@@ -153,8 +153,10 @@ class Tensors(Task):
     ) -> Calibration:
         """Arrays as ``held_out`` takes them: the first half for ranges, the others for the loss."""
         found = _cut(spec, self.held_out(spec, origin, data))
-        if len(found.batches) < 2:
-            raise UsageError(f"{data} has one sample, int8 needs 2 or more: ranges, and the loss")
+        if not found.batches:
+            raise InputError(f"{data} has no sample")
+        if len(found.batches) < 2:  # enough for half precision
+            return Calibration(found.name, found.batches, replace(found, batches=[]))
         return halves(found)
 
     def describe(self, config: Any, meaning: Mapping[str, Any], multiple_of: int) -> ModelSpec:
@@ -253,6 +255,8 @@ def random_feeds(spec: ModelSpec, sizes: Mapping[str, Sequence[int]], seed: int 
 
 
 def _array_files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise InputError(f"there is no file or folder {path}")
     if path.is_file():
         return [path]
     found = sorted(one for one in path.rglob("*") if one.suffix.lower() in TensorModel.suffixes)

@@ -15,6 +15,7 @@ import onnxruntime
 
 from dlkit.bundle import Bundle, Measured
 from dlkit.errors import BackendError, ExportError
+from dlkit.export.int8.inputs import check_inputs
 from dlkit.export.int8.qdq import QdqGraph
 from dlkit.export.lower import Say, check_model, silent
 from dlkit.export.proof.compare import Expected, said
@@ -84,12 +85,19 @@ def quantize(
             f"{', '.join(qdq.layers[:_NAMED])}, ...",
             "Was the list made for another network?",
         )
+    if not sum(qdq.multiply_adds.values()):
+        raise ExportError(
+            f"{spec.name}: its layers multiply nothing on inputs of this size: there is nothing to "
+            "quantise",
+            "Use --precision fp32",
+        )
     layers = [name for name in qdq.layers if name not in keep]
     if not layers:
         raise ExportError(f"{spec.name}: every layer is to stay in fp32", "Use --precision fp32")
     say("reading training inputs")
     task = TASKS.load(spec.task)
     inputs = task.calibration(spec, origin, data, sum(qdq.multiply_adds.values()))
+    check_inputs(inputs)
     say(f"calibrating on {inputs.ranges.count} inputs")
     qdq.calibrate(inputs.batches)
     search = _Search(qdq, spec, layers, inputs, say)
@@ -256,7 +264,9 @@ def _report(inputs: Calibration, search: _Search, best: Tried) -> dict[str, Any]
 
 def _mean_gap(expected: Outputs, outputs: Outputs) -> float:
     """Mean absolute difference, over as many batches as there are outputs."""
-    pairs = zip(expected[: len(outputs)], outputs, strict=True)
+    pairs = list(zip(expected[: len(outputs)], outputs, strict=True))
+    if any(one[name].shape != other[name].shape for one, other in pairs for name in one):
+        return np.inf  # a size depends on the data: not even that is the same
     gaps = [
         np.abs(one[name].astype(np.float64) - other[name].astype(np.float64)).ravel()
         for one, other in pairs
