@@ -74,6 +74,11 @@ def put_weights(module: nn.Module, path: Path) -> None:
         ) from error
     loaded = module.state_dict()
     for name, given in state.items():
+        if isinstance(given, Tensor) and given.is_floating_point() and given.isnan().any():
+            raise ExportError(
+                f"{path}: {name} holds NaN: all that is computed with it is NaN",
+                "Its training failed, or the file is damaged: give weights from before that",
+            )
         if (
             isinstance(given, Tensor)
             and given.is_floating_point()

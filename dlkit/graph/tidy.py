@@ -63,6 +63,10 @@ def infer(model: ir.Model) -> None:
             run(model)
             if not _guess(model, noted):
                 break
+    for node in every_node(model):  # onnx_ir notes the type of what a sequence holds
+        for value in node.outputs if node.op_type in _SEQUENCES else ():
+            if isinstance(value.type, ir.TensorType):
+                value.type, value.shape = ir.SequenceType(value.type), None
 
 
 def every_node(model: ir.Model) -> Iterator[ir.Node]:
@@ -153,8 +157,6 @@ def _guess(
             first = next((one for one in node.inputs if one and one.dtype in FLOATS), None)
             if kind is None and first is not None and first.dtype is not None:
                 kind = ir.TensorType(first.dtype)
-            if node.op_type in _SEQUENCES and isinstance(kind, ir.TensorType):
-                kind = ir.SequenceType(kind)  # rewriting notes what it holds
             if kind is not None:
                 value.type, value.shape, found = kind, shape, True
     return found

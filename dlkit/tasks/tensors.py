@@ -106,7 +106,9 @@ class Tensors(Task):
     any_graph = True
     unit = "of each output's largest value"
     relative = True
-    # See ``recognize``: what float16, bfloat16 and eight bits lose in networks of some depth.
+    # See ``recognize``: what float16, bfloat16 and eight bits lose in networks of some depth. Of
+    # channels: the worst of 68 graphs of all kinds had 0.0004 in float16, 0.003 in bfloat16 and
+    # 0.02 in eight bits in the median, 0.09, 0.3 and 0.56 at most where nothing was wrong with it.
     tolerances: ClassVar[Mapping[str, Tolerance]] = {
         "fp32": Tolerance(1e-3, 1e-4, channel=0.01),
         "fp16": Tolerance(0.05, 5e-3, channel=0.1),

@@ -31,7 +31,8 @@ class Channel:
 
     Attributes:
         name: as numpy indexes it, e.g. ``scores[:, 3]``; the output's alone for all of it.
-        error: root mean square, as a share of its spread.
+        error: root mean square, as a share of its spread; less what chance adds where the spread
+            comes of few values.
     """
 
     name: str
@@ -82,14 +83,22 @@ def _shares(
     few |= energy == 0
     least = np.maximum(_OF_SIZE * size, _OF_OUTPUT * scale)
     shares = _share(gone / count, energy / count, least)
+    shares /= _doubt(np.where(few, _FEW, energy**2 / np.where(fourth > 0, fourth, 1)))
     shares[few] = 0.0
     if not few.any():
         return shares, 0.0
     values, together = few.sum() * count, energy[few].sum()
     floor = max(_OF_SIZE * float(np.sqrt(np.square(size[few]).mean())), _OF_OUTPUT * scale)
-    if together * together <= _FEW * fourth[few].sum():
-        floor = max(floor, _OF_SIZE * whole)  # not even together: only all of the output is known
-    return shares, float(_share(gone[few].sum() / values, together / values, np.array(floor)))
+    many = together**2 / fourth[few].sum() if together > 0 else 0.0
+    if many < _FEW:  # not even together: only all of the output is known
+        floor = max(floor, _OF_SIZE * whole)
+    rare = _share(gone[few].sum() / values, together / values, np.array(floor))
+    return shares, float(rare / _doubt(np.array(max(many, _FEW))))
+
+
+def _doubt(values: NDArray[Any]) -> NDArray[Any]:
+    """How much more an error may be by chance, two deviations of what so many values measure."""
+    return np.asarray(1 + 2 / np.sqrt(values))
 
 
 def _share(gone: Any, energy: Any, least: NDArray[Any]) -> NDArray[Any]:
