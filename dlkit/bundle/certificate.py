@@ -26,6 +26,8 @@ class Measured:
         within: inside the tolerance.
         differing: share of elements that differ by more than the tolerance's largest.
         nan, infinite: elements that are so and should not be.
+        channel, channel_error: the channel of an output that is furthest off, and its error as a
+            share of its spread; nothing where the task's metrics say more.
     """
 
     backend: str
@@ -41,6 +43,8 @@ class Measured:
     differing: float = 0.0
     nan: int = 0
     infinite: int = 0
+    channel: str = ""
+    channel_error: float = 0.0
 
 
 @dataclass(frozen=True)

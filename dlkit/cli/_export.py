@@ -112,7 +112,8 @@ def show_int8(report: Mapping[str, Any], console: Console) -> None:
     ways = {"fp32": part["fp32"], **{f"int8 on {k}": v for k, v in part["int8"].items()}}
     for way, metrics in ways.items():
         numbers = ", ".join(f"{name} {value:.5g}" for name, value in metrics.items())
-        console.print(f"{way}: {numbers}", highlight=False)
+        if numbers:  # of arrays nobody knows what they should be
+            console.print(f"{way}: {numbers}", highlight=False)
     console.print(f"measured on {part['count']} of {part['name']}", highlight=False)
     left = ", ".join(report["left_fp32"]) or "none"
     console.print(

@@ -51,7 +51,7 @@ def command(
             help="For int8: training data to calibrate on: mnist-mini, mnist, fashion-mnist, or "
             "your own folder or .npz file; simulated, or a folder with noisy/ and clean/; arrays "
             "as .npy or .npz. For fp16 and bf16: on which it is seen what they cannot hold.",
-            show_default="int8: what it was trained on, else random values",
+            show_default="int8: what it was trained on; others: random values",
         ),
     ] = None,
     spec: Annotated[

@@ -104,6 +104,12 @@ def _show(found: Inspected) -> None:
             "their weights stand for their multiply-adds",
             markup=False,
         )
+    for what, held in (("NaN", found.nan), ("infinite", found.infinite)):
+        if held:
+            console.print(
+                f"{len(held)} weights hold values that are {what}: {', '.join(held[:5])}",
+                markup=False,
+            )
 
 
 def _show_engine(file: str, sidecar: Mapping[str, Any]) -> None:

@@ -13,12 +13,13 @@ import onnx_ir as ir
 from dlkit.atomic import same_place
 from dlkit.bundle import Bundle
 from dlkit.bundle.own import own_files
-from dlkit.errors import UsageError
+from dlkit.errors import ExportError, UsageError
 from dlkit.export.int8.search import quantize
 from dlkit.export.lower import Say, lower, prepared, silent
 from dlkit.export.proof.precision import check_precision
 from dlkit.export.sample import random_samples
 from dlkit.export.write import serialised
+from dlkit.graph.finite import nan_weights
 from dlkit.plugins import unknown
 from dlkit.spec import PRECISIONS, ModelSpec
 from dlkit.tasks import TASKS, Feeds
@@ -74,6 +75,7 @@ def lowered_bundle(
         ExportError: it cannot be converted, too little of it is in the precision, or int8 loses too
             much.
     """
+    check_weights(graph, spec.name)
     origin["kept_fp32"] = sorted(wanted.keep)
     weights = b""
     if spec.precision == "fp32":
@@ -88,12 +90,28 @@ def lowered_bundle(
         wanted.say(f"{spec.precision}: looking at ranges")
         graph = prepared(graph, spec.precision)
         samples = _samples(graph, spec, origin, wanted.data)
-        low = lower(graph, spec.name, spec.precision, wanted.keep, samples)
+        low = lower(
+            graph, spec.name, spec.precision, wanted.keep, samples, random=wanted.data is None
+        )
         whole, weights, origin["left_fp32"] = low.graph, low.weights, dict(low.left)
         counted = check_precision(graph, spec, wanted.keep, low.left)
         work, held = counted.shares(spec.precision)
         origin["share"] = {"multiply_adds": round(work, 4), "weights": round(held, 4)}
     return Bundle.create(target, whole, spec, origin, weights)
+
+
+def check_weights(graph: ir.Model, name: str) -> None:
+    """Refuse a graph whose weights are no numbers.
+
+    Raises:
+        ExportError: names them.
+    """
+    if found := nan_weights(graph):
+        more = f", and {len(found) - 1} others" if len(found) > 1 else ""
+        raise ExportError(
+            f"{name}: {found[0]} holds NaN{more}: all that is computed with it is NaN",
+            "Its training failed, or the file is damaged: give weights from before that",
+        )
 
 
 def check_apart(source: Path, target: Path) -> None:

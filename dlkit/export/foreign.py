@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from dlkit.bundle import Bundle
 from dlkit.errors import BundleError, DlkitError, ExportError, UsageError
-from dlkit.export.bundles import Wanted, check_apart, lowered_bundle, named_source
+from dlkit.export.bundles import Wanted, check_apart, check_weights, lowered_bundle, named_source
 from dlkit.export.doubles import without_doubles
 from dlkit.export.pixels import Around, Pixels, plan, put_around
 from dlkit.export.proof.layers import REQUIRED
@@ -65,6 +65,7 @@ def from_onnx(path: Path, meaning: Meaning, wanted: Wanted) -> Bundle:
     opsets = dict(graph.graph.opset_imports)
     for node in every_node(graph):
         check_known(node, opsets)
+    check_weights(graph, path.name)
     _fix_sizes(graph, meaning.sizes)
     given = _spec(meaning.spec, graph, meaning.name)
     task = TASKS.load(given.task) if given else meaning.task or TASKS.load("tensors")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dlkit.errors import ExportError, UsageError
 from dlkit.plugins import load_attribute
@@ -72,6 +72,23 @@ def put_weights(module: nn.Module, path: Path) -> None:
             f"{path} does not fit {type(module).__name__}: {' '.join(lines[1:2] or lines).strip()}",
             "Give the weights of this very network",
         ) from error
+    loaded = module.state_dict()
+    for name, given in state.items():
+        if isinstance(given, Tensor) and given.is_floating_point() and given.isnan().any():
+            raise ExportError(
+                f"{path}: {name} holds NaN: all that is computed with it is NaN",
+                "Its training failed, or the file is damaged: give weights from before that",
+            )
+        if (
+            isinstance(given, Tensor)
+            and given.is_floating_point()
+            and (torch.isinf(loaded[name]) & torch.isfinite(given.to(loaded[name].device))).any()
+        ):
+            raise ExportError(
+                f"{path}: {name} holds values beyond {loaded[name].dtype}, which is what "
+                f"{type(module).__name__} computes in",
+                "Was its training stable? Give weights that fit",
+            )
 
 
 def _safetensors(path: Path) -> Any:

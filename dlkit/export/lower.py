@@ -22,7 +22,7 @@ from dlkit.errors import ExportError, UsageError
 from dlkit.export.doubles import without_doubles
 from dlkit.export.half import lowered, to_half
 from dlkit.export.opsets import NEEDED, raised
-from dlkit.export.ranges import lost_tensors
+from dlkit.export.ranges import lost_tensors, unseen_inputs
 from dlkit.export.scaled import scaled
 from dlkit.export.write import serialised
 from dlkit.graph.tidy import every_node, infer, quiet, tidied
@@ -68,7 +68,10 @@ def prepared(graph: ir.Model, precision: str) -> ir.Model:
     Raises:
         ExportError: the opset cannot be raised.
     """
-    graph = raised(tidied(graph), NEEDED[precision], precision)
+    graph = tidied(graph)
+    # what folds SplitToSequence makes a Split of it that takes sizes as an input
+    splits = any(node.op_type == "SplitToSequence" for node in every_node(graph))
+    graph = raised(graph, max(NEEDED[precision], 13 if splits else 1), precision)
     training = any("training_mode" in node.attributes and node.attributes["training_mode"].as_int()
                    for node in every_node(graph))  # fmt: skip
     with quiet():
@@ -78,6 +81,10 @@ def prepared(graph: ir.Model, precision: str) -> ir.Model:
     graph = without_doubles(graph)
     with quiet():
         onnxscript.optimizer.fold_constants(graph, should_fold=_folds)
+    if graph.graph.opset_imports.get("", 1) < 18:  # before that, parts without sizes are equal
+        for node in every_node(graph):
+            if node.op_type == "Split":
+                node.attributes.pop("num_outputs", None)
     infer(graph)
     return graph
 
@@ -104,6 +111,7 @@ def lower(
     keep: Collection[str] = (),
     samples: Sequence[Feeds] = (),
     lost: Mapping[str, str] | None = None,
+    random: bool = False,
 ) -> Lowered:
     """A float32 graph, changed in place, as an ONNX file in fp32, fp16 or bf16.
 
@@ -115,6 +123,7 @@ def lower(
         keep: names of nodes that stay float32.
         samples: inputs on which it is seen what half precision cannot hold.
         lost: what ``lost_tensors`` found of this graph before.
+        random: the samples were drawn: nobody knows how large inputs really are.
 
     Raises:
         ExportError: a node to keep is not there, or the graph is invalid.
@@ -127,6 +136,8 @@ def lower(
             if lost:
                 graph = scaled(graph, lost)
                 lost = lost_tensors(graph, precision, samples)
+            if random:
+                lost = unseen_inputs(graph, precision) | lost
         left = _left(graph, precision, keep, lost)
         graph = to_half(graph, precision, keep, lost)
     elif keep:

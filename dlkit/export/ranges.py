@@ -1,9 +1,10 @@
-"""Tensors that half precision cannot hold: they reach beyond it, or it rounds them to nothing."""
+"""Tensors that half precision cannot hold: they reach beyond it, or it rounds them to nothing, as a
+whole or in channels that matter."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import ml_dtypes
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 
 from dlkit.export.half import TYPES
 from dlkit.export.inside import values
+from dlkit.export.proof.channels import worst_channel
+from dlkit.export.run_graph import run_graph
+from dlkit.export.scaled import output_axis
 from dlkit.graph.arithmetic import node_multiplies
 from dlkit.graph.tidy import every_node
 from dlkit.tasks import Feeds
@@ -23,6 +27,8 @@ _LOSS = 0.01
 # What is added needs no digits of its own: only the sum does.
 _ADDED = frozenset({"Add", "Sub", "Sum"})
 _GUARDS = _ADDED | {"Max", "Clip"}
+# Inputs that nobody knows may be as large as that; weights which are smaller yet have died.
+_DEAD = 1e-12
 _BIAS = 2  # place of the bias among the inputs of convolutions and products
 
 
@@ -58,7 +64,91 @@ def lost_tensors(model: ir.Model, precision: str, samples: Sequence[Feeds]) -> d
             largest = float(np.abs(array[np.isfinite(array)]).max(initial=0))
             if name not in seen or largest > seen[name][0]:
                 seen[name] = largest, _why(array, kind)
-    return {name: why for name, (_, why) in seen.items() if why is not None} | found
+    lost = {name: why for name, (_, why) in seen.items() if why is not None} | found
+    return _weak(model, kind, samples, lost) | lost
+
+
+def unseen_inputs(model: ir.Model, precision: str) -> dict[str, str]:
+    """Why weights lose what they take from single channels of the graph's inputs, by name.
+
+    Random inputs do not show it: who gives a channel weights of 1e-8 may mean to feed it 1e8.
+    """
+    kind = TYPES[precision][1]
+    ends = {one for one in model.graph.inputs if one.dtype == ir.DataType.FLOAT}
+    found = {}
+    for weight, array in _layer_weights(model):
+        axis = output_axis(weight)
+        if axis is None or not all(use.node.inputs[0] in ends for use in weight.uses()):
+            continue
+        convolves = next(iter(weight.uses())).node.op_type.startswith("Conv")
+        taken = 1 - axis if convolves else array.ndim - 1 - axis if array.ndim == 2 else -2
+        if (place := _weakest(array, taken, kind)) is not None:
+            largest = float(np.abs(np.moveaxis(array, taken, 0)[place]).max())
+            found[str(weight.name)] = (
+                f"is {largest:.3g} at most for channel {place} of the input, which {kind.name} "
+                "does not hold; whether that matters, only --data shows"
+            )
+    return found
+
+
+def _weak(
+    model: ir.Model, kind: np.dtype[Any], samples: Sequence[Feeds], known: Collection[str]
+) -> dict[str, str]:
+    """Weights with output channels that are lost in half precision, if that changes what the graph
+    gives: most are filters that died in training, and nothing is to be done for them."""
+    found: dict[ir.Value, ir.TensorProtocol] = {}
+    why = {}
+    for weight, array in _layer_weights(model):
+        axis = output_axis(weight)
+        place = None if axis is None or weight.name in known else _weakest(array, axis, kind)
+        if place is not None and axis is not None and weight.const_value is not None:
+            found[weight] = weight.const_value
+            largest = float(np.abs(np.moveaxis(array, axis, 0)[place]).max())
+            why[str(weight.name)] = (
+                f"is {largest:.3g} at most in channel {place}, {kind.name} does not hold that"
+            )
+    if not found:
+        return {}
+    exact = ir.to_proto(model).SerializeToString()
+    for weight, tensor in found.items():
+        weight.const_value = ir.tensor(
+            tensor.numpy().astype(kind).astype(np.float32), name=weight.name
+        )
+    rounded = ir.to_proto(model).SerializeToString()
+    for weight, tensor in found.items():
+        weight.const_value = tensor
+    pairs = []
+    for feeds in samples:
+        try:
+            pairs.append((run_graph(exact, [feeds])[0], run_graph(rounded, [feeds])[0]))
+        except Exception:  # ONNX Runtime's own: these inputs do not fit, others may
+            continue
+    for name, first in pairs[0][0].items() if pairs else ():
+        ours, theirs = [one[name] for one, _ in pairs], [one[name] for _, one in pairs]
+        if first.dtype.kind != "f" or [one.shape for one in ours] != [one.shape for one in theirs]:
+            continue
+        if worst_channel(name, ours, theirs).error > _LOSS:
+            return why
+    return {}
+
+
+def _layer_weights(model: ir.Model) -> Iterable[tuple[ir.Value, NDArray[Any]]]:
+    for weight in model.graph.initializers.values():
+        if weight.const_value is not None and weight.dtype == ir.DataType.FLOAT and weight.uses():
+            yield weight, weight.const_value.numpy()
+
+
+def _weakest(array: NDArray[Any], axis: int, kind: np.dtype[Any]) -> int | None:
+    """The channel that half precision changes most, if by more than may be."""
+    rows = np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1).astype(np.float64)
+    sizes = np.sqrt(np.square(rows).sum(axis=1))
+    with np.errstate(over="ignore", invalid="ignore"):
+        gone = np.sqrt(np.square(rows - rows.astype(kind).astype(np.float64)).sum(axis=1))
+    shares = np.divide(
+        gone, sizes, out=np.zeros_like(sizes), where=sizes > _DEAD * sizes.max(initial=0)
+    )
+    place = int(shares.argmax()) if shares.size else 0
+    return place if shares.size and shares[place] > _LOSS else None
 
 
 def _constants(model: ir.Model, kind: np.dtype[Any]) -> Iterable[tuple[str, str]]:

@@ -1,7 +1,8 @@
 """Layers whose weights or results half precision cannot hold, in a size that it can.
 
 A product with w equals one with w x 2^k, divided by 2^k: exactly, in float32 as in float16, since
-only exponents change. So the layer can be half precision; what divides its result again is float32.
+only exponents change; each output channel has its own k. So the layer can be half precision; what
+divides its result again is float32.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dlkit.graph.tidy import infer
 
 _LAYERS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
 _LARGEST = -3  # exponent of the largest weight: 1000 times smaller ones keep all their digits
+_MOST = 120  # 2^-126 is float32's smallest with all its digits
 
 
 def scaled(model: ir.Model, lost: Collection[str]) -> ir.Model:
@@ -35,6 +37,31 @@ def scaled(model: ir.Model, lost: Collection[str]) -> ir.Model:
     if found:
         infer(model)
     return model
+
+
+def output_axis(weight: ir.Value) -> int | None:
+    """The axis of a layer's weight that is the output's channels, the same for all that take it;
+    None where there is none."""
+    found = {_axis(use.node, use.idx, weight) for use in weight.uses()}
+    return found.pop()[1] if len(found) == 1 else None
+
+
+def _axis(node: ir.Node, place: int, weight: ir.Value) -> tuple[bool, int | None]:
+    """Whether channels are the second axis of what comes out, or the last; and the weight's."""
+    dimensions = 0 if weight.shape is None else len(weight.shape)
+    convolves = node.op_type.startswith("Conv")
+
+    def number(name: str, otherwise: int) -> int:
+        return node.attributes[name].as_int() if name in node.attributes else otherwise
+
+    if node.op_type not in _LAYERS or place != 1 or dimensions < 2:
+        return convolves, None
+    if node.op_type == "Conv":
+        return convolves, 0
+    if node.op_type == "ConvTranspose":
+        return convolves, 1 if number("group", 1) == 1 else None
+    turned = node.op_type == "Gemm" and number("transB", 0)
+    return convolves, 0 if turned else dimensions - 1
 
 
 def _scalable(weight: ir.Value) -> bool:
@@ -55,10 +82,19 @@ def _scalable(weight: ir.Value) -> bool:
 def _scale(graph: ir.Graph, weight: ir.Value) -> None:
     assert weight.const_value is not None
     array = weight.const_value.numpy()
-    exponent = _LARGEST - math.frexp(float(np.abs(array).max()))[1]
+    nodes = [use.node for use in weight.uses()]
+    axis = output_axis(weight)
+    others = None if axis is None else tuple(one for one in range(array.ndim) if one != axis)
+    largest = np.abs(array).max(axis=others, keepdims=True)
+    exponent = np.where(largest > 0, _LARGEST - np.frexp(largest)[1], 0)
+    exponent = np.clip(exponent, -_MOST, _MOST)
     weight.const_value = ir.tensor(np.ldexp(array, exponent).astype(np.float32), name=weight.name)
-    back = _constant(graph, np.array(2.0**-exponent, np.float32), f"{weight.name}_back")
-    for node in [use.node for use in weight.uses()]:
+    form = [] if axis is None else [-1]
+    if axis is not None and nodes[0].op_type.startswith("Conv"):
+        form += [1] * (array.ndim - 2)
+    factors = np.ldexp(np.float32(1), -exponent).astype(np.float32).reshape(form)
+    back = _constant(graph, factors, f"{weight.name}_back")
+    for node in nodes:
         _divide(graph, node, back)
 
 

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from dlkit.bundle import Bundle
 from dlkit.bundle.bundle import resolve
 from dlkit.errors import BundleError
+from dlkit.graph.finite import infinite_weights, nan_weights
 from dlkit.graph.measure import measure_first
 from dlkit.graph.read import external_files, read_graph
 from dlkit.graph.tidy import every_node, tidied
@@ -38,6 +39,7 @@ class Inspected:
         total: multiply-adds, operations and weights in all.
         estimated: nodes whose shapes are not known: the elements of their weights stand for their
             multiply-adds.
+        nan, infinite: weights that hold such values.
     """
 
     path: str
@@ -53,6 +55,8 @@ class Inspected:
     weights: Mapping[str, float]
     total: Mapping[str, int]
     estimated: Sequence[str]
+    nan: Sequence[str]
+    infinite: Sequence[str]
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -110,6 +114,8 @@ def inspect(path: str | Path, size: Mapping[str, int] | None = None) -> Inspecte
             "weights": found.elements.total(),
         },
         estimated=found.estimated,
+        nan=nan_weights(graph),
+        infinite=infinite_weights(graph),
     )
 
 

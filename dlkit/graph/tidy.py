@@ -12,6 +12,7 @@ import onnx_ir.passes.common as passes
 FLOATS = frozenset(
     {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
 )
+_SEQUENCES = frozenset({"SequenceConstruct", "SplitToSequence", "SequenceInsert", "SequenceErase"})
 _ROUNDS = 8  # of inference behind operators that ONNX does not know; each goes on from the last
 
 
@@ -62,6 +63,10 @@ def infer(model: ir.Model) -> None:
             run(model)
             if not _guess(model, noted):
                 break
+    for node in every_node(model):  # onnx_ir notes the type of what a sequence holds
+        for value in node.outputs if node.op_type in _SEQUENCES else ():
+            if isinstance(value.type, ir.TensorType):
+                value.type, value.shape = ir.SequenceType(value.type), None
 
 
 def every_node(model: ir.Model) -> Iterator[ir.Node]:

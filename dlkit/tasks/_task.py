@@ -29,11 +29,14 @@ class Tolerance:
     Attributes:
         largest, mean: absolute difference from the reference, in the task's ``unit``.
         loss: by how much each task metric may fall, by its name.
+        channel: error of any channel of an output, as a share of its spread; None where metrics
+            say more.
     """
 
     largest: float
     mean: float
     loss: Mapping[str, float] = field(default_factory=dict)
+    channel: float | None = None
 
 
 class Task(ABC):

@@ -106,12 +106,14 @@ class Tensors(Task):
     any_graph = True
     unit = "of each output's largest value"
     relative = True
-    # See ``recognize``: what float16, bfloat16 and eight bits lose in networks of some depth.
+    # See ``recognize``: what float16, bfloat16 and eight bits lose in networks of some depth. Of
+    # channels: the worst of 68 graphs of all kinds had 0.0004 in float16, 0.003 in bfloat16 and
+    # 0.02 in eight bits in the median, 0.09, 0.3 and 0.56 at most where nothing was wrong with it.
     tolerances: ClassVar[Mapping[str, Tolerance]] = {
-        "fp32": Tolerance(1e-3, 1e-4),
-        "fp16": Tolerance(0.05, 5e-3),
-        "bf16": Tolerance(0.3, 0.03),
-        "int8": Tolerance(1.0, 0.1),
+        "fp32": Tolerance(1e-3, 1e-4, channel=0.01),
+        "fp16": Tolerance(0.05, 5e-3, channel=0.1),
+        "bf16": Tolerance(0.3, 0.03, channel=0.3),
+        "int8": Tolerance(1.0, 0.1, channel=0.7),
     }
 
     def open(self, bundle: Bundle, opened: Answers) -> TensorModel:
@@ -157,8 +159,10 @@ class Tensors(Task):
     ) -> Calibration:
         """Arrays as ``held_out`` takes them: the first half for ranges, the others for the loss."""
         found = _cut(spec, self.held_out(spec, origin, data))
-        if len(found.batches) < 2:
-            raise UsageError(f"{data} has one sample, int8 needs 2 or more: ranges, and the loss")
+        if not found.batches:
+            raise InputError(f"{data} has no sample")
+        if len(found.batches) < 2:  # enough for half precision
+            return Calibration(found.name, found.batches, replace(found, batches=[]))
         return halves(found)
 
     def describe(self, config: Any, meaning: Mapping[str, Any], multiple_of: int) -> ModelSpec:
@@ -257,6 +261,8 @@ def random_feeds(spec: ModelSpec, sizes: Mapping[str, Sequence[int]], seed: int 
 
 
 def _array_files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise InputError(f"there is no file or folder {path}")
     if path.is_file():
         return [path]
     found = sorted(one for one in path.rglob("*") if one.suffix.lower() in TensorModel.suffixes)

@@ -12,10 +12,12 @@ unsigned, which TensorRT reads as signed.
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -55,21 +57,39 @@ class QdqGraph:
             ExportError: no layer that can be quantised.
         """
         self._model = onnx.load_from_string(graph)
-        constant = {tensor.name for tensor in self._model.graph.initializer}
+        constant = {
+            tensor.name
+            for tensor in self._model.graph.initializer
+            if np.isfinite(onnx.numpy_helper.to_array(tensor).astype(np.float64)).all()
+        }
+        # the quantiser would write such an input anew, under its own name
+        ends = {one.name for one in self._model.graph.input}
+        ends &= {one.name for one in self._model.graph.output}
         found = [
             node
             for node in self._model.graph.node
-            if node.op_type in OPERATORS and node.input[1] in constant
+            if node.op_type in OPERATORS and node.input[1] in constant and node.input[0] not in ends
         ]
+        self._inputs = {node.input[0] for node in found}
         if not found:
-            raise ExportError("the graph has no convolution or matrix product to quantise")
+            raise ExportError(
+                "the graph has no convolution or matrix product to quantise: those with weights of "
+                "the graph itself are, not those inside If, Loop or Scan, LSTM, GRU, RNN, Einsum "
+                "or operators of ONNX Runtime's own, nor those whose weights are inputs or "
+                "infinite, or whose input is an output, too",
+                "Use --precision fp16",
+            )
         self.names = {node.name for node in self._model.graph.node}
         self.layers = [node.name for node in found]
         self.multiply_adds = self._count(sizes)
         self._ranges: Any = None
 
     def calibrate(self, batches: Iterable[Feeds]) -> None:
-        """Take the ranges of activations: their minimum and maximum over all inputs."""
+        """Take the ranges of activations: their minimum and maximum over all inputs.
+
+        Raises:
+            ExportError: the graph does not run on them, or what a layer takes is not finite.
+        """
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "model.onnx"
             onnx.save(self._model, source)
@@ -79,8 +99,22 @@ class QdqGraph:
                 augmented_model_path=str(Path(folder) / "augmented.onnx"),
                 calibrate_method=CalibrationMethod.MinMax,
             )
-            calibrator.collect_data(_Reader(self._fitting(batches)))
-            self._ranges = calibrator.compute_data()
+            try:
+                with warnings.catch_warnings(action="ignore"):  # NaN is looked for below
+                    calibrator.collect_data(_Reader(self._fitting(batches)))
+                    self._ranges = calibrator.compute_data()
+            except Exception as error:  # ONNX Runtime's own; they have no common public base
+                line = str(error).strip().partition("\n")[0]
+                raise ExportError(
+                    f"the graph does not run on the calibration data: {line}",
+                    "Name inputs that it was made for with --data",
+                ) from error
+        for name, found in self._ranges.items():
+            if name in self._inputs and not np.isfinite(found.range_value).all():
+                raise ExportError(
+                    f"{name}, which a layer takes, is infinite or NaN on the calibration data",
+                    "Name inputs that the network was made for with --data",
+                )
 
     def _fitting(self, batches: Iterable[Feeds]) -> Iterable[Feeds]:
         """In parts, where the graph takes a fixed number of samples; what is left over is not."""

@@ -15,9 +15,10 @@ import onnxruntime
 
 from dlkit.bundle import Bundle, Measured
 from dlkit.errors import BackendError, ExportError
+from dlkit.export.int8.inputs import check_inputs
 from dlkit.export.int8.qdq import QdqGraph
 from dlkit.export.lower import Say, check_model, silent
-from dlkit.export.proof.compare import Expected
+from dlkit.export.proof.compare import Expected, said
 from dlkit.export.proof.layers import REQUIRED
 from dlkit.export.run_graph import run_graph
 from dlkit.export.sample import measured
@@ -85,12 +86,19 @@ def quantize(
             f"{', '.join(qdq.layers[:_NAMED])}, ...",
             "Was the list made for another network?",
         )
+    if not sum(qdq.multiply_adds.values()):
+        raise ExportError(
+            f"{spec.name}: its layers multiply nothing on inputs of this size: there is nothing to "
+            "quantise",
+            "Use --precision fp32",
+        )
     layers = [name for name in qdq.layers if name not in keep]
     if not layers:
         raise ExportError(f"{spec.name}: every layer is to stay in fp32", "Use --precision fp32")
     say("reading training inputs")
     task = TASKS.load(spec.task)
     inputs = task.calibration(spec, origin, data, sum(qdq.multiply_adds.values()))
+    check_inputs(inputs)
     say(f"calibrating on {inputs.ranges.count} inputs")
     qdq.calibrate(inputs.batches)
     search = _Search(qdq, spec, layers, inputs, say)
@@ -113,12 +121,15 @@ class Tried:
     graph: bytes
     ways: list[Measured]
     within: bool
+    tolerance: Tolerance
 
     def __str__(self) -> str:
-        return ", ".join(
-            f"{_metrics(way.metrics)}, mean difference {way.mean:.3g} ({way.backend})"
-            for way in self.ways
-        )
+        found = []
+        for way in self.ways:
+            off = said(way, self.tolerance.channel)
+            parts = _metrics(way.metrics), f"mean difference {way.mean:.3g}", off
+            found.append(f"{', '.join(filter(None, parts))} ({way.backend})")
+        return ", ".join(found)
 
 
 class _Search:
@@ -176,7 +187,7 @@ class _Search:
             self.expected.beside(outputs, self.tolerance, backend, "int8")
             for backend, outputs in self._outputs(graph, self.validation.batches).items()
         ]
-        return Tried(left, graph, ways, all(map(self._accepts, ways)))
+        return Tried(left, graph, ways, all(map(self._accepts, ways)), self.tolerance)
 
     def _accepts(self, way: Measured) -> bool:
         return way.within and way.agreement >= self.least_agreement
@@ -220,12 +231,15 @@ class _Search:
         return chosen
 
     def _refusal(self, everything: Tried, least: Tried) -> ExportError:
+        metrics = self.expected.metrics
+        before = f"fp32 has {_metrics(metrics)}; " if metrics else ""
+        allowed = _allowed(self.tolerance, metrics)
         named = ", ".join(least.left[:_NAMED]) + (", ..." if len(least.left) > _NAMED else "")
         with_some = f"; with {named} in fp32: {least}" if least.left else ""
         return ExportError(
-            f"{self.spec.name}: int8 loses too much: fp32 has {_metrics(self.expected.metrics)}; "
+            f"{self.spec.name}: int8 loses too much: {before}"
             f"all layers in int8: {everything}{with_some}; on {self.validation.count} inputs of "
-            f"{self.validation.name}; allowed: {_allowed(self.tolerance, self.expected.metrics)}, "
+            f"{self.validation.name}; allowed: {allowed}{', ' if allowed else ''}"
             f"mean difference {self.tolerance.mean:g}, and half of the multiply-adds in int8",
             "Use --precision fp16, or --data with inputs like those that it will see",
         )
@@ -257,7 +271,9 @@ def _report(inputs: Calibration, search: _Search, best: Tried) -> dict[str, Any]
 
 def _mean_gap(expected: Outputs, outputs: Outputs) -> float:
     """Mean absolute difference, over as many batches as there are outputs."""
-    pairs = zip(expected[: len(outputs)], outputs, strict=True)
+    pairs = list(zip(expected[: len(outputs)], outputs, strict=True))
+    if any(one[name].shape != other[name].shape for one, other in pairs for name in one):
+        return np.inf  # a size depends on the data: not even that is the same
     gaps = [
         np.abs(one[name].astype(np.float64) - other[name].astype(np.float64)).ravel()
         for one, other in pairs

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dlkit.bundle import Measured
 from dlkit.errors import BackendError, VerifyError
+from dlkit.export.proof.channels import Channel, worst_channel
 from dlkit.tasks import HeldOut, Outputs, Task, Tolerance
 
 
@@ -80,6 +81,9 @@ class Expected:
         largest = max(one.largest for one in found)
         mean = max(one.mean for one in found)
         alike = finite and all(one.shapes for one in found)
+        channel = self._channel(outputs) if alike and tolerance.channel is not None else None
+        if channel and tolerance.channel is not None and channel.error > tolerance.channel:
+            lost = [*lost, channel.name]
         return Measured(
             backend=backend,
             device=device,
@@ -96,7 +100,18 @@ class Expected:
             differing=sum(one.differing for one in found) / max(sum(one.count for one in found), 1),
             nan=sum(one.nan for one in found),
             infinite=sum(one.infinite for one in found),
+            channel=channel.name if channel else "",
+            channel_error=channel.error if channel else 0.0,
         )
+
+    def _channel(self, outputs: Outputs) -> Channel | None:
+        """The channel that is furthest off, of all outputs that are quantities."""
+        found = [
+            worst_channel(name, [one[name] for one in self.outputs], [one[name] for one in outputs])
+            for name, first in self.outputs[0].items()
+            if first.size and _measured(first, self.task.relative)
+        ]
+        return max(found, key=lambda one: one.error, default=None)
 
     def _names(self, outputs: Outputs, backend: str) -> list[str]:
         for one, other in zip(self.outputs, outputs, strict=True):
@@ -134,6 +149,16 @@ class Expected:
         gap = np.nan_to_num(gap, nan=worst, posinf=worst)
         return _Gap(float(gap.max()), float(gap.mean()), nan, infinite,
                     int((gap > tolerance.largest).sum()), count, True)  # fmt: skip
+
+
+def said(row: Measured, allowed: float | None) -> str:
+    """Which channel is too far off, for people; nothing where none is."""
+    if allowed is None or row.channel_error <= allowed:
+        return ""
+    return (
+        f"the error of {row.channel} is {row.channel_error:.0%} of what it varies by, "
+        f"{allowed:.0%} are allowed"
+    )
 
 
 @dataclass(frozen=True)

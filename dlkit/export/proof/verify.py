@@ -11,7 +11,7 @@ from typing import Any
 from dlkit.bundle import Bundle, Certificate, Inputs, Measured, Reference
 from dlkit.errors import BackendError, VerifyError
 from dlkit.export.lower import Say, silent
-from dlkit.export.proof.compare import Expected
+from dlkit.export.proof.compare import Expected, said
 from dlkit.export.proof.inputs import Data, enough, held_out, unseen
 from dlkit.export.proof.reference import Against, find_reference
 from dlkit.export.proof.rounding import ROUNDED, run_rounded
@@ -151,7 +151,8 @@ def certify(bundle: Bundle, found: Certificate, replace: bool = False) -> Bundle
     if "module_sha256" in bundle.origin and not found.reference.named:
         mend = f"{stranger}: give that with --against, and its weights with --weights"
     raise VerifyError(
-        f"{bundle.path} is out of tolerance on {_backends(wrong)}: no certificate{gone}", mend
+        f"{bundle.path} is out of tolerance on {_backends(bundle, wrong)}: no certificate{gone}",
+        mend,
     )
 
 
@@ -170,11 +171,14 @@ def check_within(name: str, bundle: Bundle, found: Certificate) -> None:
         VerifyError: on which backends.
     """
     if wrong := outside(bundle, found):
-        raise VerifyError(f"{name} is out of tolerance on {_backends(wrong)}")
+        raise VerifyError(f"{name} is out of tolerance on {_backends(bundle, wrong)}")
 
 
-def _backends(rows: list[Measured]) -> str:
-    return ", ".join(row.backend for row in rows)
+def _backends(bundle: Bundle, rows: list[Measured]) -> str:
+    allowed = TASKS.load(bundle.spec.task).tolerances[bundle.spec.precision].channel
+    worst = max(rows, key=lambda row: row.channel_error)
+    off = said(worst, allowed)
+    return ", ".join(row.backend for row in rows) + (f" ({off})" if off else "")
 
 
 def weaker(bundle: Bundle, found: Certificate) -> str | None:
