@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from torch import nn
@@ -17,6 +18,7 @@ from dlkit.export.build_options import BuildOptions, Size, read_profile, read_si
 from dlkit.export.bundles import Wanted
 from dlkit.export.engine import build_engine as build
 from dlkit.export.foreign import Meaning, from_onnx
+from dlkit.export.left_alone import left_alone
 from dlkit.export.load_module import load_module, names_module
 from dlkit.export.lower import Say, silent
 from dlkit.export.modules import Example, Images
@@ -115,7 +117,8 @@ def export(
         serves = serves or TASKS.load("tensors")
         called = name or type(module).__name__.lower()
         origin = "" if isinstance(source, nn.Module) else str(source)
-        return from_module(module, called, serves, example, images, wanted, origin)
+        with left_alone(module):
+            return from_module(module, called, serves, example, images, wanted, origin)
     if isinstance(source, Run):
         return from_run(source, wanted)
     if isinstance(source, Bundle):
@@ -183,7 +186,10 @@ def verify(
         InputError: the data cannot be read.
         BackendError: no backend runs here.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as modules:
+        for one in (bundle, against):
+            if isinstance(one, nn.Module):
+                modules.enter_context(left_alone(one))
         opened = subject(bundle, against, Path(folder), weights)
         made = Path(folder) in opened.path.parents
         ours = opened if made else own_copy(opened, None if out is None else Path(out))
