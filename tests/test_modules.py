@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -480,7 +481,8 @@ def test_a_module_and_its_modes_stay_as_they_were(example: tuple[int, ...], here
     except ExportError:
         assert example != (3,)
     assert (module.training, module.trained.training, module.frozen.training) == (True, True, False)
-    assert module.seen is buffer and buffer == 0 and not buffer.is_inference()
+    assert module.seen is buffer
+    assert (float(buffer), buffer.is_inference()) == (0, False)
     assert (module.frozen.running_mean == 0).all()
     assert (torch.random.get_rng_state() == drawn).all()
 
@@ -542,3 +544,12 @@ def test_a_loop_over_the_batch_is_said_and_nothing_else(
     with pytest.raises(ExportError, match="choosy cannot be exported"):
         export(Choosy(), example=(3,))
     assert capfd.readouterr() == ("", "")  # torch prints the graphs that it has so far
+
+
+def test_a_factory_that_ends_the_program_is_an_error(here: Path) -> None:
+    Path("leaves.py").write_text("import sys\n\ndef build():\n    sys.exit(0)\n")
+    done = command("export", "leaves.py:build", "--example", "3x8x8")
+    assert isinstance(done.exception, UsageError)
+    assert re.search(
+        r"fails while it is called: SystemExit: 0 .*leaves\.py, line 4", str(done.exception)
+    )

@@ -28,6 +28,7 @@ from dlkit.export.proof.reference import Against
 from dlkit.export.proof.subject import subject
 from dlkit.export.proof.verify import certify, check_within, measure
 from dlkit.export.source import from_bundle, from_module, from_run, no_source, own_copy
+from dlkit.given import path_of, several
 from dlkit.spec import ModelSpec
 from dlkit.tasks import TASKS, Task
 from dlkit.training.engine.run import Run
@@ -96,8 +97,8 @@ def export(
         TrainingError: a damaged run.
         InputError: the calibration data cannot be read.
     """
-    wanted = Wanted(precision, None if out is None else Path(out), keep, data, say)
-    images = Images(labels, pixels, resize, multiple_of)
+    wanted = Wanted(precision, _folder(out), several(keep), data, say)
+    images = Images(tuple(several(labels)), pixels, resize, multiple_of)
     of_module = isinstance(source, nn.Module) or _names_module(source)
     of_file = _is_file(source)
     if not of_module and not of_file:
@@ -124,7 +125,7 @@ def export(
     if isinstance(source, Bundle):
         return from_bundle(source, wanted)
     assert not isinstance(source, nn.Module)
-    path = Path(source)
+    path = path_of(source, "the source")
     if of_file:
         if weights is not None:
             raise UsageError(f"{path} has its weights already: leave weights out")
@@ -192,7 +193,7 @@ def verify(
                 modules.enter_context(left_alone(one))
         opened = subject(bundle, against, Path(folder), weights)
         made = Path(folder) in opened.path.parents
-        ours = opened if made else own_copy(opened, None if out is None else Path(out))
+        ours = opened if made else own_copy(opened, _folder(out))
         found = measure(ours, against, data, count, weights, say)
         if not made:
             certify(ours, found, replace)
@@ -244,12 +245,12 @@ def build_engine(
         size=read_sizes(size) if isinstance(size, str) else size,
         axes=axes or {},
         flavor=flavor,
-        compute=tuple(compute),
+        compute=tuple(several(compute)),
         hardware_compatible=hardware_compatible,
         version_compatible=version_compatible,
         rebuild=rebuild,
     )
-    return build(own_copy(opened, None if out is None else Path(out)), options)[0]
+    return build(own_copy(opened, _folder(out)), options)[0]
 
 
 def evaluate(
@@ -285,9 +286,13 @@ def evaluate(
         BackendError: nothing here can run a bundle.
     """
     return evaluate_bundles(
-        [bundle, *compare], data, count, seed, slow, None if out is None else Path(out),
+        [bundle, *several(compare)], data, count, seed, slow, _folder(out),
         backend, device,
     )  # fmt: skip
+
+
+def _folder(out: Path | str | None) -> Path | None:
+    return None if out is None else path_of(out, "out")
 
 
 def _names_module(source: object) -> bool:

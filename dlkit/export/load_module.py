@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from dlkit.errors import ExportError, UsageError
-from dlkit.plugins import load_attribute
+from dlkit.plugins import load_attribute, of_others
 
 
 def names_module(source: str) -> bool:
@@ -30,7 +30,7 @@ def load_module(source: str, weights: Path | str | None = None) -> nn.Module:
         weights: a .safetensors file, or a file of torch with a state dict.
 
     Raises:
-        UsageError: nothing of that name, or it gives no module.
+        UsageError: nothing of that name, it fails, or it gives no module.
         ExportError: the weights cannot be read, or do not fit.
     """
     found = load_attribute(source)
@@ -44,7 +44,8 @@ def load_module(source: str, weights: Path | str | None = None) -> nn.Module:
                 f"{source} cannot be called without arguments: {error}",
                 "Name a function that takes none and gives the module",
             ) from error
-        made = found()
+        with of_others(source, "it is called"):
+            made = found()
         if not isinstance(made, nn.Module):
             raise UsageError(f"{source} gives {type(made).__name__}, expected a torch.nn.Module")
         found = made

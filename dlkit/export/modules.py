@@ -161,7 +161,7 @@ def _run(module: nn.Module, inputs: list[Tensor]) -> list[Tensor]:
     try:
         with torch.inference_mode():
             found = module(*inputs)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+    except (RuntimeError, TypeError, ValueError, IndexError, SystemExit) as error:
         raise ExportError(
             f"{type(module).__name__} does not take {given}: {str(error).partition(chr(10))[0]}",
             "Give an example that its forward takes, each with its batch axis first",

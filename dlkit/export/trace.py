@@ -81,7 +81,7 @@ def trace(model: nn.Module, spec: ModelSpec, opset: int = OPSET) -> ir.Model:
         model: takes the inputs of ``spec`` in their order, and gives its output or outputs.
 
     Raises:
-        ExportError: torch cannot export it, it is TorchScript, or the graph is not what the spec says.
+        ExportError: torch cannot export it, or the graph is not what the spec says.
     """
     refuse_script(model)
     axes = _Axes(spec.multiple_of)

@@ -30,6 +30,7 @@ from dlkit.export.sample import Sizes, measured
 from dlkit.export.trace import opset_for, same_tensors, trace, wrapped
 from dlkit.export.weights import describe_module, network_in, state_sha256
 from dlkit.export.write import serialised
+from dlkit.given import path_of
 from dlkit.graph.read import file_sha256, read_graph
 from dlkit.graph.tidy import tidied
 from dlkit.spec import ModelSpec
@@ -92,7 +93,7 @@ def _named(bundle: Bundle, against: Against, weights: Path | str | None) -> Inde
         return _run(bundle, against)
     if isinstance(against, Bundle):
         return _bundle(bundle, against)
-    path = Path(against)
+    path = path_of(against, "the reference")
     if is_run(against):
         return _run(bundle, Run(path))
     if path.is_file():
