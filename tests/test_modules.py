@@ -24,6 +24,7 @@ from dlkit.bundle import Bundle, sha256
 from dlkit.cli import app
 from dlkit.errors import BundleError, DlkitError, ExportError, UsageError, VerifyError
 from dlkit.export.api import export, verify
+from dlkit.export.load_module import load_module
 from dlkit.export.pixels import Pixels
 from dlkit.export.trace import trace
 from dlkit.graph import multiply_adds
@@ -553,3 +554,34 @@ def test_a_factory_that_ends_the_program_is_an_error(here: Path) -> None:
     assert re.search(
         r"fails while it is called: SystemExit: 0 .*leaves\.py, line 4", str(done.exception)
     )
+
+
+@pytest.mark.parametrize(
+    "kind", ["module.", "_orig_mod.", "_orig_mod.module.", "in model", "in net"]
+)
+def test_weights_are_found_as_trainings_save_them(kind: str, here: Path) -> None:
+    Path("nets.py").write_text(FACTORY)
+    wanted = load_module("nets.py:build").state_dict()
+    changed = {name: one + 1 for name, one in wanted.items()}
+    if kind.startswith("in "):
+        optimizer = {"state": {0: {"step": torch.ones(())}}, "param_groups": []}
+        torch.save({kind[3:]: changed, "optimizer": optimizer, "epoch": 3}, "w.pt")
+    else:
+        torch.save({kind + name: one for name, one in changed.items()}, "w.pt")
+    found = load_module("nets.py:build", "w.pt").state_dict()
+    assert all(torch.equal(found[name], one) for name, one in changed.items())
+
+
+def test_weights_that_are_not_found_are_said(here: Path) -> None:
+    Path("nets.py").write_text(FACTORY)
+    weights = classifier().state_dict()
+    for held, words in (
+        ({"net": weights, "ema": weights}, r"holds net, ema: 2 state dicts \(net, ema\)"),
+        ({"epoch": 3, "lr": 0.1}, "holds epoch, lr: none of them"),
+        ([1], "holds list, expected a state dict"),
+        (classifier(), r"no file of torch, or holds more than tensors"),
+    ):
+        torch.save(held, "w.pt")
+        with pytest.raises(ExportError, match=words) as refused:
+            load_module("nets.py:build", "w.pt")
+        assert "weights_only" not in str(refused.value)  # torch's advice would run code
