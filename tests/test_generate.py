@@ -328,3 +328,8 @@ def test_counts_and_seeds_are_whole_numbers(wrong: Any) -> None:
             with pytest.raises(UsageError, match="expected a whole number"):
                 ask()
         assert maker.generate(np.int32(2), seed=np.int64(1)).shape == (2, 28, 28)  # type: ignore[arg-type]
+
+
+def test_too_few_digits_to_compare_are_said() -> None:
+    with pytest.raises(InputError, match=r"3 test digits .*--count 6 or more"):
+        dlkit.evaluate("digit_maker", count=3)
