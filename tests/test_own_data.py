@@ -339,6 +339,9 @@ def test_what_is_drawn_by_alpha_is_trained_as_it_is_recognised(tmp_path: Path) -
 
 
 def test_too_little_memory_is_said(tmp_path: Path) -> None:
-    data = class_folders(tmp_path / "shapes")
-    with pytest.raises(MachineError, match=r"too little memory to train mlp .*image_size=1000000"):
-        dlkit.train("mlp", data, tmp_path / "run", image_size=1000000)
+    pictures = RANDOM.integers(0, 256, (60, 8, 8), np.uint8)
+    np.savez(tmp_path / "own.npz", images=pictures, labels=np.arange(60) % 3)
+    words = "too little memory to train mlp .*image_size=1000000"
+    for data in (class_folders(tmp_path / "shapes"), tmp_path / "own.npz"):
+        with pytest.raises(MachineError, match=words):
+            dlkit.train("mlp", data, tmp_path / "run", image_size=1000000)

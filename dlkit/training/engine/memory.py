@@ -6,24 +6,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
+import cv2
 import torch
 
 from dlkit.errors import MachineError
 from dlkit.training.recipe import Recipe
 
-_REFUSED = ("can't allocate memory", "not enough memory", "out of memory")  # torch, on CPU and CUDA
+# of torch on the CPU and CUDA; of OpenCV
+_REFUSED = ("can't allocate memory", "not enough memory", "out of memory", "Insufficient memory")
 
 
 @contextmanager
 def memory_for(recipe: Recipe) -> Iterator[None]:
-    """Where torch cannot allocate, say which sizes were asked for.
+    """Where torch or OpenCV cannot allocate, say which sizes were asked for.
 
     Raises:
         MachineError: there is too little memory.
     """
     try:
         yield
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, cv2.error) as error:
         known = isinstance(error, MemoryError | torch.OutOfMemoryError)
         if not known and not any(words in str(error) for words in _REFUSED):
             raise
