@@ -32,9 +32,11 @@ from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from dlkit.errors import DlkitError, UsageError
+from dlkit.given import name_of
 
 T = TypeVar("T")
 
+_PYTHON = (str(Path(traceback.__file__).parent / "argparse"), "<frozen")  # they call sys.exit
 _FROM_FILE = "dlkit_plugin_"  # modules of files that were named by their path
 
 
@@ -79,7 +81,7 @@ class Registry(Generic[T]):
             UsageError: there is none of that name (close names are suggested), its module cannot
                 be found, or the value has another type.
         """
-        place, colon, attribute = name.partition(":")
+        place, colon, attribute = name_of(name, f"the {self.kind}").partition(":")
         if place.endswith(".py") or "/" in place:
             return self._pick(_load_file(Path(place)), attribute, name)
         if colon:
@@ -90,7 +92,7 @@ class Registry(Generic[T]):
         if name in self._built_in():
             module = importlib.import_module(f"{self.package}.{name}")
             return self._check(getattr(module, self.attribute), name)
-        with _of_others(name):
+        with of_others(name):
             value = self._entries()[name].load()
         return self._check(value, name)
 
@@ -136,7 +138,7 @@ class Registry(Generic[T]):
 
     def _import(self, module: str, name: str) -> ModuleType:
         try:
-            with _of_others(name):
+            with of_others(name):
                 return importlib.import_module(module)
         except ModuleNotFoundError as error:
             if _is_here(str(error.name)):
@@ -160,7 +162,7 @@ class Registry(Generic[T]):
             there = ", ".join(found) or "none"
             raise UsageError(
                 f"{name} holds {len(found)} {self.kind}s ({there}), expected one",
-                f"Say which: {name}:NAME",
+                f"Say which: {name.partition(':')[0]}:NAME",
             )
         return self._check(getattr(module, found[0]), name)
 
@@ -192,9 +194,12 @@ def load_attribute(name: str) -> Any:
 
 
 @contextmanager
-def _of_others(name: str) -> Iterator[None]:
+def of_others(name: str, doing: str = "it is imported") -> Iterator[None]:
     """What goes wrong in a plug-in's module while it is imported, is said in one line with its
-    place. That there is no module passes.
+    place; that it ends the program, too. That there is no module passes.
+
+    Args:
+        doing: what is done with it.
 
     Raises:
         UsageError: the module fails.
@@ -203,16 +208,18 @@ def _of_others(name: str) -> Iterator[None]:
         yield
     except DlkitError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         wanted = name.partition(":")[0]
         if isinstance(error, ModuleNotFoundError) and f"{wanted}.".startswith(f"{error.name}."):
             raise
         said = str(error)
         if not isinstance(error, SyntaxError):  # which says where by itself
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            said += f" ({last.filename}, line {last.lineno})"
+            places: list[traceback.FrameSummary] = traceback.extract_tb(error.__traceback__)
+            if isinstance(error, SystemExit):  # exit() and argparse end it in Python's own files
+                places = [one for one in places if not one.filename.startswith(_PYTHON)] or places
+            said += f" ({places[-1].filename}, line {places[-1].lineno})"
         raise UsageError(
-            f"'{name}' fails while it is imported: {type(error).__name__}: {said}", "Mend it there"
+            f"'{name}' fails while {doing}: {type(error).__name__}: {said}", "Mend it there"
         ) from error
 
 
@@ -253,7 +260,7 @@ def _load_file(path: Path) -> ModuleType:
     if folder not in sys.path:
         sys.path.append(folder)
     try:
-        with _of_others(str(path)):
+        with of_others(str(path)):
             spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]

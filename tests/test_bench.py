@@ -424,3 +424,23 @@ def test_the_function_and_the_folder_of_one_name() -> None:
 
     assert dlkit.bench is run.bench  # also after the folder was imported
     assert dlkit.bench is run.bench
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"seconds": float("nan")}, "seconds is nan"),
+        ({"seconds": -1}, "seconds is -1"),
+        ({"rounds": 0}, "rounds is 0"),
+        ({"batches": [0]}, "batch is 0"),
+        ({"threads": "two"}, "threads is 'two'"),
+    ],
+)
+def test_numbers_that_never_end_or_never_begin(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(DlkitError, match=words):
+        bench(["digits"], backends=["onnxruntime"], **given)
+
+
+def test_one_name_is_a_list_of_it() -> None:
+    with pytest.raises(DlkitError, match="there is no bundle at nowhere"):
+        bench("nowhere")

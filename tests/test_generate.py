@@ -315,3 +315,21 @@ def test_damaged_codes_are_said(model: Generator) -> None:
         model.of_codes(np.zeros((1, 3), np.float32))
     with pytest.raises(InputError, match="NaN"):
         model.of_codes(np.full((1, model.latent + 10), np.nan, np.float32))
+
+
+@pytest.mark.parametrize("wrong", [2.5, "3", True, None])
+def test_counts_and_seeds_are_whole_numbers(wrong: Any) -> None:
+    with dlkit.load("digit_maker") as maker:
+        for ask in (
+            lambda: maker.generate(wrong),
+            lambda: maker.generate(2, seed=wrong),
+            lambda: maker.interpolate(wrong, 2),
+        ):
+            with pytest.raises(UsageError, match="expected a whole number"):
+                ask()
+        assert maker.generate(np.int32(2), seed=np.int64(1)).shape == (2, 28, 28)  # type: ignore[arg-type]
+
+
+def test_too_few_digits_to_compare_are_said() -> None:
+    with pytest.raises(InputError, match=r"3 test digits .*--count 6 or more"):
+        dlkit.evaluate("digit_maker", count=3)

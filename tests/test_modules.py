@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from dlkit.bundle import Bundle, sha256
 from dlkit.cli import app
 from dlkit.errors import BundleError, DlkitError, ExportError, UsageError, VerifyError
 from dlkit.export.api import export, verify
+from dlkit.export.load_module import load_module
 from dlkit.export.pixels import Pixels
 from dlkit.export.trace import trace
 from dlkit.graph import multiply_adds
@@ -455,3 +457,132 @@ def test_half_outputs_of_a_graph_stay_float32(here: Path) -> None:
     assert graph.outputs[0].dtype == ir.DataType.FLOAT
     assert graph.outputs[0].name == "b"
     assert [node.op_type for node in graph] == ["Cast", "MatMul", "Cast"]
+
+
+class Counts(nn.Module):
+    """Changes a buffer, holds a part that is not trained, and can fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trained, self.frozen = nn.Dropout(), nn.BatchNorm1d(3).eval()
+        self.register_buffer("seen", torch.zeros(()), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen = self.seen + x.shape[0]
+        self.frozen.running_mean.add_(1)  # type: ignore[union-attr,operator]
+        return self.trained(x)
+
+
+@pytest.mark.parametrize("example", [(3,), (4, 5, 6)], ids=["taken", "an error"])
+def test_a_module_and_its_modes_stay_as_they_were(example: tuple[int, ...], here: Path) -> None:
+    module = Counts().train()
+    module.frozen.eval()
+    buffer, drawn = module.seen, torch.random.get_rng_state()
+    try:
+        export(module, example=example, name="counts")
+    except ExportError:
+        assert example != (3,)
+    assert (module.training, module.trained.training, module.frozen.training) == (True, True, False)
+    assert module.seen is buffer
+    assert (float(buffer), buffer.is_inference()) == (0, False)
+    assert (module.frozen.running_mean == 0).all()
+    assert (torch.random.get_rng_state() == drawn).all()
+
+
+class Noisy(nn.Module):
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.register_buffer("count", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kind == "dropout":
+            return nn.functional.dropout(x, 0.5)  # whether it is trained or not
+        if self.kind == "noise":
+            return x + torch.randn_like(x)
+        self.count += 1
+        return x * self.count
+
+
+@pytest.mark.parametrize("kind", ["dropout", "noise", "state"])
+def test_what_answers_differently_each_time_is_refused(kind: str, here: Path) -> None:
+    with pytest.raises(ExportError, match=r"differently each time.*self\.training"):
+        export(Noisy(kind), example=(64,))
+
+
+def test_graphs_that_draw_random_numbers_are_said(here: Path) -> None:
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3]) for name in "xy")
+    nodes = [helper.make_node("RandomNormalLike", ["x"], ["r"], "noise"),
+             helper.make_node("Add", ["x", "r"], ["y"], "add")]  # fmt: skip
+    graph = helper.make_graph(nodes, "noisy", [x], [y])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), "noisy.onnx")
+    done = command("export", "noisy.onnx")
+    assert done.exit_code == 0, done.output
+    said = "answers differently each time: noise (RandomNormalLike) draw random numbers"
+    assert said in " ".join(done.output.split())
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
+@pytest.mark.parametrize("make", [torch.jit.script, lambda m: torch.jit.trace(m, torch.ones(1, 3))])
+def test_torchscript_is_refused(make: Any, here: Path) -> None:
+    for module in (make(nn.Linear(3, 2)), nn.Sequential(make(nn.Linear(3, 2)))):
+        with pytest.raises(ExportError, match=r"TorchScript.*the nn\.Module that it was made from"):
+            export(module, example=(3,))
+
+
+def test_a_loop_over_the_batch_is_said_and_nothing_else(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Loop(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.stack([x[n] * 2 for n in range(x.shape[0])])
+
+    class Choosy(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * 2 if x.mean() > 0 else x
+
+    with pytest.raises(ExportError, match=r"its spec says x .*compute on whole tensors"):
+        export(Loop(), example=(3,))
+    with pytest.raises(ExportError, match="choosy cannot be exported"):
+        export(Choosy(), example=(3,))
+    assert capfd.readouterr() == ("", "")  # torch prints the graphs that it has so far
+
+
+def test_a_factory_that_ends_the_program_is_an_error(here: Path) -> None:
+    Path("leaves.py").write_text("import sys\n\ndef build():\n    sys.exit(0)\n")
+    done = command("export", "leaves.py:build", "--example", "3x8x8")
+    assert isinstance(done.exception, UsageError)
+    assert re.search(
+        r"fails while it is called: SystemExit: 0 .*leaves\.py, line 4", str(done.exception)
+    )
+
+
+@pytest.mark.parametrize(
+    "kind", ["module.", "_orig_mod.", "_orig_mod.module.", "in model", "in net"]
+)
+def test_weights_are_found_as_trainings_save_them(kind: str, here: Path) -> None:
+    Path("nets.py").write_text(FACTORY)
+    wanted = load_module("nets.py:build").state_dict()
+    changed = {name: one + 1 for name, one in wanted.items()}
+    if kind.startswith("in "):
+        optimizer = {"state": {0: {"step": torch.ones(())}}, "param_groups": []}
+        torch.save({kind[3:]: changed, "optimizer": optimizer, "epoch": 3}, "w.pt")
+    else:
+        torch.save({kind + name: one for name, one in changed.items()}, "w.pt")
+    found = load_module("nets.py:build", "w.pt").state_dict()
+    assert all(torch.equal(found[name], one) for name, one in changed.items())
+
+
+def test_weights_that_are_not_found_are_said(here: Path) -> None:
+    Path("nets.py").write_text(FACTORY)
+    weights = classifier().state_dict()
+    for held, words in (
+        ({"net": weights, "ema": weights}, r"holds net, ema: 2 state dicts \(net, ema\)"),
+        ({"epoch": 3, "lr": 0.1}, "holds epoch, lr: none of them"),
+        ([1], "holds list, expected a state dict"),
+        (classifier(), r"no file of torch, or holds more than tensors"),
+    ):
+        torch.save(held, "w.pt")
+        with pytest.raises(ExportError, match=words) as refused:
+            load_module("nets.py:build", "w.pt")
+        assert "weights_only" not in str(refused.value)  # torch's advice would run code

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import dlkit
 from dlkit.cli import app
-from dlkit.errors import InputError, UsageError
+from dlkit.errors import InputError, MachineError, UsageError
 from dlkit.idx import write_idx
 from dlkit.tasks.denoise.pairs import ValueRange, load_pairs
 from dlkit.tasks.recognize.datasets import load_labelled
@@ -317,3 +317,64 @@ def test_arrays_in_files_are_rgb_and_in_memory_bgr(order: str, tmp_path: Path) -
     for side in (8, 12):
         assert [found[f"{side}.npy[{index}]"] for index in range(3)] == list(COLOURS)
         assert [found[f"{name}-{side}.png"] for name in COLOURS] == list(COLOURS)
+
+
+def test_test_images_that_were_trained_on_are_said(tmp_path: Path) -> None:
+    pictures, labels = RANDOM.integers(0, 256, (30, 8, 8), np.uint8), np.arange(30) % 3
+    np.savez(tmp_path / "leak.npz", x_train=pictures[:20], y_train=labels[:20],
+             x_test=pictures[16:26], y_test=labels[16:26])  # fmt: skip
+    (note,) = load_labelled(str(tmp_path / "leak.npz")).notes
+    assert "4 of 10 test images of leak are among its training images" in note
+
+
+def test_images_that_nobody_scaled_are_said(tmp_path: Path) -> None:
+    pictures, labels = RANDOM.integers(0, 2, (30, 8, 8), np.uint8), np.arange(30) % 3
+    np.savez(tmp_path / "bits.npz", images=pictures, labels=labels)
+    assert (
+        "no pixel of bits is above 1 of 255" in load_labelled(str(tmp_path / "bits.npz")).notes[0]
+    )
+    np.savez(tmp_path / "half.npz", x_train=pictures[:20] * 255, y_train=labels[:20],
+             x_test=pictures[20:], y_test=labels[20:])  # fmt: skip
+    (note,) = load_labelled(str(tmp_path / "half.npz")).notes
+    assert "training images of half go up to 255, test images to 1" in note
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"images": np.ones((6, 8, 8))}, r"\(images \* 255\)"),
+        ({"images": np.ones((6, 8, 8), bool)}, r"astype\(np\.uint8\) \* 255"),
+        ({"images": np.full((6, 8, 8), 4000, np.uint16)}, r"where 4000 is white"),
+        ({"labels": np.eye(6)}, r"labels\.argmax\(axis=1\)"),
+        ({"labels": np.arange(6.0)}, r"labels\.astype\(np\.int64\)"),
+        ({"labels": np.array(list("abcabc"))}, r"np\.unique"),
+    ],
+)
+def test_arrays_of_other_types_say_how_they_are_converted(
+    change: dict[str, NDArray[np.generic]], words: str, tmp_path: Path
+) -> None:
+    right = {"images": np.zeros((6, 8, 8), np.uint8), "labels": np.arange(6) % 3}
+    np.savez(tmp_path / "own.npz", **{**right, **change})  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=words):
+        load_labelled(str(tmp_path / "own.npz"))
+
+
+def test_what_is_drawn_by_alpha_is_trained_as_it_is_recognised(tmp_path: Path) -> None:
+    for name, at in (("a", 2), ("b", 12)):
+        (tmp_path / name).mkdir()
+        for index in range(6):
+            drawn = np.zeros((20, 24, 4), np.uint8)
+            drawn[index : index + 4, at : at + 6, 3] = 255  # black ink, as alpha alone
+            cv2.imwrite(str(tmp_path / name / f"{index}.png"), drawn)
+    found = load_labelled(str(tmp_path))
+    assert found.notes == []
+    assert all((one == 0).sum() == 24 and (one == 255).sum() == 456 for one in found.train_images)
+
+
+def test_too_little_memory_is_said(tmp_path: Path) -> None:
+    pictures = RANDOM.integers(0, 256, (60, 8, 8), np.uint8)
+    np.savez(tmp_path / "own.npz", images=pictures, labels=np.arange(60) % 3)
+    words = "too little memory to train mlp .*image_size=1000000"
+    for data in (class_folders(tmp_path / "shapes"), tmp_path / "own.npz"):
+        with pytest.raises(MachineError, match=words):
+            dlkit.train("mlp", data, tmp_path / "run", image_size=1000000)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -471,3 +472,35 @@ def test_what_is_closed_lets_go_of_its_memory_though_it_is_held(backend: str, ki
             model.recognize([np.zeros((28, 28), np.uint8)])
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("wrong", [5, None, [], b"digits"])
+def test_what_is_no_name_is_said(wrong: Any) -> None:
+    for door in (dlkit.load, dlkit.verify, dlkit.evaluate, dlkit.inspect, dlkit.export,
+                 dlkit.build_engine):  # fmt: skip
+        with pytest.raises(UsageError, match=r"is .*, expected a name or path"):
+            door(wrong)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"backend": 5}, "the backend is 5"),
+        ({"task": 5}, "the task is 5"),
+        ({"threads": 2.5}, r"threads is 2\.5 .*whole number"),
+        ({"threads": 0}, "threads is 0"),
+        ({"callers": "x"}, "callers is 'x'"),
+        ({"callers": 0}, "callers is 0"),
+    ],
+)
+def test_settings_that_cannot_be(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        dlkit.load("digits", **given)
+    dlkit.load("digits", threads=np.int64(1)).close()  # type: ignore[call-overload]
+
+
+def test_what_is_no_array_is_said() -> None:
+    with dlkit.load("digits", task="tensors") as model:
+        for wrong in ([1], None, {"pixels": [[1]]}):
+            with pytest.raises(InputError, match="expected"):
+                model.run(wrong)  # type: ignore[arg-type]

@@ -185,6 +185,8 @@ def test_a_network_without_what_the_data_decide_is_refused(tmp_path: Path) -> No
     [
         ("import surely_not_installed\n", "ModuleNotFoundError.*surely_not_installed.*line 1"),
         ("import os\n\nraise ValueError('boom')\n", r"ValueError: boom \(.*own\.py, line 3\)"),
+        ("import sys\nsys.exit(0)\n", r"SystemExit: 0 \(.*own\.py, line 2\)"),
+        ("exit()\n", r"SystemExit: None \(.*own\.py, line 1\)"),
         ("def (\n", r"SyntaxError: invalid syntax \(own\.py, line 1\)"),
     ],
 )

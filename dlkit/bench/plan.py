@@ -111,8 +111,6 @@ def ways(
     device = settings.device
     if device not in DEVICES:
         raise UsageError(f"unknown device '{device}'", f"Use one of {', '.join(DEVICES)}")
-    if wrong := [batch for batch in settings.batches if batch < 1]:
-        raise UsageError(f"batch is {wrong[0]}, expected 1 or more")
     names = settings.backends or BACKENDS.names()
     backends = {name: load_backend(name) for name in names}
     kinds = DEVICES[1:] if device == "auto" else (device,)

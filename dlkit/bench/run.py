@@ -13,6 +13,7 @@ from dlkit.bench.jobs import Ceiling, Jobs
 from dlkit.bench.result import BenchResult
 from dlkit.bundle import Bundle, shipped
 from dlkit.errors import BackendError
+from dlkit.given import seconds_of, several, whole_of
 
 FORMAT = 1
 OnStep = Callable[[int, int, str], None]
@@ -59,18 +60,19 @@ def bench(
         BundleError: a bundle is missing or damaged.
         BackendError: a backend that was named cannot run a bundle, or nothing could be measured.
     """
-    given = bundles or shipped()
+    given = several(bundles) or shipped()
+    rounds = whole_of(rounds, "rounds")
     settings = plan.Settings(
         bundles=tuple(str(one.path if isinstance(one, Bundle) else one) for one in given),
         folder=None if folder is None else Path(folder),
-        batches=tuple(batches),
-        backends=tuple(backends),
+        batches=tuple(whole_of(one, "batch") for one in several(batches)),
+        backends=tuple(several(backends)),
         device=device,
         size=size,
         axes=dict(axes or {}),
-        seconds=seconds,
+        seconds=seconds_of(seconds, "seconds"),
         rounds=rounds,
-        threads=threads,
+        threads=None if threads is None else whole_of(threads, "threads"),
     )
     opened = plan.open_bundles(settings.bundles)
     plan.check_axes(opened, settings.axes)

@@ -19,6 +19,7 @@ from dlkit.atomic import atomic_folder, heal, write_bytes
 from dlkit.bundle.certificate import Certificate
 from dlkit.bundle.own import WEIGHTS, own_files, sha256
 from dlkit.errors import BundleError
+from dlkit.given import path_of
 from dlkit.spec import ModelSpec
 
 FORMAT = 2
@@ -215,13 +216,14 @@ def resolve(path: Path | str) -> Path:
 
     Raises:
         BundleError: there is none.
+        UsageError: it is no name or path.
     """
-    if path == "":
+    if isinstance(path, str) and not path:
         raise BundleError(
             "the name of a bundle is empty",
             f"Give its folder, or one that ships with dlkit: {', '.join(shipped())}",
         )
-    folder = Path(path)
+    folder = path_of(path, "the bundle")
     heal(folder)
     if folder.exists():  # what lies beside '.' is found from its name
         return folder if folder.name not in ("", "..") else folder.resolve()

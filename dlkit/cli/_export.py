@@ -86,6 +86,12 @@ def show_bundle(bundle: Bundle, console: Console) -> None:
     )
     if ends := bundle.origin.get("around", {}).get("ends"):
         console.print(f"put behind the graph: {', '.join(ends)}", highlight=False)
+    if draws := bundle.origin.get("random"):
+        console.print(
+            f"it answers differently each time: {', '.join(draws[:_NAMED])} draw random numbers, "
+            "so that verify has nothing to compare with",
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
     for name, count in Counter(bundle.spec.labels).most_common(_NAMED):  # ImageNet has two cranes
         if count > 1:
             console.print(

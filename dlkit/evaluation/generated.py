@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dlkit.errors import UsageError
+from dlkit.errors import InputError, UsageError
 from dlkit.evaluation.class_score import classification_accuracy
 from dlkit.evaluation.features import Recogniser, Seen
 from dlkit.evaluation.generated_pictures import draw_generated
@@ -73,6 +73,12 @@ def measure_generated(
     """
     real = data.test_images[: request.count or _COUNT]
     labels = data.test_labels[: len(real)]
+    if min(len(real), len(data.train_images)) <= NEIGHBOURS:
+        raise InputError(
+            f"{len(real)} test digits and {len(data.train_images)} others are too few for the "
+            f"{NEIGHBOURS} nearest of each, expected {NEIGHBOURS + 1} or more",
+            f"Give --count {NEIGHBOURS + 1} or more",
+        )
     seed = _SEED if request.seed is None else request.seed
     rows: list[dict[str, Any]] = []
     details: dict[str, Any] = {}

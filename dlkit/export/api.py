@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from torch import nn
@@ -17,6 +18,7 @@ from dlkit.export.build_options import BuildOptions, Size, read_profile, read_si
 from dlkit.export.bundles import Wanted
 from dlkit.export.engine import build_engine as build
 from dlkit.export.foreign import Meaning, from_onnx
+from dlkit.export.left_alone import left_alone
 from dlkit.export.load_module import load_module, names_module
 from dlkit.export.lower import Say, silent
 from dlkit.export.modules import Example, Images
@@ -26,6 +28,7 @@ from dlkit.export.proof.reference import Against
 from dlkit.export.proof.subject import subject
 from dlkit.export.proof.verify import certify, check_within, measure
 from dlkit.export.source import from_bundle, from_module, from_run, no_source, own_copy
+from dlkit.given import path_of, several
 from dlkit.spec import ModelSpec
 from dlkit.tasks import TASKS, Task
 from dlkit.training.engine.run import Run
@@ -94,8 +97,8 @@ def export(
         TrainingError: a damaged run.
         InputError: the calibration data cannot be read.
     """
-    wanted = Wanted(precision, None if out is None else Path(out), keep, data, say)
-    images = Images(labels, pixels, resize, multiple_of)
+    wanted = Wanted(precision, _folder(out), several(keep), data, say)
+    images = Images(tuple(several(labels)), pixels, resize, multiple_of)
     of_module = isinstance(source, nn.Module) or _names_module(source)
     of_file = _is_file(source)
     if not of_module and not of_file:
@@ -118,13 +121,14 @@ def export(
         if not isinstance(source, nn.Module):
             loaded = "" if weights is None else Path(weights).name
             origin = {"module": str(source), "weights": loaded}
-        return from_module(module, called, serves, example, images, wanted, origin)
+        with left_alone(module):
+            return from_module(module, called, serves, example, images, wanted, origin)
     if isinstance(source, Run):
         return from_run(source, wanted)
     if isinstance(source, Bundle):
         return from_bundle(source, wanted)
     assert not isinstance(source, nn.Module)
-    path = Path(source)
+    path = path_of(source, "the source")
     if of_file:
         if weights is not None:
             raise UsageError(f"{path} has its weights already: leave weights out")
@@ -186,10 +190,13 @@ def verify(
         InputError: the data cannot be read.
         BackendError: no backend runs here.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as modules:
+        for one in (bundle, against):
+            if isinstance(one, nn.Module):
+                modules.enter_context(left_alone(one))
         opened = subject(bundle, against, Path(folder), weights)
         made = Path(folder) in opened.path.parents
-        ours = opened if made else own_copy(opened, None if out is None else Path(out))
+        ours = opened if made else own_copy(opened, _folder(out))
         found = measure(ours, against, data, count, weights, say)
         if not made:
             certify(ours, found, replace)
@@ -241,12 +248,12 @@ def build_engine(
         size=read_sizes(size) if isinstance(size, str) else size,
         axes=axes or {},
         flavor=flavor,
-        compute=tuple(compute),
+        compute=tuple(several(compute)),
         hardware_compatible=hardware_compatible,
         version_compatible=version_compatible,
         rebuild=rebuild,
     )
-    return build(own_copy(opened, None if out is None else Path(out)), options)[0]
+    return build(own_copy(opened, _folder(out)), options)[0]
 
 
 def evaluate(
@@ -282,9 +289,13 @@ def evaluate(
         BackendError: nothing here can run a bundle.
     """
     return evaluate_bundles(
-        [bundle, *compare], data, count, seed, slow, None if out is None else Path(out),
+        [bundle, *several(compare)], data, count, seed, slow, _folder(out),
         backend, device,
     )  # fmt: skip
+
+
+def _folder(out: Path | str | None) -> Path | None:
+    return None if out is None else path_of(out, "out")
 
 
 def _names_module(source: object) -> bool:

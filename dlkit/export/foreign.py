@@ -21,6 +21,7 @@ from dlkit.export.sample import measured
 from dlkit.export.schemas import check_known
 from dlkit.export.trace import check_graph, graph_tensors
 from dlkit.export.write import serialised
+from dlkit.graph.draws import random_nodes
 from dlkit.graph.read import external_files, file_sha256, read_graph, read_proto
 from dlkit.graph.tidy import every_node, infer, tidied
 from dlkit.spec import PRECISIONS, ModelSpec
@@ -90,6 +91,8 @@ def from_onnx(path: Path, meaning: Meaning, wanted: Wanted) -> Bundle:
         "around": around.to_json(),
         "around_sha256": file_sha256(path),
     }
+    if draws := random_nodes(graph):
+        origin["random"] = draws
     wide = precision == "fp32" and measured(graph, spec).multiply_adds["fp64"]
     if wide:  # float64 is no precision that anything here computes in
         graph = without_doubles(graph)

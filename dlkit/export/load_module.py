@@ -12,7 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.errors import ExportError, UsageError
-from dlkit.plugins import load_attribute
+from dlkit.plugins import load_attribute, of_others
+
+_SAVE = "Save them with safetensors, or with torch.save(module.state_dict(), FILE)"
+_WRAPPERS = ("module.", "_orig_mod.")
+_NAMED = 8  # keys of a file that are said
 
 
 def names_module(source: str) -> bool:
@@ -30,7 +34,7 @@ def load_module(source: str, weights: Path | str | None = None) -> nn.Module:
         weights: a .safetensors file, or a file of torch with a state dict.
 
     Raises:
-        UsageError: nothing of that name, or it gives no module.
+        UsageError: nothing of that name, it fails, or it gives no module.
         ExportError: the weights cannot be read, or do not fit.
     """
     found = load_attribute(source)
@@ -44,7 +48,8 @@ def load_module(source: str, weights: Path | str | None = None) -> nn.Module:
                 f"{source} cannot be called without arguments: {error}",
                 "Name a function that takes none and gives the module",
             ) from error
-        made = found()
+        with of_others(source, "it is called"):
+            made = found()
         if not isinstance(made, nn.Module):
             raise UsageError(f"{source} gives {type(made).__name__}, expected a torch.nn.Module")
         found = made
@@ -62,10 +67,9 @@ def put_weights(module: nn.Module, path: Path) -> None:
     if not path.is_file():
         raise UsageError(f"there is no file {path}")
     state = _safetensors(path) if path.suffix == ".safetensors" else _state_dict(path)
-    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-        state = state["state_dict"]  # as Lightning and many trainings save it
+    held = _held(state, path)
     try:
-        module.load_state_dict(state)
+        module.load_state_dict(_unwrapped(held, module))
     except (RuntimeError, TypeError, AttributeError) as error:
         lines = str(error).splitlines()
         raise ExportError(
@@ -91,6 +95,45 @@ def put_weights(module: nn.Module, path: Path) -> None:
             )
 
 
+def _held(state: Any, path: Path) -> Mapping[str, Any]:
+    """The state dict in a file: itself, or the only one by a name in it, as trainings save it.
+
+    Raises:
+        ExportError: there is none, or several.
+    """
+    if not isinstance(state, Mapping):
+        raise ExportError(f"{path} holds {type(state).__name__}, expected a state dict", _SAVE)
+    if not state or any(isinstance(one, Tensor) for one in state.values()):
+        return state
+    inside = [name for name, one in state.items() if _is_state(one)]
+    if len(inside) != 1:
+        keys = ", ".join(map(str, list(state)[:_NAMED]))
+        there = f"{len(inside)} state dicts ({', '.join(map(str, inside))})" if inside else "none"
+        raise ExportError(f"{path} holds {keys}: {there} of them, expected one", _SAVE)
+    found: Mapping[str, Any] = state[inside[0]]
+    return found
+
+
+def _is_state(value: Any) -> bool:
+    """An optimizer's has no tensor at its top."""
+    return (
+        isinstance(value, Mapping)
+        and bool(value)
+        and all(isinstance(name, str) for name in value)
+        and any(isinstance(one, Tensor) for one in value.values())
+    )
+
+
+def _unwrapped(state: Mapping[str, Any], module: nn.Module) -> Mapping[str, Any]:
+    """Without what DistributedDataParallel and torch.compile put before all names."""
+    wanted, names = module.state_dict(), list(state)
+    for prefix in _WRAPPERS * 2:
+        wrapped = names and all(one.startswith(prefix) for one in names)
+        if wrapped and not any(one.startswith(prefix) for one in wanted):
+            names = [one.removeprefix(prefix) for one in names]
+    return dict(zip(names, state.values(), strict=True))
+
+
 def _safetensors(path: Path) -> Any:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -109,7 +152,7 @@ def _state_dict(path: Path) -> Any:
 
 
 def _unreadable(path: Path, error: Exception) -> ExportError:
-    return ExportError(
-        f"{path} holds no weights that can be read: {str(error).partition(chr(10))[0]}",
-        "Save them with safetensors, or with torch.save(module.state_dict(), FILE)",
-    )
+    said = f": {str(error).partition(chr(10))[0]}"
+    if isinstance(error, pickle.PickleError):  # torch advises to switch its protection off
+        said = ": it is no file of torch, or holds more than tensors and plain values"
+    return ExportError(f"{path} holds no weights that can be read{said}", _SAVE)

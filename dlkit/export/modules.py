@@ -13,8 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dlkit import npy
 from dlkit.errors import ExportError, UsageError
+from dlkit.export.left_alone import left_alone
 from dlkit.export.pixels import Pixels
-from dlkit.export.trace import wrapped
+from dlkit.export.trace import refuse_script, wrapped
 from dlkit.export.weights import ModuleConfig
 from dlkit.images import open_file
 from dlkit.spec import ModelSpec
@@ -23,6 +24,7 @@ from dlkit.tasks import Task
 # A shape without its batch axis, of float32; or what forward takes, with a batch axis.
 Example: TypeAlias = "Sequence[int] | Tensor | Sequence[Tensor]"
 _BATCHES = (2, 3)  # an axis of an output that differs between them is the batch
+_ROUNDING = 1e-4  # threads add up in another order
 _PROBABILITIES = frozenset({"softmax", "_softmax", "sigmoid"})  # as export/pixels.py has them
 _PASSED = frozenset(
     {"view", "reshape", "flatten", "squeeze", "unsqueeze", "clone", "contiguous", "to", "_to_copy"}
@@ -72,7 +74,7 @@ def describe(
         ExportError: the module does not take the example, or gives what is no tensor.
         UsageError: settings that do not fit.
     """
-    module = module.eval()
+    refuse_script(module)
     inputs = _inputs(example)
     kinds = {one.dtype for one in module.parameters() if one.is_floating_point()}
     if task.images and (other := kinds - {torch.float32}):
@@ -80,7 +82,9 @@ def describe(
             f"{type(module).__name__} has weights of {other.pop()}, expected torch.float32",
             "Make them so: module.float(). --precision says what the bundle computes in",
         )
-    outputs = [_run(module, _batch(inputs, count)) for count in _BATCHES]
+    with left_alone(module):
+        outputs = [_run(module, _batch(inputs, count)) for count in _BATCHES]
+        _check_repeats(module, inputs)
     config, meaning = ModuleConfig(), _tensors(module, inputs, outputs)
     if task.images:
         config, meaning = _images(task, inputs, outputs[0], images)
@@ -157,7 +161,7 @@ def _run(module: nn.Module, inputs: list[Tensor]) -> list[Tensor]:
     try:
         with torch.inference_mode():
             found = module(*inputs)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+    except (RuntimeError, TypeError, ValueError, IndexError, SystemExit) as error:
         raise ExportError(
             f"{type(module).__name__} does not take {given}: {str(error).partition(chr(10))[0]}",
             "Give an example that its forward takes, each with its batch axis first",
@@ -170,6 +174,28 @@ def _run(module: nn.Module, inputs: list[Tensor]) -> list[Tensor]:
             "Put it into a module that gives tensors",
         )
     return several
+
+
+def _check_repeats(module: nn.Module, inputs: list[Tensor]) -> None:
+    """Refuse what no reference could be compared with.
+
+    Raises:
+        ExportError: two answers to the same input differ.
+    """
+    given = [one[:1] for one in inputs]
+    if all(one.is_floating_point() and not one.any() for one in given):  # of a shape: zeros hide
+        given = [torch.rand_like(one) for one in given]
+    for one, other in zip(_run(module, given), _run(module, given), strict=True):
+        if one.shape == other.shape:
+            first, second = one.to(torch.complex128), other.to(torch.complex128)
+            if torch.allclose(first, second, rtol=_ROUNDING, atol=_ROUNDING, equal_nan=True):
+                continue
+        raise ExportError(
+            f"{type(module).__name__} answers differently each time to the same input: dropout or "
+            "noise that is not off in eval mode, or a state that its forward changes",
+            "Make it stop: dropout as nn.Dropout, or F.dropout(..., training=self.training); give "
+            "noise and states to forward as inputs",
+        )
 
 
 def _tensors(

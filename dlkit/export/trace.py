@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.errors import ExportError
+from dlkit.export.hushed import hushed
 from dlkit.processors import cpu_count
 from dlkit.runtime.backends._onnx_session import onnx_session
 from dlkit.spec import ModelSpec, TensorSpec
@@ -22,6 +21,10 @@ from dlkit.tasks import Task
 OPSET = 18
 # The first in which convolutions take bfloat16; TensorRT 10.8 and OpenVINO 2025 read it.
 OPSET_BFLOAT16 = 22
+_WITHOUT_LOOPS = (
+    "A forward that counts in Python (a loop over the batch, int() or len() of a shape) fixes the "
+    "sizes of its example: compute on whole tensors. Of an ONNX file, say the size that it has"
+)
 _MAX_BATCH = 4096
 _SMALLEST, _LARGEST = 16, 16384  # sizes of other free axes that a graph promises to take
 _EXAMPLE = 6  # multiples that the first free axis has in the example, 8 the next: none alike
@@ -48,6 +51,20 @@ def wrapped(task: Task, network: nn.Module, config: Any, meaning: Mapping[str, A
     return _Whole(network).eval() if model is network else model
 
 
+def refuse_script(module: nn.Module) -> None:
+    """torch's exporter takes no TorchScript.
+
+    Raises:
+        ExportError: it is some, or holds some.
+    """
+    if any(isinstance(one, torch.jit.ScriptModule) for one in module.modules()):
+        raise ExportError(
+            f"{type(module).__name__} is or holds TorchScript (of torch.jit.trace or "
+            "torch.jit.script), which cannot be exported",
+            "Give the nn.Module that it was made from",
+        )
+
+
 def opset_for(precision: str) -> int:
     """The opset that a graph of this precision is written in."""
     return OPSET_BFLOAT16 if precision == "bf16" else OPSET
@@ -66,14 +83,13 @@ def trace(model: nn.Module, spec: ModelSpec, opset: int = OPSET) -> ir.Model:
     Raises:
         ExportError: torch cannot export it, or the graph is not what the spec says.
     """
+    refuse_script(model)
     axes = _Axes(spec.multiple_of)
     dims = [axes.of(one) for one in spec.inputs]
     examples = tuple(axes.example(one) for one in spec.inputs)
     shapes: tuple[Any, ...] = (tuple(dims),) if isinstance(model, _Whole) else tuple(dims)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the exporter's own deprecations are not the user's
+        with hushed():
             program = torch.onnx.export(
                 model,
                 examples,
@@ -195,7 +211,8 @@ def check_graph(graph: ir.Model, spec: ModelSpec) -> None:
         for one, other in zip(got, wanted, strict=True):
             if not _fits(one, other):
                 raise ExportError(
-                    f"{spec.name}: the graph's {what} is {one}, its spec says {other}"
+                    f"{spec.name}: the graph's {what} is {one}, its spec says {other}",
+                    _WITHOUT_LOOPS if _fits(other, one) else "",
                 )
 
 

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from dlkit.bundle import Bundle
 from dlkit.bundle.bundle import resolve
 from dlkit.errors import BundleError
+from dlkit.given import path_of
 from dlkit.graph.finite import infinite_weights, nan_weights
 from dlkit.graph.measure import measure_first
 from dlkit.graph.read import external_files, read_graph
@@ -79,7 +80,7 @@ def inspect(path: str | Path, size: Mapping[str, int] | None = None) -> Inspecte
         ExportError: it is no ONNX file, is cut, breaks ONNX's rules, or its weights are not there.
         BundleError: no bundle, or a damaged one.
     """
-    file = Path(path)
+    file = path_of(path, "the graph")
     if not file.is_file():
         file = Bundle.open(resolve(path)).onnx
     graph = read_graph(file)

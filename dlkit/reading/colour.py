@@ -16,11 +16,8 @@ _GAIN = 4.0
 
 def channel(image: images.Image) -> images.UInt8:
     """The image as uint8 (H, W): grey, or along the axis of colour on which ink and paper differ;
-
-    Where alpha varies, the image lies on black if its opaque part is bright, else on white.
-    """
-    if image.ndim == 3 and image.shape[2] == 4:
-        image = _on_paper(image)
+    what is transparent lies on paper."""
+    image = on_paper(image)
     grey = images.grey(image)
     if image.ndim == 2 or image.shape[2] == 1:
         return grey
@@ -41,7 +38,11 @@ def channel(image: images.Image) -> images.UInt8:
     return np.asarray((along - low) * (255 / max(high - low, 1e-6)), np.uint8)
 
 
-def _on_paper(image: images.Image) -> images.Image:
+def on_paper(image: images.Image) -> images.Image:
+    """The image without alpha: where that varies, on black if its opaque part is bright, else on
+    white."""
+    if image.ndim == 2 or image.shape[2] != 4:
+        return image
     alpha = image[:, :, 3]
     most = np.iinfo(image.dtype).max
     if alpha.min() == alpha.max():

@@ -10,6 +10,7 @@ import numpy as np
 
 from dlkit.bundle import Bundle
 from dlkit.errors import BackendError, UsageError
+from dlkit.given import whole_of
 from dlkit.plugins import Registry
 from dlkit.processors import cpu_count
 from dlkit.runtime.fixed_batch import FixedBatch
@@ -107,8 +108,8 @@ def open_session(
     """
     if device not in DEVICES:
         raise UsageError(f"unknown device '{device}'", f"Use one of {', '.join(DEVICES)}")
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads is {threads}, expected 1 or more")
+    threads = cpu_count() if threads is None else whole_of(threads, "threads")
+    callers = whole_of(callers, "callers")
     names = BACKENDS.names() if backend == "auto" else [backend]
     backends = {name: load_backend(name) for name in names}
     candidates = [
@@ -123,7 +124,7 @@ def open_session(
         reason = why_not(backends[name], bundle, kind)
         if reason is None:
             try:
-                session = open_on(backends[name], bundle, kind, threads or cpu_count(), callers)
+                session = open_on(backends[name], bundle, kind, threads, callers)
                 return Chosen(session, {name: str(why) for name, why in passed_over.items()})
             except BackendError as error:
                 reason = Unavailable(error.what, error.mend)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -49,6 +50,11 @@ def check_arrays(spec: ModelSpec, feeds: Feeds) -> None:
     Raises:
         InputError: an input is missing or unknown, or has another dtype, rank or size.
     """
+    if not isinstance(feeds, Mapping):
+        raise InputError(f"the arrays are {type(feeds).__name__}, expected them by input's name")
+    if others := [name for name, one in feeds.items() if not isinstance(one, np.ndarray)]:
+        kind = type(feeds[others[0]]).__name__
+        raise InputError(f"{others[0]} is {kind}, expected an array of numpy", "np.asarray(...)")
     if set(feeds) != {one.name for one in spec.inputs}:
         wanted = ", ".join(map(str, spec.inputs))
         raise InputError(f"has the arrays {', '.join(sorted(feeds)) or 'none'}, expected {wanted}")

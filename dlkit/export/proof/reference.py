@@ -25,6 +25,7 @@ from dlkit.export.proof.file_reference import from_file, same_graph
 from dlkit.export.proof.independent import Independent
 from dlkit.export.trace import opset_for, trace, wrapped
 from dlkit.export.weights import describe_module, network_in, state_sha256
+from dlkit.given import path_of
 from dlkit.graph.read import file_sha256
 from dlkit.spec import ModelSpec
 from dlkit.tasks import TASKS, Feeds, Outputs
@@ -69,7 +70,7 @@ def _named(bundle: Bundle, against: Against, weights: Path | str | None) -> Inde
         return _run(bundle, against)
     if isinstance(against, Bundle):
         return _bundle(bundle, against)
-    path = Path(against)
+    path = path_of(against, "the reference")
     if is_run(against):
         return _run(bundle, Run(path))
     if path.is_file():

@@ -16,6 +16,7 @@ from dlkit.export.sample import measured
 from dlkit.export.source import from_run
 from dlkit.export.trace import graph_tensors, opset_for, trace
 from dlkit.export.write import serialised
+from dlkit.given import path_of
 from dlkit.graph.read import file_sha256, read_graph, read_proto
 from dlkit.graph.tidy import tidied
 from dlkit.spec import PRECISIONS, ModelSpec
@@ -45,7 +46,7 @@ def subject(
         return from_run(what, Wanted(out=folder / "run"))
     if isinstance(what, nn.Module):
         return _of_module(what, against, folder)
-    path = Path(what)
+    path = path_of(what, "what is verified")
     if path.is_file():
         return of_file(path, folder)
     if is_run(what):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dlkit import images, npy
 from dlkit.bundle import Bundle
 from dlkit.errors import InputError, UsageError
+from dlkit.given import whole_of
 from dlkit.plugins import unknown
 from dlkit.tasks._door import Door, Reply
 from dlkit.tasks._model import Answers, Model
@@ -75,7 +76,7 @@ class Generator(Model[Codes, None, images.UInt8]):
         Raises:
             UsageError: classes that the network does not know, or a number that cannot be.
         """
-        classes = self.classes(count, labels)
+        classes = self.classes(whole_of(count, "count"), labels)
         made = codes(count, self.latent, seed, classes, len(self.labels), truncation)
         return self.of_codes(made, batch)
 
@@ -97,8 +98,7 @@ class Generator(Model[Codes, None, images.UInt8]):
         Returns:
             uint8 (rows * steps, H, W), or with 3 behind.
         """
-        if rows < 1 or steps < 2:
-            raise UsageError(f"{rows} ways of {steps} images, expected 1 and 2, or more")
+        rows, steps = whole_of(rows, "rows"), whole_of(steps, "steps", 2)
         classes = self.classes(rows + 1, labels)
         ends = codes(rows + 1, self.latent, seed, classes, len(self.labels), truncation)
         ways = [between(ends[row], ends[row + 1], self.latent, steps) for row in range(rows)]

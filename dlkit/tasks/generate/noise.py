@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit.errors import UsageError
+from dlkit.given import whole_of
 
 LEAST_TRUNCATION = 0.1  # below it nearly all noise would be drawn again and again
 Codes = NDArray[np.float32]
@@ -37,8 +38,7 @@ def codes(
     Raises:
         UsageError: a count below 1, a negative seed, or a truncation below 0.1.
     """
-    if count < 1 or seed < 0:
-        raise UsageError(f"count is {count} and seed {seed}, expected 1 and 0, or more")
+    count, seed = whole_of(count, "count"), whole_of(seed, "seed", 0)
     if truncation is not None and not truncation >= LEAST_TRUNCATION:
         raise UsageError(f"truncation is {truncation}, expected {LEAST_TRUNCATION} or more")
     found = np.zeros((count, latent + of), np.float32)

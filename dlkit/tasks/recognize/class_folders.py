@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dlkit import images
 from dlkit.errors import InputError
+from dlkit.reading.colour import on_paper
 
 _TRAIN, _TEST = ("train", "training"), ("test", "validation", "val", "valid")
 
@@ -71,7 +72,7 @@ def read_class_folders(
             f"{folder} has no data that dlkit knows: expected a folder a class with images in it "
             "(or train/ and test/ with those), MNIST's four IDX files, or a .npz file"
         )
-    read = [[images.read(path) for _, path in part] for part in files]
+    read = [[on_paper(images.read(path)) for _, path in part] for part in files]
     coloured = any(not images.is_grey(image) for part in read for image in part)
     height, width = size or _one_size([one.shape[:2] for part in read for one in part], folder)
     where = {name: index for index, name in enumerate(classes)}

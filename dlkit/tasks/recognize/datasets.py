@@ -19,9 +19,11 @@ What was not split is split by class, a sixth for testing, the same way each tim
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dlkit.errors import InputError
 from dlkit.spec import is_one_line
@@ -33,6 +35,7 @@ MINI = Path(__file__).parent / "mnist_mini"
 NAMES = ("mnist-mini", "mnist", "fashion-mnist")
 
 _FOLDERS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}  # torchvision's names
+_FAINT = 16  # the brightest pixel of images that nobody scaled: 0 and 1, or 0 to 16
 _EMPTY = 0.5  # so many images without any ink are no accident
 
 
@@ -119,7 +122,28 @@ def _with_notes(data: Labelled) -> Labelled:
         data.notes.append(
             f"{len(unseen)} classes of {data.name} are only in the test part: {names}"
         )
+    trained = set(_hashes(data.train_images))
+    if known := sum(one in trained for one in _hashes(data.test_images)):
+        data.notes.append(
+            f"{known} of {len(data.test_images)} test images of {data.name} are among its training "
+            "images: the test accuracy says less of others"
+        )
+    train_most, test_most = (int(part.max()) for part in (data.train_images, data.test_images))
+    if (most := max(train_most, test_most)) <= _FAINT:
+        data.notes.append(
+            f"no pixel of {data.name} is above {most} of 255: if that is white, multiply by "
+            f"{255 // max(most, 1)}"
+        )
+    elif min(train_most, test_most) <= _FAINT:
+        data.notes.append(
+            f"training images of {data.name} go up to {train_most}, test images to {test_most}: "
+            "scale both alike"
+        )
     return data
+
+
+def _hashes(pictures: NDArray[np.uint8]) -> Iterator[int]:
+    return (hash(one.tobytes()) for one in pictures)
 
 
 def _download(name: str) -> Path:

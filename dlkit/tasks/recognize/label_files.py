@@ -108,19 +108,22 @@ def read_npz(path: Path, to_test: bool = False) -> Labelled:
         pictures, labels = parts["images"], parts["labels"]
     else:
         raise InputError(
-            f"{path}: has {there}, expected images and labels, or x_train, y_train, x_test, y_test"
+            f"{path}: has {there}, expected images and labels, or x_train, y_train, x_test, y_test",
+            "Save them by these names: np.savez(FILE, images=..., labels=...)",
         )
     if pictures.ndim == 4 and pictures.shape[3] == 1:
         pictures = pictures[..., 0]
     if pictures.dtype != np.uint8 or not _are_images(pictures) or pictures.size == 0:
         raise InputError(
             f"{path}: images are {pictures.dtype} {pictures.shape}, expected uint8 "
-            "(N, height, width) or (N, height, width, 3) RGB"
+            "(N, height, width) or (N, height, width, 3) RGB",
+            _as_bytes(pictures),
         )
     if labels.shape not in ((len(pictures),), (len(pictures), 1)) or labels.dtype.kind not in "iu":
         raise InputError(
             f"{path}: labels are {labels.dtype} {labels.shape}, expected whole numbers "
-            f"({len(pictures)},)"
+            f"({len(pictures)},)",
+            _as_numbers(labels, len(pictures)),
         )
     if labels.min() < 0:
         raise InputError(f"{path}: has the label {labels.min()}, expected 0 or more")
@@ -134,6 +137,32 @@ def read_npz(path: Path, to_test: bool = False) -> Labelled:
     if len(classes) <= labels.max():
         raise InputError(f"{path}: names {len(classes)} classes and has the label {labels.max()}")
     return split(path.stem, pictures, labels, classes, cut, (), "classes" in parts, to_test)
+
+
+def _as_bytes(pictures: NDArray[Any]) -> str:
+    """How other pixels become bytes; empty where it is the shape that is wrong."""
+    kind = pictures.dtype
+    if kind == np.uint8:
+        return ""
+    if kind == np.bool_:
+        return "Convert them: images.astype(np.uint8) * 255"
+    most = float(pictures.max()) if pictures.size and kind.kind in "iuf" else 0.0
+    if kind.kind == "f" and most <= 1:
+        return "Convert them, where 1 is white: (images * 255).round().astype(np.uint8)"
+    if most <= 255:
+        return "Convert them, where 255 is white: images.round().astype(np.uint8)"
+    return f"Convert them, where {most:g} is white: (images * (255 / {most:g})).astype(np.uint8)"
+
+
+def _as_numbers(labels: NDArray[Any], count: int) -> str:
+    """How other labels become whole numbers."""
+    if labels.ndim == 2 and len(labels) == count and labels.shape[1] > 1:
+        return "Of one column a class: labels.argmax(axis=1)"
+    if labels.shape != (count,):
+        return ""
+    if labels.dtype.kind == "f":
+        return "Convert them: labels.astype(np.int64)"
+    return "Number them: classes, labels = np.unique(labels, return_inverse=True), and save both"
 
 
 def _check_most(labels: NDArray[Any], place: Path) -> None:

@@ -147,14 +147,15 @@ class Recognizer(Model[images.Image, None, Prediction]):
         spec = self.bundle.spec
         if sample.shape[:2] == self.size:
             if not spec.pages:
-                return images.colour(sample, spec.colour), None
+                return images.colour(colour.on_paper(sample), spec.colour), None
             if is_upright(sample, self.size):
                 return sample, None
             return upright_square(_full(sample), self.size), None
         if spec.pages:
             grey = colour.channel(_full(sample))
             return reading.whole(grey, self.size).squares[0], None
-        return images.resize(images.colour(sample, spec.colour), *self.size, spec.resize), None
+        pixels = images.colour(colour.on_paper(sample), spec.colour)
+        return images.resize(pixels, *self.size, spec.resize), None
 
     def reply(self, data: bytes, options: Mapping[str, str]) -> Reply:
         """An image in; JSON out: ``text``, and each label with probability and, where digits are

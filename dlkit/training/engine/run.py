@@ -28,6 +28,7 @@ from torch import nn
 
 from dlkit.atomic import atomic_path, write_bytes
 from dlkit.errors import MachineError, TrainingError, UsageError
+from dlkit.given import path_of
 from dlkit.training.recipe import Recipe, from_json
 
 FILES = ("checkpoint.pt", "log.jsonl", "curve.png", "confusion.png", "samples.webp", "recipe.json")
@@ -49,7 +50,7 @@ class Run:
     def __init__(self, path: Path | str) -> None:
         if path == "":
             raise UsageError("the name of a run is empty", "Give its folder")
-        object.__setattr__(self, "path", Path(path))
+        object.__setattr__(self, "path", path_of(path, "the run's folder"))
 
     @property
     def checkpoint(self) -> Path:

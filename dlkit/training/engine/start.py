@@ -14,6 +14,7 @@ from dlkit.atomic import MARK, lock
 from dlkit.errors import MachineError, TrainingError, UsageError
 from dlkit.training.engine.fabric import Hardware, open_compute
 from dlkit.training.engine.loop import Watch, run_training
+from dlkit.training.engine.memory import memory_for
 from dlkit.training.engine.run import Run
 from dlkit.training.engine.trainer import Trainer
 from dlkit.training.recipe import RECIPES, Recipe
@@ -56,6 +57,7 @@ def train(
         UsageError: there is no such recipe, or a setting that cannot be.
         TrainingError: there is a run already, or none to resume, or training went wrong.
         InputError: the data cannot be used.
+        MachineError: there is too little memory, or the folder cannot be written.
     """
     chosen = recipe if isinstance(recipe, Recipe) else RECIPES.load(str(recipe))
     chosen = chosen.with_settings(f"{name}={value}" for name, value in settings.items())
@@ -70,7 +72,8 @@ def train(
             "Resume it with the same --init, --data and --set, or train anew with another --out",
         )
     torch.manual_seed(chosen.seed)
-    trainer = chosen.trainer(given, compute)
+    with memory_for(chosen):
+        trainer = chosen.trainer(given, compute)
     if stored is not None:
         run.check_resumed(stored, trainer.recipe)
         resume = run.checkpoint.is_file()  # else it was stopped before its first checkpoint
@@ -81,7 +84,8 @@ def train(
         if not resume and compute.first:
             run.clear()
             run.save_recipe(trainer.recipe)
-        run_training(trainer, run, compute, resume, watch)
+        with memory_for(trainer.recipe):
+            run_training(trainer, run, compute, resume, watch)
     return run
 
 
