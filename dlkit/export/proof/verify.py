@@ -137,8 +137,8 @@ def certify(bundle: Bundle, found: Certificate, replace: bool = False) -> Bundle
         stranger = f"{found.reference.name} has other weights than it was made of"
     if there is not None and _of_others(bundle, there, found):
         raise VerifyError(
-            f"{bundle.path} is out of tolerance on {_backends(bundle, wrong)} against something else than "
-            "before: the certificate that is there is kept",
+            f"{bundle.path} is out of tolerance on {_backends(bundle, wrong)} against something "
+            "else than before: the certificate that is there is kept",
             f"{stranger}: give that with --against, and its weights with --weights",
         )
     gone = "" if there is None else ", and the one that was there is taken out"
