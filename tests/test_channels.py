@@ -91,9 +91,10 @@ def detector(path: Path, sign: float) -> Path:
 
 def test_scores_beside_boxes(tmp_path: Path) -> None:
     right, wrong = detector(tmp_path / "a.onnx", 1), detector(tmp_path / "b.onnx", -1)
-    np.savez(tmp_path / "x.npz", x=normal(20, 3, 8, 8))
+    for name in ("x", "seen"):
+        np.savez(tmp_path / f"{name}.npz", x=normal(20, 3, 8, 8))
     for precision in ("fp16", "int8"):
-        data = tmp_path / "x.npz" if precision == "int8" else None
+        data = tmp_path / "seen.npz" if precision == "int8" else None
         good = dlkit.export(right, precision, tmp_path / f"g-{precision}", data=data and str(data))
         dlkit.verify(good, right, tmp_path / "x.npz")
         bad = dlkit.export(wrong, precision, tmp_path / f"b-{precision}", data=data and str(data))

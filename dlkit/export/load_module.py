@@ -69,7 +69,8 @@ def put_weights(module: nn.Module, path: Path) -> None:
     state = _safetensors(path) if path.suffix == ".safetensors" else _state_dict(path)
     held = _held(state, path)
     try:
-        module.load_state_dict(_unwrapped(held, module))
+        held = _unwrapped(held, module)
+        module.load_state_dict(held)
     except (RuntimeError, TypeError, AttributeError) as error:
         lines = str(error).splitlines()
         raise ExportError(
@@ -77,17 +78,15 @@ def put_weights(module: nn.Module, path: Path) -> None:
             "Give the weights of this very network",
         ) from error
     loaded = module.state_dict()
-    for name, given in state.items():
-        if isinstance(given, Tensor) and given.is_floating_point() and given.isnan().any():
+    for name, given in held.items():
+        if not isinstance(given, Tensor) or not given.is_floating_point():
+            continue
+        if given.isnan().any():
             raise ExportError(
                 f"{path}: {name} holds NaN: all that is computed with it is NaN",
                 "Its training failed, or the file is damaged: give weights from before that",
             )
-        if (
-            isinstance(given, Tensor)
-            and given.is_floating_point()
-            and (torch.isinf(loaded[name]) & torch.isfinite(given.to(loaded[name].device))).any()
-        ):
+        if (loaded[name].isinf() & given.to(loaded[name].device).isfinite()).any():
             raise ExportError(
                 f"{path}: {name} holds values beyond {loaded[name].dtype}, which is what "
                 f"{type(module).__name__} computes in",

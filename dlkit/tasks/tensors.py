@@ -157,8 +157,11 @@ class Tensors(Task):
     def calibration(
         self, spec: ModelSpec, origin: Mapping[str, Any], data: str | None, multiply_adds: int
     ) -> Calibration:
-        """Arrays as ``held_out`` takes them: the first half for ranges, the others for the loss."""
-        found = _cut(spec, self.held_out(spec, origin, data))
+        """Arrays as ``held_out`` takes them: the first half for ranges, the others for the loss.
+        Random ones are others than those."""
+        drawn = data == "random"
+        given = random_inputs(spec, _RANDOM, 1) if drawn else self.held_out(spec, origin, data)
+        found = _cut(spec, given)
         if not found.batches:
             raise InputError(f"{data} has no sample")
         if len(found.batches) < 2:  # enough for half precision
@@ -210,11 +213,11 @@ def _cut(spec: ModelSpec, found: HeldOut) -> HeldOut:
     return replace(found, batches=batches)
 
 
-def random_inputs(spec: ModelSpec, count: int) -> HeldOut:
+def random_inputs(spec: ModelSpec, count: int, seed: int = 0) -> HeldOut:
     """Inputs that nobody knows the answers of; see ``random_feeds``. The first batch has one
     sample, where the graph takes any number."""
     batches: list[Feeds] = [
-        random_feeds(spec, sized(spec, 1 if number == 0 else 2, _FREE), number)
+        random_feeds(spec, sized(spec, 1 if number == 0 else 2, _FREE), [seed, number])
         for number in range(count)
     ]
     return HeldOut("random inputs", batches, 0, lambda _: {}, random=True)
@@ -238,13 +241,15 @@ def sized(spec: ModelSpec, batch: int, size: int) -> dict[str, tuple[int, ...]]:
     return {one.name: tuple(map(of, one.shape)) for one in spec.inputs}
 
 
-def random_feeds(spec: ModelSpec, sizes: Mapping[str, Sequence[int]], seed: int | None) -> Arrays:
+def random_feeds(
+    spec: ModelSpec, sizes: Mapping[str, Sequence[int]], seed: int | Sequence[int] | None
+) -> Arrays:
     """Random arrays of the spec's types: normal floats, bytes of their whole range, whole numbers
     from 0 to 3.
 
     Args:
         sizes: shapes by the inputs' names.
-        seed: None: ones, which are an index of most things.
+        seed: of NumPy's generator; None: ones, which are an index of most things.
     """
     random = np.random.default_rng(seed)
     feeds: Arrays = {}
