@@ -385,8 +385,11 @@ def test_medians_spread_and_percentiles() -> None:
 @pytest.mark.parametrize(
     "recipe",
     [
-        "lenet",
-        *(pytest.param(one, marks=pytest.mark.long) for one in ("wgan_small", "resnet_small")),
+        "mlp",
+        *(
+            pytest.param(one, marks=pytest.mark.long)
+            for one in ("lenet", "wgan_small", "resnet_small")
+        ),
     ],
 )
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])

@@ -311,6 +311,7 @@ class Twice(nn.Module):
         return nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
+@pytest.mark.long
 def test_larger_images_come_out(here: Path) -> None:
     bundle = export(Twice(), example=(3, 32, 48), task="denoise", name="twice")
     assert bundle.spec.scale == 2

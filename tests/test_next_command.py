@@ -169,6 +169,7 @@ def test_a_graph_is_itself_in_whatever_file_it_lies(here: Path, how: str) -> Non
     assert Bundle.open("again-bundle-fp32").certificate is None
 
 
+@pytest.mark.long
 def test_a_slip_in_against_takes_no_certificate_away(full: str, here: Path) -> None:
     data = flat(here / "plain", 110, 1)
     whole = command("verify", full, "--against", "nets.py:build", "--data", data)
@@ -197,6 +198,7 @@ def test_numbers_are_places_among_a_bundles_names(full: str, here: Path) -> None
     assert "'classes'" in said(done)
 
 
+@pytest.mark.long
 def test_few_images_say_how_all_are_taken_and_so_they_are(full: str, here: Path) -> None:
     in_classes(here / "val", 120, 4)
     compared = "--against", "nets.py:build"
@@ -213,6 +215,7 @@ def test_few_images_say_how_all_are_taken_and_so_they_are(full: str, here: Path)
     assert "own has test/ alone, and nothing to train on" in said(done)
 
 
+@pytest.mark.long
 def test_a_warning_names_what_verify_needs(full: str, here: Path) -> None:
     data = flat(here / "plain", 110, 1)
     first = next(iter(sorted(data.glob("*"))))

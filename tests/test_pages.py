@@ -28,6 +28,8 @@ from dlkit.reading import annotate, crops, finder
 from dlkit.tasks.recognize import Recognizer
 from dlkit.tasks.recognize.datasets import load_labelled
 
+_QUICK = ("plain", "squared", "desk")  # kinds of paper that are read each time; long tests read all
+
 
 def run(*arguments: object) -> Any:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
@@ -78,7 +80,9 @@ def texts(model: Recognizer, image: images.Image, mode: str = "auto") -> list[st
     return [line.text for line in model.read(image, mode).lines]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [one if one in _QUICK else pytest.param(one, marks=pytest.mark.long) for one in KINDS]
+)
 def test_pages_are_read(kind: str, model: Recognizer, digits: Digits) -> None:
     score = measure.pages(model, digits, count=2, seed=3, kind=kind)
     assert score.digits > 60
@@ -216,7 +220,9 @@ def test_a_broken_stroke_is_joined(model: Recognizer, page: UInt8) -> None:
     assert texts(model, broken) == LINES
 
 
-@pytest.mark.parametrize("side", [20, 60, 150])
+@pytest.mark.parametrize(
+    "side", [60, *(pytest.param(one, marks=pytest.mark.long) for one in (20, 150))]
+)
 @pytest.mark.parametrize(("rows", "columns"), [(2, 1), (3, 1), (7, 1), (7, 6)])
 @pytest.mark.parametrize("noise", [0.0, 3.0])
 def test_digits_below_each_other_are_not_one(
@@ -251,7 +257,17 @@ def test_no_digits_are_an_honest_answer(mode: str, model: Recognizer) -> None:
 
 
 @pytest.mark.parametrize(
-    "shape", [(1, 1), (1, 900), (2, 3), (7, 5), (12, 12), (900, 2), (5000, 1), (3, 20_000)]
+    "shape",
+    [
+        (1, 1),
+        (1, 900),
+        (2, 3),
+        (7, 5),
+        (12, 12),
+        (900, 2),
+        (5000, 1),
+        pytest.param((3, 20_000), marks=pytest.mark.long),
+    ],
 )
 @pytest.mark.parametrize("noise", [True, False])
 def test_tiny_images(shape: tuple[int, int], noise: bool, model: Recognizer) -> None:
