@@ -222,8 +222,9 @@ def test_int8_on_pictures_and_on_arrays(here: Path) -> None:
     )  # fmt: skip
     assert dlkit.inspect(with_pixels.path).multiply_adds["int8"] >= 0.5
     assert with_pixels.origin["int8"]["validation"]["count"] == 6
-    np.save("x.npy", random.standard_normal((24, 3, 32, 32)).astype(np.float32))
-    plain = dlkit.export("net.onnx", "int8", "plain", data="x.npy")
+    for name in ("seen.npy", "x.npy"):
+        np.save(name, random.standard_normal((24, 3, 32, 32)).astype(np.float32))
+    plain = dlkit.export("net.onnx", "int8", "plain", data="seen.npy")
     assert plain.spec.precision == "int8"
     assert dlkit.verify(plain, data="x.npy").reference.name == "onnxruntime fp32, net.onnx"
 
