@@ -40,6 +40,10 @@ _PYTHON = (str(Path(traceback.__file__).parent / "argparse"), "<frozen")  # they
 _FROM_FILE = "dlkit_plugin_"  # modules of files that were named by their path
 
 
+class MissingError(UsageError):
+    """Nothing of that name is installed here: not that what is there fails, or is there twice."""
+
+
 @dataclass(frozen=True)
 class Registry(Generic[T]):
     """The plug-ins of one kind.
@@ -78,8 +82,9 @@ class Registry(Generic[T]):
         """The value that a name stands for.
 
         Raises:
-            UsageError: there is none of that name (close names are suggested), its module cannot
-                be found, or the value has another type.
+            MissingError: there is none of that name (close names are suggested), or its module
+                cannot be found.
+            UsageError: two have that name, its module fails, or the value has another type.
         """
         place, colon, attribute = name_of(name, f"the {self.kind}").partition(":")
         if place.endswith(".py") or "/" in place:
@@ -88,7 +93,8 @@ class Registry(Generic[T]):
             return self._pick(self._import(place, name), attribute, name)
         names = self.names()
         if name not in names:
-            raise unknown(self.kind, name, names)
+            error = unknown(self.kind, name, names)
+            raise MissingError(error.what, error.mend)
         if name in self._built_in():
             module = importlib.import_module(f"{self.package}.{name}")
             return self._check(getattr(module, self.attribute), name)
@@ -143,7 +149,7 @@ class Registry(Generic[T]):
         except ModuleNotFoundError as error:
             if _is_here(str(error.name)):
                 return self._import(module, name)
-            raise UsageError(
+            raise MissingError(
                 f"{self.kind} '{name}': there is no module {error.name}",
                 "Install the package that has it, or run from the folder that it is in",
             ) from error
@@ -239,11 +245,12 @@ def _load_file(path: Path) -> ModuleType:
     """A Python file as a module, whatever it is called: it takes nobody's place.
 
     Raises:
-        UsageError: there is no such file.
+        MissingError: there is no such file.
+        UsageError: it is no Python file, or fails.
     """
     path = path.resolve()
     if not path.is_file():
-        raise UsageError(f"there is no file {path}")
+        raise MissingError(f"there is no file {path}")
     main = getattr(sys.modules["__main__"], "__file__", None)
     if main is not None and Path(main).resolve() == path:
         return sys.modules["__main__"]  # a script that is running must not be run again

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,8 +15,8 @@ import pytest
 from torch import nn
 from typer.testing import CliRunner
 
+import dlkit
 from dlkit.cli import app
-from dlkit.cli._extras import training_installed
 from dlkit.errors import UsageError
 from dlkit.training.architecture import ARCHITECTURES, Architecture
 from dlkit.training.engine.run import Run
@@ -197,9 +198,101 @@ def test_a_plug_in_that_fails_says_where(text: str, words: str, tmp_path: Path) 
     assert re.search(f"own.py' fails while it is imported: {words}", str(done.exception))
 
 
-def test_only_what_dlkit_lacks_is_its_extra() -> None:
-    with (
-        pytest.raises(UsageError, match=r"need torchvision.*dlkit-vision\[train\]"),
-        training_installed("train"),
-    ):
-        raise ModuleNotFoundError("no", name="torchvision.datasets")
+IMPORTS = """
+from dataclasses import dataclass
+
+from dlkit.training.classify.recipe import ClassifyRecipe
+from dlkit.training.networks.lenet import ARCHITECTURE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(ClassifyRecipe):
+    def trainer(self, data, compute):
+        import {module}
+
+
+MINE = Mine(about="somebody's", network=ARCHITECTURE(), epochs=1, batch_size=500)
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "lacks"),
+    [
+        ("surely_not_installed", False),
+        ("torch.nn.no_such_layer", False),  # torch is here: the name is wrong
+        ("scipy.no_such", False),
+        ("torchvision.datasets", True),
+    ],
+)
+def test_only_what_dlkit_lacks_is_its_extra(
+    module: str, lacks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own.py").write_text(IMPORTS.format(module=module))
+    if lacks:
+        monkeypatch.setitem(sys.modules, "torchvision", None)  # as if it were not installed
+        monkeypatch.delitem(sys.modules, "torchvision.datasets", raising=False)
+    arguments = ["train", str(tmp_path / "own.py"), "--out", str(tmp_path / "run")]
+    error = CliRunner().invoke(app, arguments).exception
+    if lacks:
+        assert isinstance(error, UsageError)
+        assert "to train you need torchvision" in error.what
+        assert "dlkit-vision[train]" in error.mend
+    else:
+        assert isinstance(error, ModuleNotFoundError)
+        assert error.name == module
+
+
+def installed(site: Path, kind: str, name: str, text: str) -> None:
+    """A package with one module that holds a plug-in, as pip leaves it."""
+    package = f"{name}_{site.name}"
+    info = site / f"{package}-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(f"[dlkit.{kind}]\n{name} = {package}:IT\n")
+    (site / f"{package}.py").write_text(text)
+
+
+KINDS = {
+    "recipes": (lambda name: dlkit.train(name), "lenet", "dlkit.training.recipes"),
+    "architectures": (ARCHITECTURES.load, "lenet", "dlkit.training.networks"),
+    "backends": (
+        lambda name: dlkit.load("digits", backend=name), "onnxruntime", "dlkit.runtime.backends",
+    ),
+    "tasks": (lambda _: dlkit.load("digits"), "recognize", "dlkit.tasks"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_of_one_name_are_an_error_that_names_both(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, name, package = KINDS[kind]
+    first, second = tmp_path / "first", tmp_path / "second"
+    with monkeypatch.context() as patch:
+        installed(first, kind, name, "IT = None\n")
+        patch.syspath_prepend(first)
+        with pytest.raises(UsageError, match=f"two {kind} are called '{name}'") as raised:
+            ask(name)
+    assert f"{package}.{name} and {name}_first:IT" in raised.value.what
+    installed(first, kind, "twin", "IT = None\n")
+    installed(second, kind, "twin", "IT = None\n")
+    monkeypatch.syspath_prepend(second)
+    monkeypatch.syspath_prepend(first)
+    shutil.rmtree(first / f"{name}_first-1.dist-info")
+    with pytest.raises(UsageError, match=f"two installed {kind} are called 'twin'") as raised:
+        ask("twin")
+    assert "twin_first:IT and twin_second:IT" in raised.value.what
+
+
+def test_a_task_that_fails_is_not_called_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits = dlkit.Bundle.open("digits").copy(tmp_path / "digits")
+    text = (digits.path / "model.json").read_text()
+    (digits.path / "model.json").write_text(text.replace('"recognize"', '"segment"', 1))
+    with pytest.raises(UsageError, match="the task 'segment', which is not installed here"):
+        dlkit.load(digits.path)
+    installed(tmp_path / "site", "tasks", "segment", "import dlkit\n\nIT = dlkit.tasks.Nothing\n")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    with pytest.raises(UsageError, match=r"'segment' fails .*AttributeError.*line 3\)"):
+        dlkit.load(digits.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -12,7 +13,8 @@ _EXTRAS = {
         "platformdirs", "scipy", "skimage", "torch", "torchvision",
     },
     "serve": {
-        "google", "grpc", "grpc_health", "httptools", "prometheus_client", "starlette", "uvicorn",
+        "google.protobuf", "grpc", "grpc_health", "httptools", "prometheus_client", "starlette",
+        "uvicorn",
     },
 }  # fmt: skip
 
@@ -29,7 +31,8 @@ def serving_installed() -> AbstractContextManager[None]:
 
 @contextmanager
 def _installed(what: str, extra: str) -> Iterator[None]:
-    """Another module that is missing is a matter of who imports it, e.g. of a plug-in.
+    """Another module that is missing is a matter of who imports it, e.g. of a plug-in; so is one
+    below a library that is here.
 
     Raises:
         UsageError: one of the extra's libraries is missing.
@@ -39,8 +42,19 @@ def _installed(what: str, extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _EXTRAS[extra]:
+        if not any(_lacks(library, str(error.name)) for library in _EXTRAS[extra]):
             raise
         raise UsageError(
             f"to {what} you need {error.name}", f"Install it: pip install 'dlkit-vision[{extra}]'"
         ) from error
+
+
+def _lacks(library: str, missing: str) -> bool:
+    """Whether a module is missing because the library is."""
+    one, other = f"{library}.", f"{missing}."
+    if not (one.startswith(other) or other.startswith(one)):
+        return False
+    try:
+        return importlib.util.find_spec(library) is None
+    except ModuleNotFoundError:  # not even what it lies in
+        return True

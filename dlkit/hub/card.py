@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 from dlkit.bundle import Bundle, Certificate
-from dlkit.errors import UsageError
+from dlkit.plugins import MissingError
 from dlkit.printable import printable
 from dlkit.tasks import TASKS, Task
 
@@ -26,7 +26,7 @@ def model_card(bundle: Bundle, address: str = "hf://USER/NAME") -> str:
     spec = bundle.spec
     try:
         task: Task | None = TASKS.load(spec.task)
-    except UsageError:  # of a package that is not installed here
+    except MissingError:  # of a package that is not installed here
         task = None
     parts = [
         "\n".join(_header(bundle, task)),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from dlkit.bundle import Bundle
 from dlkit.errors import BundleError, UsageError
+from dlkit.plugins import MissingError
 from dlkit.runtime.runner import Prepared, Runner
 from dlkit.runtime.session import Chosen, open_session
 from dlkit.tasks import TASKS, Model, Session, Task
@@ -185,7 +186,7 @@ def load(
 
     Raises:
         BundleError: missing, damaged or for another task.
-        UsageError: the task's package is not installed.
+        UsageError: the task's package is not installed, or fails; or two tasks have its name.
         BackendError: what was named cannot run here.
     """
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
@@ -204,7 +205,7 @@ def task_of(bundle: Bundle, wanted: str | None = None) -> Task:
 
     Raises:
         BundleError: it is for another task.
-        UsageError: the task's package is not installed.
+        UsageError: the task's package is not installed, or fails; or two tasks have its name.
     """
     name = bundle.spec.task
     if wanted is not None and name != wanted:
@@ -215,7 +216,7 @@ def task_of(bundle: Bundle, wanted: str | None = None) -> Task:
         )
     try:
         return TASKS.load(name)
-    except UsageError as error:
+    except MissingError as error:
         raise UsageError(
             f"{bundle.path} is for the task '{name}', which is not installed here",
             f"Install its package, or run the graph on arrays: dlkit run {bundle.path} FILE.npz "
