@@ -108,6 +108,24 @@ def test_what_simulated_scans_would_lose_is_not_taken(tmp_path: Path) -> None:
     assert all(torch.equal(one, nothing[name]) for name, one in after.items())
 
 
+@pytest.mark.parametrize(
+    ("change", "gains"),
+    [
+        ({"least_gain": 1.5}, ([1, 1, 1], [1, 1, 1], [0, 0, 0])),
+        ({"most_lost": 0.01}, ([1, 1, 1], [-0.02, -0.02, -0.02], [0, 0, 0])),
+        ({"simulated_lost": 0.2}, ([1, 1, 1], [1, 1, 1], [-0.3, -0.3, -0.3])),
+    ],
+)
+def test_how_much_is_asked_of_an_adaptation_can_be_set(
+    change: dict[str, float], gains: tuple[list[float], ...], tmp_path: Path
+) -> None:
+    folder = pairs_in(tmp_path / "pairs", 2)
+    for changes, strength in (({}, 1), (change, 0)):
+        trainer = AdaptTrainer(small(folder, pairs=2, **changes), str(folder), CPU)
+        trainer.gains = [*gains]
+        assert trainer.finish(tmp_path)["strength"] == strength
+
+
 def test_a_single_pair_is_halved_and_many_are_left_out_in_parts(tmp_path: Path) -> None:
     one = pairs_in(tmp_path / "one", 1)
     trainer = AdaptTrainer(small(one), str(one), CPU)

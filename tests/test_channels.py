@@ -92,7 +92,7 @@ def detector(path: Path, sign: float) -> Path:
 def test_scores_beside_boxes(tmp_path: Path) -> None:
     right, wrong = detector(tmp_path / "a.onnx", 1), detector(tmp_path / "b.onnx", -1)
     for name in ("x", "seen"):
-        np.savez(tmp_path / f"{name}.npz", x=normal(20, 3, 8, 8))
+        np.savez(tmp_path / f"{name}.npz", x=normal(100, 3, 8, 8))
     for precision in ("fp16", "int8"):
         data = tmp_path / "seen.npz" if precision == "int8" else None
         good = dlkit.export(right, precision, tmp_path / f"g-{precision}", data=data and str(data))
@@ -159,9 +159,9 @@ def test_masks_of_float64(tmp_path: Path) -> None:
         return written(tmp_path / name, nodes, weights, inputs,
                        [value("y", TensorProto.DOUBLE, ["n", 8])])  # fmt: skip
 
-    mask = (RANDOM.random((40, 8)) > 0.3).astype(np.float64)
+    mask = (RANDOM.random((100, 8)) > 0.3).astype(np.float64)
     mask[:, 0] = 1
-    np.savez(tmp_path / "x.npz", x=normal(40, 8), m=mask)
+    np.savez(tmp_path / "x.npz", x=normal(100, 8), m=mask)
     source = masked("a.onnx", np.finfo(np.float64).min)
     made = dlkit.export(source, "fp16", tmp_path / "a", data=str(tmp_path / "x.npz"))
     dlkit.verify(made, source, tmp_path / "x.npz")

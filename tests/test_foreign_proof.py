@@ -72,7 +72,7 @@ def mixed(path: Path, names: str = "abc", factor: float = 1.0) -> Path:
     return path
 
 
-def arrays(path: Path, count: int = 24) -> Path:
+def arrays(path: Path, count: int = 100) -> Path:
     random = np.random.default_rng(1)
     np.savez(
         path, a=random.standard_normal((count, 16), np.float32),
@@ -85,7 +85,7 @@ def test_two_files_that_nobody_saw_before(here: Path) -> None:
     mixed(here / "a.onnx")
     mixed(here / "b.onnx", names="xyz")  # other names, the same places
     mixed(here / "c.onnx", factor=1.5)
-    arrays(here / "x.npz")
+    arrays(here / "x.npz", 24)  # a comparison takes any number
     done = command("verify", "a.onnx", "--against", "b.onnx", "--data", "x.npz")
     assert done.exit_code == 0, done.output
     assert "24 of x.npz" in done.output
@@ -161,6 +161,20 @@ def test_what_gets_no_certificate(here: Path) -> None:
         dlkit.verify(full, file)
     for bundle in (full, half):
         assert Bundle.open(bundle.path).certificate is None
+
+
+def test_a_certificate_of_arrays_needs_a_hundred(here: Path) -> None:
+    mixed(here / "a.onnx")
+    half = dlkit.export("a.onnx", "fp16")
+    arrays(here / "x.npz", 99)
+    done = command("verify", half.path, "--data", "x.npz", "--against", "a.onnx")
+    assert "needs 100 inputs or more, x.npz gives 99" in str(done.exception)
+    with pytest.raises(UsageError, match="gives 99"):
+        dlkit.verify(half, "a.onnx", "random", 99)
+    assert Bundle.open(half.path).certificate is None
+    assert dlkit.verify(half, "a.onnx", "random").inputs.count == 100
+    mixed(here / "b.onnx", names="xyz")
+    assert dlkit.verify("b.onnx", "a.onnx", "random", 1).inputs.count == 1  # gets no certificate
 
 
 @pytest.mark.long

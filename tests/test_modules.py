@@ -148,8 +148,8 @@ def test_several_inputs_and_outputs(here: Path) -> None:
     ]  # fmt: skip
     random = np.random.default_rng(1)
     feeds = {
-        "wide": random.standard_normal((6, 8), np.float32),
-        "narrow": random.standard_normal((6, 3), np.float32),
+        "wide": random.standard_normal((100, 8), np.float32),
+        "narrow": random.standard_normal((100, 3), np.float32),
     }
     with torch.inference_mode():
         expected = module(*(torch.from_numpy(feeds[name]) for name in ("wide", "narrow")))
@@ -158,7 +158,7 @@ def test_several_inputs_and_outputs(here: Path) -> None:
     assert np.allclose(got["output_0"], expected[0].numpy(), atol=1e-5)
     assert np.allclose(got["output_1"], expected[1].numpy(), atol=1e-5)
     found = verify(bundle, module, feeds)
-    assert (found.inputs.count, found.reference.name) == (6, "torch fp32, Two")
+    assert (found.inputs.count, found.reference.name) == (100, "torch fp32, Two")
     half = export(bundle, "fp16")
     assert half.path == Path("two-fp16")
     kinds = {one.data_type for one in onnx.load(half.onnx).graph.initializer}
@@ -193,7 +193,7 @@ def test_a_reference_that_gives_nan_is_none(here: Path) -> None:
     broken = nn.Linear(3, 2)
     nn.init.constant_(broken.weight, float("nan"))
     with pytest.raises(VerifyError, match="reference gives NaN"):
-        verify(bundle, broken, np.ones((2, 3), np.float32))
+        verify(bundle, broken, np.ones((100, 3), np.float32))
 
 
 @pytest.mark.long
@@ -421,7 +421,7 @@ def test_arrays_of_a_folder_calibrate_int8(here: Path) -> None:
     assert TensorProto.INT8 in kinds
     report = low.origin["int8"]
     assert (report["calibration"]["count"], report["validation"]["count"]) == (128, 128)
-    others = random.uniform(-1, 1, (64, 4)).astype(np.float32)
+    others = random.uniform(-1, 1, (100, 4)).astype(np.float32)
     assert verify(low, data=others).reference.name == "onnxruntime fp32, theirs.onnx"
 
 

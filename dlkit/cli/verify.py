@@ -100,37 +100,38 @@ def command(
         raise UsageError("--engine belongs to --bisect")
     with training_installed("verify"):
         from dlkit.export.proof.subject import subject
-        from dlkit.export.proof.verify import certify, check_within, measure, weaker
-        from dlkit.export.source import own_copy
-    with tempfile.TemporaryDirectory() as folder:
-        opened = subject(bundle, against, Path(folder), weights)
-        made = Path(folder) in opened.path.parents
-        if bisect:
+        from dlkit.export.verifying import verified
+    if bisect:
+        with tempfile.TemporaryDirectory() as folder:
+            opened = subject(bundle, against, Path(folder), weights)
             _bisect(opened, against, weights, data, count, out, engine, console)
-            return
-        ours = opened if made else own_copy(opened, out)
-        if ours is not opened:
-            why = f"{bundle} ships with dlkit and is read-only; " if opened.shipped else ""
-            line = f"{why}verifying the copy {ours.path}"
-            notes.print(plain(line), highlight=False, soft_wrap=True)
-        with notes.status("verifying") as status:
-            found = measure(ours, against, data, count, weights, status.update)
-        _show(ours, found, console)
-        if made:
-            check_within(bundle, ours, found)
-            notes.print("it is no bundle: no certificate was written", style="dim")
-            return
-        less = weaker(ours, found)
-        certify(ours, found, replace)
-    if less and not replace:
+        return
+    with notes.status("verifying") as status:
+
+        def begun(given: Bundle, ours: Bundle) -> None:
+            if ours is not given:
+                why = f"{bundle} ships with dlkit and is read-only; " if given.shipped else ""
+                line = f"{why}verifying the copy {ours.path}"
+                notes.print(plain(line), highlight=False, soft_wrap=True)
+
+        def seen(ours: Bundle, found: Certificate) -> None:
+            status.stop()
+            _show(ours, found, console)
+
+        done = verified(
+            bundle, against, data, count, weights, out, replace, status.update, begun, seen
+        )
+    if done.bundle is None:
+        notes.print("it is no bundle: no certificate was written", style="dim")
+    elif done.kept:
         notes.print(
-            f"within tolerance; the certificate that is there says more than this would ({less}): "
-            "it is kept. To replace it: --replace",
+            "within tolerance; the certificate that is there says more than this would "
+            f"({done.kept}): it is kept. To replace it: --replace",
             soft_wrap=True,
         )
-        return
-    line = f"certificate written to {ours.path}/model.json"
-    notes.print(plain(line), style="dim", soft_wrap=True)
+    else:
+        line = f"certificate written to {done.bundle.path}/model.json"
+        notes.print(plain(line), style="dim", soft_wrap=True)
 
 
 def _show(bundle: Bundle, found: Certificate, console: Console) -> None:

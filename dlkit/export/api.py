@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 from torch import nn
@@ -25,9 +23,8 @@ from dlkit.export.modules import Example, Images
 from dlkit.export.pixels import Pixels
 from dlkit.export.proof.inputs import Data
 from dlkit.export.proof.reference import Against
-from dlkit.export.proof.subject import subject
-from dlkit.export.proof.verify import certify, check_within, measure
 from dlkit.export.source import from_bundle, from_module, from_run, no_source, own_copy
+from dlkit.export.verifying import verified
 from dlkit.given import path_of, several
 from dlkit.spec import ModelSpec
 from dlkit.tasks import TASKS, Task
@@ -161,8 +158,8 @@ def verify(
     """Compare every way to run a bundle here with an independent reference, and certify it.
 
     The certificate goes into the bundle's model.json; of a shipped bundle into that of a copy,
-    NAME-PRECISION in the working directory. Out of tolerance, no certificate stays. What is no
-    bundle is compared, and nothing is written.
+    NAME-PRECISION in the working directory. Out of tolerance, no certificate stays. One that says
+    more is kept. What is no bundle is compared, on any number of inputs, and nothing is written.
 
     Args:
         bundle: a bundle, its folder, or the name of a shipped one; or an ONNX file, a run, a module
@@ -176,7 +173,7 @@ def verify(
         count: most inputs.
         weights: of the module that ``against`` names.
         out: folder of a copy that gets the certificate instead.
-        replace: a certificate that says more: on more inputs, or on real ones.
+        replace: also a certificate that says more: on more inputs, or on real ones.
         say: called with what is measured next.
 
     Returns:
@@ -184,25 +181,13 @@ def verify(
         took part.
 
     Raises:
-        VerifyError: out of tolerance; there is nothing independent to compare with; what there is
-            is no better than a guess; or a stronger certificate is there.
+        VerifyError: out of tolerance; there is nothing independent to compare with; or what there
+            is is no better than a guess.
         UsageError: what was named does not fit; or fewer inputs than a certificate needs.
         InputError: the data cannot be read.
         BackendError: no backend runs here.
     """
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as modules:
-        for one in (bundle, against):
-            if isinstance(one, nn.Module):
-                modules.enter_context(left_alone(one))
-        opened = subject(bundle, against, Path(folder), weights)
-        made = Path(folder) in opened.path.parents
-        ours = opened if made else own_copy(opened, _folder(out))
-        found = measure(ours, against, data, count, weights, say)
-        if not made:
-            certify(ours, found, replace)
-        else:
-            check_within(str(bundle), ours, found)
-    return found
+    return verified(bundle, against, data, count, weights, _folder(out), replace, say).found
 
 
 def build_engine(

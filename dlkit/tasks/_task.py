@@ -66,7 +66,8 @@ class Task(ABC):
         images: networks take float32 (N, C, H, W) from uint8 pixels, which ``wrap`` makes.
         gives: what the graph must give: ``arrays`` of any kind; ``probabilities`` (N, classes);
             ``pixels``, uint8 (N, H, W) or (N, H, W, 3). A foreign graph is completed so.
-        least_inputs: a certificate is not given on fewer inputs.
+        least_inputs: a certificate is not given on fewer inputs; fewer than a hundred are for
+            tasks whose inputs are whole scans.
         evaluation: module of ``dlkit.evaluation``, or of another package, whose ``EVALUATION``
             makes ``dlkit evaluate``'s report; None where the metrics of ``held_out`` are all.
     """
@@ -88,7 +89,7 @@ class Task(ABC):
     tolerances: ClassVar[Mapping[str, Tolerance]]
     images: ClassVar[bool] = False
     gives: ClassVar[Literal["arrays", "probabilities", "pixels"]] = "arrays"
-    least_inputs: ClassVar[int] = 1
+    least_inputs: ClassVar[int] = 100
     evaluation: ClassVar[str | None] = None
 
     # --- running ---

@@ -30,7 +30,7 @@ Name: TypeAlias = Literal["tensors"]  # tells type checkers what ``dlkit.load`` 
 
 _NPY = re.compile(r"\.npy(\.npz)*$", re.IGNORECASE)
 _FREE = 32  # size of a free axis of random inputs, where nothing says better
-_RANDOM = 8  # random batches
+_RANDOM = 15  # random samples to calibrate with
 _PART = 8  # samples of a call that a large one is cut into
 
 
@@ -132,7 +132,7 @@ class Tensors(Task):
     ) -> HeldOut:
         """Arrays of a folder or a file, or pictures; ``random`` draws some."""
         if data == "random":
-            return random_inputs(spec, count or _RANDOM)
+            return _random(spec, count or self.least_inputs)
         if data is None:
             raise UsageError(
                 f"{spec.name} takes arrays, and none were named",
@@ -160,7 +160,8 @@ class Tensors(Task):
         """Arrays as ``held_out`` takes them: the first half for ranges, the others for the loss.
         Random ones are others than those."""
         drawn = data == "random"
-        given = random_inputs(spec, _RANDOM, 1) if drawn else self.held_out(spec, origin, data)
+        count = _RANDOM * (spec.fixed_batch or 1)
+        given = _random(spec, count, 1) if drawn else self.held_out(spec, origin, data)
         found = _cut(spec, given)
         if not found.batches:
             raise InputError(f"{data} has no sample")
@@ -213,13 +214,14 @@ def _cut(spec: ModelSpec, found: HeldOut) -> HeldOut:
     return replace(found, batches=batches)
 
 
-def random_inputs(spec: ModelSpec, count: int, seed: int = 0) -> HeldOut:
-    """Inputs that nobody knows the answers of; see ``random_feeds``. The first batch has one
-    sample, where the graph takes any number."""
-    batches: list[Feeds] = [
-        random_feeds(spec, sized(spec, 1 if number == 0 else 2, _FREE), [seed, number])
-        for number in range(count)
-    ]
+def _random(spec: ModelSpec, count: int, seed: int = 0) -> HeldOut:
+    """Samples that nobody knows the answers of; see ``random_feeds``. The first call has one, where
+    the graph takes any number, the others two."""
+    batches: list[Feeds] = []
+    while count > 0:
+        size = min(2, count) if batches else 1
+        batches.append(random_feeds(spec, sized(spec, size, _FREE), [seed, len(batches)]))
+        count -= batch_of(batches[-1])
     return HeldOut("random inputs", batches, 0, lambda _: {}, random=True)
 
 

@@ -57,8 +57,8 @@ def enough(task: Task, data: HeldOut) -> None:
     """
     if data.count < task.least_inputs:
         raise UsageError(
-            f"a certificate to {task.name} needs {task.least_inputs} inputs or more, {data.name} "
-            f"gives {data.count}",
+            f"a certificate for the task '{task.name}' needs {task.least_inputs} inputs or more, "
+            f"{data.name} gives {data.count}",
             data.more
             or "Name data that has as many with --data, and leave --count away or as large",
         )

@@ -55,7 +55,6 @@ class Generate(Task):
         "bf16": Tolerance(96.0, 4.0, {"label_knn": 0.01, "coverage": 0.02}),
         "int8": Tolerance(255.0, 16.0, {"label_knn": 0.02, "coverage": 0.03}),
     }
-    least_inputs = 64
     evaluation = "dlkit.evaluation.generated"
 
     def open(self, bundle: Bundle, opened: Answers) -> Generator:

@@ -65,7 +65,6 @@ class Recognize(Task):
     }
     images = True
     gives = "probabilities"
-    least_inputs = 100
     evaluation = "dlkit.evaluation.digits"
 
     def open(self, bundle: Bundle, opened: Answers) -> Recognizer:

@@ -33,6 +33,7 @@ class CycleganTrainer(AdversarialTrainer):
     """A batch is noisy images and clean ones of others: float32 (N, C, H, W), 0 to 1."""
 
     recipe: CycleganRecipe
+    bounded = ("cycle",)
 
     def __init__(self, recipe: CycleganRecipe, data: str, compute: Compute) -> None:
         found = unpaired_sides(recipe, data)

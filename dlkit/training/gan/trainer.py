@@ -36,6 +36,7 @@ class WganTrainer(AdversarialTrainer):
     """A batch is noisy and clean images: float32 (N, C, H, W), 0 to 1."""
 
     recipe: WganRecipe | Pix2pixRecipe
+    bounded = ("content",)
     growing = False
 
     def __init__(self, recipe: WganRecipe | Pix2pixRecipe, data: str, compute: Compute) -> None:

@@ -83,7 +83,6 @@ class Adapted(nn.Module):
 class AdaptTrainer(Trainer):
     """An epoch is one adaptation: to all parts but one in turn, and in the end to all pairs."""
 
-    bounded = ()  # each adaptation begins anew, on other pairs
     recipe: AdaptRecipe
 
     def __init__(self, recipe: AdaptRecipe, data: str, compute: Compute) -> None:
