@@ -237,7 +237,7 @@ def test_int8_on_pictures_and_on_arrays(here: Path) -> None:
     assert dlkit.inspect(with_pixels.path).multiply_adds["int8"] >= 0.5
     assert with_pixels.origin["int8"]["validation"]["count"] == 6
     for name in ("seen.npy", "x.npy"):
-        np.save(name, random.standard_normal((24, 3, 32, 32)).astype(np.float32))
+        np.save(name, random.standard_normal((100, 3, 32, 32)).astype(np.float32))
     plain = dlkit.export("net.onnx", "int8", "plain", data="seen.npy")
     assert plain.spec.precision == "int8"
     assert dlkit.verify(plain, data="x.npy").reference.name == "onnxruntime fp32, net.onnx"
@@ -314,8 +314,8 @@ def test_a_transformer_as_torch_writes_it(here: Path) -> None:
     half = dlkit.export("net.onnx", "fp16")
     shares = dlkit.inspect(half.path, {"n": 2, "length": 12})
     assert min(shares.multiply_adds["fp16"], shares.weights["fp16"]) > 0.95
-    mask = np.arange(12) < np.array([[12], [7], [1]])
-    ids = np.random.default_rng(0).integers(0, 50, (3, 12))
+    mask = np.arange(12) < np.tile([[12], [7], [1], [9]], (25, 1))
+    ids = np.random.default_rng(0).integers(0, 50, (100, 12))
     np.savez("x.npz", ids=ids, mask=mask)
     found = dlkit.verify(half, data="x.npz")
     assert max(row.mean for row in found.measured) < 1e-3

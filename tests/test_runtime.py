@@ -337,18 +337,31 @@ def test_a_batch_too_large_for_the_memory_is_halved_and_stays_so() -> None:
     assert max(fails.sizes) <= 3
 
 
-def test_a_bug_keeps_its_traceback(digits_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["prepare", "infer", "finish", "finish_all", "encode"])
+def test_a_bug_keeps_its_traceback(method: str, tmp_path: Path) -> None:
     """Only what the machine or the input is to blame for becomes a row of the table."""
 
-    class Buggy(Recognizer):
-        def finish_all(self, outputs: object, notes: object) -> list[Prediction]:  # type: ignore[override]
-            return outputs.no_such_attribute  # type: ignore[attr-defined, no-any-return]
+    def broken(self: object, *_: object) -> object:
+        return self.no_such_attribute  # type: ignore[attr-defined]
 
-    model = dlkit.load("digits")
-    with pytest.raises(AttributeError, match="no_such_attribute"):
-        Buggy(model.bundle, model.opened).recognize([np.zeros((28, 28), np.uint8)])
-    with pytest.raises(AttributeError, match="no_such_attribute"):
-        Buggy(model.bundle, model.opened).run_folder(digits_folder, tmp_path / "out")
+    pixels = np.zeros((1, 28, 28), np.uint8)
+    np.save(tmp_path / "x.npy", pixels)
+    with dlkit.load("digits", task="tensors") as model:
+        buggy = type("Buggy", (type(model),), {method: broken})(model.bundle, model.opened)
+        with pytest.raises(AttributeError, match="no_such_attribute"):
+            buggy.run_folder(tmp_path / "x.npy", tmp_path / "out")
+        if method != "encode":
+            with pytest.raises(AttributeError, match="no_such_attribute"):
+                buggy.run(pixels)
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_sessions_close_at_the_end_of_with(backend: str) -> None:
+    pixels = np.zeros((1, 28, 28), np.uint8)
+    with dlkit.load("digits", backend=backend).opened.session as session:
+        assert session(pixels).shape == (1, 10)
+    with pytest.raises(UsageError, match="was closed"):
+        session(pixels)
 
 
 def test_a_folder_from_python(digits_folder: Path, tmp_path: Path) -> None:

@@ -54,4 +54,6 @@ def test_mypy_strict_on_what_users_write(tmp_path: Path) -> None:
     assert '"Recognizer" has no attribute "no_such_method"' in errors["wrong_method"][0]
     assert "expression has type" in errors["wrong_result"][0]
     assert 'Argument "precision" to "export"' in errors["wrong_argument"][0]
+    assert 'Unexpected keyword argument "batches"' in errors["wrong_option"][0]
+    assert 'Argument "workers" to "run_folder"' in errors["wrong_option"][-1]
     assert 'Item "None" of "Certificate | None"' in errors["wrong_argument"][1]

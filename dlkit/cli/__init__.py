@@ -29,7 +29,7 @@ from dlkit.cli import (
     train,
     verify,
 )
-from dlkit.errors import UsageError
+from dlkit.errors import DlkitError, UsageError
 
 
 class _Commands(TyperGroup):
@@ -100,8 +100,19 @@ for module in (
 app.add_typer(simulate.group)
 
 
+def run_command(command: list[str]) -> str | None:
+    """Run a command in a worker of a cluster; gives why it cannot run. Inputs that fail are
+    rows."""
+    try:
+        app(command, standalone_mode=False)
+    except DlkitError as error:
+        return str(error)
+    return None
+
+
 @app.callback(invoke_without_command=True)
 def _root(
+    context: typer.Context,
     version: bool = typer.Option(False, "--version", help="Print the version and exit."),
 ) -> None:
     if version:
@@ -112,3 +123,4 @@ def _root(
     from dlkit import environment
 
     environment.check()
+    context.obj = run_command  # commands that hand their work on cannot import what imports them

@@ -46,6 +46,7 @@ class Flags:
     shard: str | None = None
     ray: str | None = None
     command: list[str] = field(default_factory=list)
+    run_command: Any = None  # as ``dlkit.cli.run_command``; workers find it by that name
 
     def __post_init__(self) -> None:
         from dlkit.errors import UsageError

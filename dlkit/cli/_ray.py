@@ -8,6 +8,7 @@ image that fails would be an exception of a whole block there.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,8 @@ _PLACES = ("inputs", "out", "annotate", "objects")
 _BUNDLES = ("model", "bundle", "detector")
 
 
-def same_command(context: typer.Context, flags: Flags, target: object) -> list[str]:
-    """The command line that runs a shard, whole for any machine.
+def for_shards(context: typer.Context, flags: Flags, target: object) -> Flags:
+    """With the command line that runs a shard, whole for any machine, and with what runs it.
 
     Args:
         target: where the outputs go.
@@ -46,7 +47,7 @@ def same_command(context: typer.Context, flags: Flags, target: object) -> list[s
         elif name in _BUNDLES:
             values = [str(Path(each).resolve()) if Path(each).exists() else each for each in values]
         words += said(one, True if value is True else values)
-    return words
+    return replace(flags, command=words, run_command=context.obj)
 
 
 def ray_tally(job: Job, flags: Flags, console: Console, on_gpu: bool) -> Tally:
@@ -83,7 +84,7 @@ def ray_tally(job: Job, flags: Flags, console: Console, on_gpu: bool) -> Tally:
             num_gpus=1 if on_gpu else 0,
             max_retries=-1,  # of a machine that died; what a shard raises is not tried again
             scheduling_strategy="SPREAD",
-        )(_shard)
+        )(flags.run_command)
         waiting: list[Any] = [
             run.remote([*flags.command, "--shard", f"{number}/{plan.count}"])
             for number in range(plan.count)
@@ -99,15 +100,3 @@ def ray_tally(job: Job, flags: Flags, console: Console, on_gpu: bool) -> Tally:
     finally:
         ray.shutdown()
     return shards.join()
-
-
-def _shard(command: list[str]) -> str | None:
-    """Run the command in a worker of Ray; gives why it cannot run. Inputs that fail are rows."""
-    from dlkit.cli import app
-    from dlkit.errors import DlkitError
-
-    try:
-        app(command, standalone_mode=False)
-    except DlkitError as error:
-        return str(error)
-    return None

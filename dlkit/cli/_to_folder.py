@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -18,7 +17,7 @@ from dlkit.cli._objects import (
     with_table,
 )
 from dlkit.cli._range import set_range
-from dlkit.cli._ray import same_command
+from dlkit.cli._ray import for_shards
 
 if TYPE_CHECKING:
     import typer
@@ -68,7 +67,7 @@ def to_folder(
     target = flags.place(out) if out else _beside(inputs[0], serves.folder or opened.spec.name)
     flags.check(inputs, target)
     if flags.ray is not None:
-        flags = replace(flags, command=same_command(context, flags, target))
+        flags = for_shards(context, flags, target)
 
     def feed(device: str) -> Feeding:
         return Feeding.of(serves, device, batch, workers)

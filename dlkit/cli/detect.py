@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,7 +68,7 @@ def command(
     from dlkit.cli._folder import Flags, end, execute, load_model
     from dlkit.cli._objects import open_detector, open_objects, say_found, say_guessed
     from dlkit.cli._range import set_range
-    from dlkit.cli._ray import same_command
+    from dlkit.cli._ray import for_shards
     from dlkit.errors import UsageError
     from dlkit.runtime.folders import table_files
     from dlkit.runtime.folders.feeding import Feeding
@@ -96,7 +95,7 @@ def command(
     seen = flags.place(annotate) if annotate else None
     flags.check(places, target, *([seen] if seen else []))
     if ray is not None:
-        flags = replace(flags, command=same_command(context, flags, target))
+        flags = for_shards(context, flags, target)
     if seen is not None:
         refuse_same(seen, places, "--annotate")
         if isinstance(seen, Path) and seen.exists() and not seen.is_dir():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -82,7 +81,7 @@ def command(
     """
     from dlkit.cli._console import notes
     from dlkit.cli._folder import Flags, end, execute, load_model
-    from dlkit.cli._ray import same_command
+    from dlkit.cli._ray import for_shards
 
     flags = Flags(
         overwrite,
@@ -127,7 +126,7 @@ def command(
     seen = flags.place(annotate) if annotate else None
     flags.check(places, target, *([seen] if seen else []))
     if ray is not None:
-        flags = replace(flags, command=same_command(context, flags, target))
+        flags = for_shards(context, flags, target)
     if seen is not None:
         refuse_same(seen, places, "--annotate")
         if isinstance(seen, Path) and seen.exists() and not seen.is_dir():

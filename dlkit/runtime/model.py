@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from dlkit.bundle import Bundle
 from dlkit.errors import BundleError, UsageError
 from dlkit.plugins import MissingError
 from dlkit.runtime.runner import Prepared, Runner
 from dlkit.runtime.session import Chosen, open_session
-from dlkit.tasks import TASKS, Model, Session, Task
+from dlkit.tasks import TASKS, FolderOptions, Model, Session, Task
 
 if TYPE_CHECKING:
     from dlkit.runtime.folders.tally import Tally
@@ -50,7 +50,7 @@ class Opened(Chosen):
         model: Model[Any, Any, Any],
         inputs: Sequence[Path | str],
         out: Path | str,
-        **options: Any,
+        **options: Unpack[FolderOptions],
     ) -> Tally:
         """A file for every file; see ``dlkit.runtime.folders.to_folder.run_folder``."""
         from dlkit.runtime.folders.to_folder import run_folder

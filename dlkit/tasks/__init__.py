@@ -8,7 +8,8 @@ package that its entry point in ``dlkit.tasks``, or ``package.module:NAME``, nam
 from dlkit.plugins import Registry
 from dlkit.tasks._data import Calibration, Feeds, HeldOut, Outputs, Score, batch_of
 from dlkit.tasks._door import Door, Reply
-from dlkit.tasks._model import Answers, Folder, Model, Session
+from dlkit.tasks._model import Answers, Folder, FolderOptions, Model
+from dlkit.tasks._session import Session
 from dlkit.tasks._task import Task, Tolerance, single
 
 TASKS: Registry[Task] = Registry("task", "dlkit.tasks", "dlkit.tasks", Task, "TASK")
@@ -20,6 +21,7 @@ __all__ = [
     "Door",
     "Feeds",
     "Folder",
+    "FolderOptions",
     "HeldOut",
     "Model",
     "Outputs",

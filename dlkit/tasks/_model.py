@@ -2,63 +2,19 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
-
-from numpy.typing import NDArray
+from typing import Any, ClassVar, Generic, Protocol, TypedDict, TypeVar, Unpack
 
 from dlkit.bundle import Bundle
 from dlkit.errors import DlkitError, InputError, UsageError
-from dlkit.tasks._data import Feeds
 from dlkit.tasks._door import Door, Reply
+from dlkit.tasks._session import Closing, Session
 
 Sample = TypeVar("Sample")  # an input in memory: an image, or arrays by name
 Note = TypeVar("Note")  # what finishing must know of a sample
 Answer = TypeVar("Answer")
-
-
-class Session(ABC):
-    """A bundle's graph, loaded by one backend on one device; any thread may call it.
-
-    Attributes:
-        backend: name of the backend, e.g. ``onnxruntime``.
-        device: ``cpu`` or ``cuda``.
-        sha256: hash of the file that it runs: model.onnx, or an engine.
-        arithmetic: type that it computes in when that is not the graph's, one of ``PRECISIONS``.
-    """
-
-    backend: str
-    device: str
-    sha256: str
-    arithmetic: str | None = None
-
-    @abstractmethod
-    def run(self, feeds: Feeds) -> dict[str, NDArray[Any]]:
-        """Run one batch.
-
-        Args:
-            feeds: an array for every input, dtypes and shapes as ``ModelSpec.inputs``.
-
-        Returns:
-            An array for every output; they are the caller's.
-
-        Raises:
-            BackendError: the backend refuses.
-        """
-
-    @abstractmethod
-    def __call__(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Run one batch of a graph with one input and one output."""
-
-    def stop(self) -> None:  # noqa: B027  # not every backend can
-        """End calls that are under way in other threads; they raise. The session is of no use
-        afterwards."""
-
-    def close(self) -> None:  # noqa: B027  # not every backend holds something
-        """Let go of memory and device; a second call does nothing."""
 
 
 class Folder(Protocol):
@@ -73,6 +29,17 @@ class Folder(Protocol):
     skipped: int
     failed: int
     failures: list[tuple[str, str]]
+
+
+class FolderOptions(TypedDict, total=False):
+    """What ``Model.run_folder`` can be told besides."""
+
+    batch: int | None
+    workers: int | None
+    overwrite: bool
+    fail_fast: bool
+    frames: str
+    watch: Callable[[Any, Any], None]
 
 
 class Answers(Protocol):
@@ -104,13 +71,13 @@ class Answers(Protocol):
 
     def run_folder(
         self, model: Model[Any, Any, Any], inputs: Sequence[Path | str], out: Path | str,
-        **options: Any,
+        **options: Unpack[FolderOptions],
     ) -> Folder:  # fmt: skip
-        """Run files into a folder; see ``dlkit.runtime.folders``."""
+        """Run files into a folder; see ``Model.run_folder``."""
         ...
 
 
-class Model(ABC, Generic[Sample, Note, Answer]):
+class Model(Closing, Generic[Sample, Note, Answer]):
     """A loaded bundle that answers. One subclass a task. Use it with ``with``, or ``close`` it.
 
     Attributes:
@@ -263,8 +230,9 @@ class Model(ABC, Generic[Sample, Note, Answer]):
         return found
 
     def run_folder(
-        self, inputs: Path | str | Sequence[Path | str], out: Path | str, **options: Any
-    ) -> Folder:
+        self, inputs: Path | str | Sequence[Path | str], out: Path | str,
+        **options: Unpack[FolderOptions],
+    ) -> Folder:  # fmt: skip
         """Run files of folders into a folder: a file for every file, subfolders mirrored.
 
         Every input is done or listed as failed; outputs appear whole or not at all; a second run
@@ -273,8 +241,10 @@ class Model(ABC, Generic[Sample, Note, Answer]):
         Args:
             inputs: folders and files.
             out: folder of the outputs.
-            options: ``batch``, ``workers``, ``overwrite``, ``fail_fast``, ``frames``; see
-                ``dlkit.runtime.folders.to_folder.run_folder``.
+            options: ``batch``: samples that run together, by task and device; ``workers``: threads
+                that read, run and save, one a processor; ``overwrite``: do everything anew;
+                ``fail_fast``: stop after the first failure; ``frames``: of an image file, ``all``,
+                ``first``, or the number of one; ``watch``: called now and then with how far it is.
 
         Raises:
             UsageError: inputs that are missing, or an ``out`` that would overwrite them.
@@ -286,14 +256,3 @@ class Model(ABC, Generic[Sample, Note, Answer]):
     def close(self) -> None:
         """Let go of memory and device; a second call does nothing."""
         self.opened.session.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -18,8 +18,9 @@ from dlkit.errors import InputError, UsageError
 from dlkit.spec import ModelSpec, TensorSpec
 from dlkit.tasks._arrays import check_arrays, read_arrays
 from dlkit.tasks._data import Calibration, Feeds, HeldOut, batch_of, halves
-from dlkit.tasks._model import Answers, Model, Session
+from dlkit.tasks._model import Answers, Model
 from dlkit.tasks._pictures import is_pictures, picture_batches
+from dlkit.tasks._session import Session
 from dlkit.tasks._task import Task, Tolerance
 
 if TYPE_CHECKING:

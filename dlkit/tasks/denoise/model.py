@@ -15,7 +15,8 @@ from dlkit.errors import InputError
 from dlkit.ranges import parse_range
 from dlkit.tasks._door import Door, Reply
 from dlkit.tasks._levels import range_of, refuse_colours, to_bytes
-from dlkit.tasks._model import Answers, Model, Session
+from dlkit.tasks._model import Answers, Model
+from dlkit.tasks._session import Session
 from dlkit.tasks.denoise import strips
 
 # Part of the range below which all of an image's values lie when the range is most likely wrong:

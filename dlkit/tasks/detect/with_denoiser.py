@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from dlkit import images
 from dlkit.errors import DlkitError, InputError
 from dlkit.tasks._levels import Range
-from dlkit.tasks._model import Model, Session
+from dlkit.tasks._model import Model
+from dlkit.tasks._session import Session
 from dlkit.tasks.denoise.model import Denoiser
 from dlkit.tasks.detect.model import Detector
 from dlkit.tasks.detect.objects import Detection

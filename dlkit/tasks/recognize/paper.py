@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from dlkit import images
 from dlkit.bundle import SHIPPED, Bundle
 from dlkit.errors import BackendError, BundleError, InputError
-from dlkit.tasks._model import Answers, Session
+from dlkit.tasks._model import Answers
+from dlkit.tasks._session import Session
 
 FINDER, READER = "digit_finder", "digit_reader"  # bundles that ship with dlkit
 _READ_AT_ONCE = 64  # crops

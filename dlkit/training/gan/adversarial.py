@@ -55,7 +55,7 @@ class AdversarialTrainer(Trainer):
     """
 
     recipe: AdversarialRecipe
-    bounded = ()  # scores have no scale
+    bounded: tuple[str, ...] = ()  # scores have no scale; what a subclass adds has
     growing: ClassVar[bool] = True  # the average forgets its beginning: see ``MovingAverage``
 
     def assemble(
