@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from dlkit.errors import MachineError, UsageError
-from dlkit.kept import keep_others
+from dlkit.kept import check_outside, keep_others
 
 PART = ".part"  # ending of a file or folder that is still being written
 MARK = ".dlkit-"  # its beginning; the name does not hold the target's, which may be 255 bytes long
@@ -144,8 +144,10 @@ def check_writable(folder: Path, option: str = "--out") -> None:
     """Find out before the work whether a folder can be written to; makes it.
 
     Raises:
+        UsageError: it is dlkit's own.
         MachineError: it cannot.
     """
+    check_outside(folder, option)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -172,8 +174,9 @@ def check_new(path: Path, overwrite: bool, option: str = "--out") -> None:
     """Refuse to replace a file, or to write into a folder that holds something.
 
     Raises:
-        UsageError: there is one, and that it is replaced was not said.
+        UsageError: there is one, and that it is replaced was not said; or it is dlkit's own.
     """
+    check_outside(path, option)
     there = any(path.iterdir()) if path.is_dir() else path.exists() or path.is_symlink()
     if there and not overwrite:
         raise UsageError(f"{option} {path} is there already", "Choose another, or add --overwrite")

@@ -1,4 +1,4 @@
-"""What others put into a folder of dlkit's: it stays there when the folder is replaced."""
+"""What stays as it is: what others put into a folder of dlkit's, and dlkit's own package."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
-from dlkit.errors import MachineError
+from dlkit.errors import MachineError, UsageError
+
+_PACKAGE = Path(os.path.realpath(__file__)).parent
 
 
 def keep_others(folder: Path, new: Path, own: Collection[Path]) -> None:
@@ -71,3 +73,16 @@ def _lost(path: Path, why: str) -> MachineError:
         f"{path} is not dlkit's and cannot be kept ({why}); nothing was replaced",
         "Move it out of the folder, or choose another --out",
     )
+
+
+def check_outside(path: Path, option: str = "--out") -> None:
+    """Refuse to write into dlkit's own package, whose bundles are read-only.
+
+    Raises:
+        UsageError: the path lies there.
+    """
+    if _PACKAGE in (real := Path(os.path.realpath(path))).parents or real == _PACKAGE:
+        raise UsageError(
+            f"{option} {path} lies in dlkit's own package, which is read-only",
+            f"Choose another {option}",
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import dlkit
 from dlkit.cli import app
-from dlkit.errors import UsageError
+from dlkit.errors import DlkitError, UsageError
 from dlkit.mmwave import folder
 
 ROOT = Path(__file__).parent.parent
@@ -179,3 +181,37 @@ def test_python_examples(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout
+
+
+OWN = Path(dlkit.__file__).parent / "shipped" / "digits" / "never"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["recognize", "{digits}", "--out", "{own}/p.csv"],
+        ["recognize", "{digits}", "--out", "p.csv", "--annotate", "{own}"],
+        ["denoise", "{digits}", "--out", "{own}"],
+        ["detect", "{digits}", "--out", "{own}"],
+        ["run", "digits", "{digits}", "--out", "{own}"],
+        ["generate", "--count", "1", "--out", "{own}"],
+        ["simulate", "scans", "{own}", "--count", "1"],
+        ["pack", "{digits}", "{own}/t.tar"],
+        ["card", "digits", "--out", "{own}/README.md"],
+        ["bench", "digits", "--html", "{own}/b.html"],
+        ["evaluate", "digits", "--out", "{own}"],
+        ["export", "digits", "--precision", "fp16", "--out", "{own}"],
+        ["train", "lenet", "--data", "mnist-mini", "--out", "{own}"],
+    ],
+)
+def test_nothing_is_written_into_the_package(
+    words: list[str], digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, [word.format(own=OWN, digits=digits_folder) for word in words])
+    try:
+        assert isinstance(done.exception, DlkitError), done.output
+        assert "read-only" in str(done.exception)
+        assert not OWN.exists()
+    finally:
+        shutil.rmtree(OWN, ignore_errors=True)

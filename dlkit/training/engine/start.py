@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dlkit.atomic import MARK, lock
 from dlkit.errors import MachineError, TrainingError, UsageError
+from dlkit.kept import check_outside
 from dlkit.training.engine.fabric import Hardware, open_compute
 from dlkit.training.engine.loop import Watch, run_training
 from dlkit.training.engine.memory import memory_for
@@ -106,7 +107,9 @@ def _look_at(run: Run, resume: bool, overwrite: bool) -> Recipe | None:
 
     Raises:
         TrainingError: there is none to resume, or something in the way of a new one.
+        UsageError: it would lie in dlkit's own package.
     """
+    check_outside(run.path)
     if resume:
         return run.load_recipe()
     if run.checkpoint.exists() and not overwrite:
