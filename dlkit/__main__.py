@@ -22,7 +22,7 @@ def main() -> None:
     gc.set_threshold(_NEW_OBJECTS)
     _open_streams()
     from dlkit.cli import app
-    from dlkit.errors import DlkitError
+    from dlkit.errors import DlkitError, refused
 
     try:
         if with_handler:
@@ -31,9 +31,9 @@ def main() -> None:
     except DlkitError as error:
         _end(str(error), 2)
     except OSError as error:
-        if (line := _refused(error)) is None:
+        if (said := refused(error)) is None:
             raise
-        _end(line, 2)
+        _end(str(said), 2)
     except KeyboardInterrupt:
         _end("interrupted", _INTERRUPTED)
 
@@ -54,20 +54,6 @@ def _open_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
-
-
-def _refused(error: OSError) -> str | None:
-    """What the machine refuses is the user's to mend; None of what is a bug."""
-    import errno
-    from pathlib import Path
-
-    machine = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
-    if error.errno not in {*machine, errno.ENAMETOOLONG}:
-        return None
-    where = Path(str(error.filename or "the output"))
-    if where.name.startswith(".dlkit-"):  # a file on its way: the place is what counts
-        where = where.parent
-    return f"{where} cannot be written or read: {error.strerror}"
 
 
 def _end(text: str, code: int) -> None:

@@ -16,6 +16,15 @@ text it is one line. The command line prints it and exits with code 2; any other
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_REFUSALS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM,
+    errno.ENAMETOOLONG,
+}  # fmt: skip
 _LONGEST = 1000  # characters of a sentence: damaged files hold names of any length
 
 
@@ -68,3 +77,28 @@ class VerifyError(DlkitError):
 
 class MachineError(DlkitError):
     """The machine refuses: a full disk, a read-only folder, no memory."""
+
+
+def refused(error: OSError) -> MachineError | None:
+    """What the machine refuses is the user's to mend; None of what is a bug."""
+    if error.errno not in _REFUSALS:
+        return None
+    where = Path(str(error.filename or "the output"))
+    if where.name.startswith(".dlkit-"):  # a file on its way: the place is what counts
+        where = where.parent
+    return MachineError(f"{where} cannot be written or read: {error.strerror}")
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Around a function that writes files.
+
+    Raises:
+        MachineError: the machine refuses, e.g. on a full disk.
+    """
+    try:
+        yield
+    except OSError as error:
+        if (said := refused(error)) is None:
+            raise
+        raise said from error

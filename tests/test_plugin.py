@@ -81,6 +81,8 @@ def test_the_whole_way_on_the_command_line(place: Path) -> None:
         mask = cv2.imread(str(place / out / "3.png"), cv2.IMREAD_UNCHANGED)
         assert mask.shape == (30, 27)
         assert set(np.unique(mask)) == {0, 255}
+    bench = ("bench", "run/bundle-fp16", "--batches", 1, "--seconds", 0.02, "--rounds", 1)
+    assert "reference_evaluator" in cli(*bench, "--backend", "reference_evaluator")
     assert "shapes.recipe:DiscRecipe" in (place / "run" / "recipe.json").read_text()
 
     # Where the package is missing, the bundle still runs, and export says what is missing.

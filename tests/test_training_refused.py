@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import signal
@@ -15,7 +16,8 @@ import torch
 from typer.testing import CliRunner
 
 from dlkit.cli import app
-from dlkit.errors import TrainingError, UsageError
+from dlkit.errors import MachineError, TrainingError, UsageError
+from dlkit.export.api import export
 from dlkit.export.weights import load_weights
 from dlkit.training.classify.temperature import fit_temperature
 from dlkit.training.engine.fabric import Hardware
@@ -162,3 +164,16 @@ def test_what_goes_on_can_be_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     other = CliRunner().invoke(app, [*pasted[1:], "--set", "epochs=9"])
     assert " -> 9)" in str(other.exception)
     assert "--init 'my run' begins with its weights" in str(other.exception)
+
+
+def test_a_full_disk_is_said_in_python_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fills(now: Moment) -> None:
+        monkeypatch.setattr(os, "fsync", full)
+
+    with pytest.raises(MachineError, match="No space left"):
+        train(small(), out=tmp_path / "run", watch=fills)
+    with pytest.raises(MachineError, match="No space left"):
+        export("digits", "fp32", tmp_path / "copy")

@@ -9,7 +9,7 @@ from torch import nn
 
 from dlkit.bundle import Bundle, Certificate, shipped
 from dlkit.bundle.engine import Engine
-from dlkit.errors import UsageError
+from dlkit.errors import UsageError, refusals
 from dlkit.evaluation.evaluate import evaluate_bundles
 from dlkit.evaluation.report import Report
 from dlkit.export.build_options import BuildOptions, Size, read_profile, read_sizes
@@ -31,6 +31,7 @@ from dlkit.tasks import TASKS, Task
 from dlkit.training.engine.run import Run
 
 
+@refusals()
 def export(
     source: str | Path | Run | Bundle | nn.Module,
     precision: str | None = None,
@@ -93,6 +94,7 @@ def export(
         BundleError: ``out`` holds something else.
         TrainingError: a damaged run.
         InputError: the calibration data cannot be read.
+        MachineError: the bundle cannot be written, e.g. on a full disk.
     """
     wanted = Wanted(precision, _folder(out), several(keep), data, say)
     images = Images(tuple(several(labels)), pixels, resize, multiple_of)
@@ -144,6 +146,7 @@ def export(
     return from_bundle(Bundle.open(source), wanted)
 
 
+@refusals()
 def verify(
     bundle: str | Path | Bundle | Run | nn.Module,
     against: Against | None = None,
@@ -190,6 +193,7 @@ def verify(
     return verified(bundle, against, data, count, weights, _folder(out), replace, say).found
 
 
+@refusals()
 def build_engine(
     bundle: str | Path | Bundle,
     profile: str | tuple[int, int, int] | None = None,
@@ -241,6 +245,7 @@ def build_engine(
     return build(own_copy(opened, _folder(out)), options)[0]
 
 
+@refusals()
 def evaluate(
     bundle: str | Path | Bundle,
     data: str | None = None,

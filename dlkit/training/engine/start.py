@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dlkit.atomic import MARK, lock
-from dlkit.errors import MachineError, TrainingError, UsageError
+from dlkit.errors import MachineError, TrainingError, UsageError, refusals
 from dlkit.kept import check_outside
 from dlkit.training.engine.fabric import Hardware, open_compute
 from dlkit.training.engine.loop import Watch, run_training
@@ -21,6 +21,7 @@ from dlkit.training.engine.trainer import Trainer
 from dlkit.training.recipe import RECIPES, Recipe
 
 
+@refusals()
 def train(
     recipe: Recipe | str | Path,
     data: str | Path | None = None,
