@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image as Pil
+from typer.testing import CliRunner
 
 from dlkit import images
+from dlkit.cli import app
 from dlkit.errors import InputError
 
+UInt8 = images.UInt8
 RANDOM = np.random.default_rng(0)
 GREY = RANDOM.integers(0, 256, (20, 30), dtype=np.uint8)
 
@@ -150,7 +153,40 @@ def test_tiff_pages_that_hide_others() -> None:
         assert len(images.decode_frames(data, "a.tif")) == 3
 
 
-def saved(picture: Pil.Image) -> bytes:
+@pytest.mark.parametrize("how", ["tiff_lzw", "tiff_deflate", "jpeg"])
+def test_damaged_tiff_files_are_failures(how: str, scan: UInt8, tmp_path: Path) -> None:
+    """OpenCV goes on past what its decoder reports of pages of 8 bits."""
+    (tmp_path / "in").mkdir()
+    good = saved(Pil.fromarray(scan), how)
+    for number in range(3):
+        bad, dice = bytearray(good), np.random.default_rng(number)
+        for at in dice.integers(len(good) // 4, 3 * len(good) // 4, 40):
+            bad[at] = dice.integers(256)
+        (tmp_path / "in" / f"{number}.tif").write_bytes(bad)
+    (tmp_path / "in" / "good.tif").write_bytes(good)
+    arguments = ["denoise", str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1
+    assert "1 done, 3 failed" in done.output
+    assert "is damaged" in done.output
+    assert [path.name for path in (tmp_path / "out").glob("*.tif")] == ["good.tif"]
+
+
+def test_sums_of_tiff_are_checked_in_every_part() -> None:
+    deep = RANDOM.integers(0, 65536, (40, 50), dtype=np.uint16)
+    for pixels in (GREY.repeat(2, 0), deep):
+        for layout in ({"tile": (16, 16)}, {"rowsperstrip": 3}):
+            data = tiff(pixels, compression="zlib", photometric="minisblack", **layout)
+            assert np.array_equal(images.decode(data, "a.tif"), pixels)
+            sums = [at for at in range(len(data) - 1) if data[at : at + 2] == b"\x78\x9c"]
+            assert len(sums) > 3
+            damaged = bytearray(data)
+            damaged[sums[-1] - 1] ^= 1  # the end of the last part but one
+            with pytest.raises(InputError, match=r"part \d+ of page 1 is damaged"):
+                images.decode(bytes(damaged), "a.tif")
+
+
+def saved(picture: Pil.Image, how: str | None = None) -> bytes:
     file = io.BytesIO()
-    picture.save(file, "TIFF")
+    picture.save(file, "TIFF", compression=how)
     return file.getvalue()

@@ -13,6 +13,7 @@ import numpy as np
 from dlkit.errors import InputError, UsageError
 from dlkit.images import avif, bmp, jpeg, png, pnm, tiff
 from dlkit.images.geometry import Image, check, turned
+from dlkit.images.tiff_tags import is_tiff
 from dlkit.limits import max_pixels
 
 SUFFIXES = frozenset(
@@ -140,7 +141,7 @@ def _decode(
 ) -> list[Image]:
     if jpeg.is_jpeg(data):
         return jpeg.read(data, path, upright, several)
-    if tiff.is_tiff(data):
+    if is_tiff(data):
         return tiff.read(data, path, several)
     if pnm.is_pnm(data):
         return pnm.read(data, path, several)

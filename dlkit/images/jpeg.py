@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from dlkit.images import tiff
 from dlkit.images.geometry import Image, check_size, turned
+from dlkit.images.tiff_tags import directories
 
 _QUALITY = 95  # as OpenCV writes one picture
 _APP1, _APP2, _SCAN = 0xE1, 0xE2, 0xDA
@@ -43,7 +43,7 @@ def read(data: bytes, path: object, upright: bool, several: bool) -> list[Image]
         ValueError: damaged.
     """
     exif, others = _heads(data)
-    first = _decoded(data, path)
+    first = decoded(data, path)
     found = [turned(first, exif) if upright else first]
     if not (several and others):
         return found
@@ -52,10 +52,26 @@ def read(data: bytes, path: object, upright: bool, several: bool) -> list[Image]
         if any(word in other[:_NEAR] for word in _GAINS):
             continue
         own, _ = _heads(other)
-        picture = _decoded(other, path)
+        picture = decoded(other, path)
         if picture.shape[:2] == first.shape[:2]:
             found.append(turned(picture, own or exif) if upright else picture)
     return found
+
+
+def decoded(data: bytes, path: object) -> Image:
+    """The first picture alone, strictly.
+
+    Raises:
+        InputError: too large.
+        ValueError: damaged.
+    """
+    import simplejpeg
+
+    height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+    check_size(width, height, path)
+    wanted = "GRAY" if space == "Gray" else "BGR"
+    image = simplejpeg.decode_jpeg(data, colorspace=wanted, strict=True)
+    return np.asarray(image[:, :, 0] if space == "Gray" else image)
 
 
 def encoded(frames: Sequence[Image]) -> bytes:
@@ -75,16 +91,6 @@ def encoded(frames: Sequence[Image]) -> bytes:
     file = io.BytesIO()
     first.save(file, "MPO", save_all=True, append_images=more, quality=_QUALITY)
     return file.getvalue()
-
-
-def _decoded(data: bytes, path: object) -> Image:
-    import simplejpeg
-
-    height, width, space, _ = simplejpeg.decode_jpeg_header(data)
-    check_size(width, height, path)
-    wanted = "GRAY" if space == "Gray" else "BGR"
-    image = simplejpeg.decode_jpeg(data, colorspace=wanted, strict=True)
-    return np.asarray(image[:, :, 0] if space == "Gray" else image)
 
 
 def _heads(data: bytes) -> tuple[bytes, int]:
@@ -107,7 +113,7 @@ def _heads(data: bytes) -> tuple[bytes, int]:
 def _listed(data: bytes, others: int) -> Iterator[tuple[int, int]]:
     """Place and size of each picture but the first."""
     block = data[others : others + _NEAR]
-    listed = bytes(next(tiff.directories(block, (_IMAGES,)), {}).get(_IMAGES, ()))
+    listed = bytes(next(directories(block, (_IMAGES,)), {}).get(_IMAGES, ()))
     form = struct.Struct(("<" if block.startswith(b"II") else ">") + _IMAGE)
     for place in range(form.size, len(listed) - form.size + 1, form.size):
         _, size, start, _, _ = form.unpack_from(listed, place)

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import io
 import re
-import struct
-from collections.abc import Collection, Iterator
-from typing import Any
 
 import cv2
 import numpy as np
 
 from dlkit.errors import InputError
+from dlkit.images import tiff_damage
 from dlkit.images.geometry import Image, check_size
+from dlkit.images.tiff_tags import Tags, directories
 
-# By TIFF 6.0; BigTIFF has 43 in the place of 42, and numbers of eight bytes.
-_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _KIND, _OLD_KIND, _WIDTH, _HEIGHT, _TEXT = 254, 255, 256, 257, 270
 _BITS, _PHOTOMETRIC, _SAMPLES, _PLANAR, _EXTRA, _FORMAT = 258, 262, 277, 284, 338, 339
 _DEPTH = 32997  # of a volume in one page (SGI)
-_NUMBERS = {1: "B", 2: "B", 3: "H", 4: "I", 7: "B", 16: "Q"}  # types of values
-_MOST = 4096  # values of a tag, bytes of a list of images in MPO files among them
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _MASK, _CMYK = 0, 1, 2, 3, 4, 5
 _ALPHA = ((1,), (2,))  # multiplied into the colours, or not
 _FLOAT = 3
@@ -30,52 +25,6 @@ _READ_BY_PILLOW = {_WHITE_IS_ZERO: (2, 4), _BLACK_IS_ZERO: (2, 4), _PALETTE: (1,
 _HIDDEN = re.compile(
     rb'\AImageJ=.*^images=(\d+)|\A\{"shape".*"truncated": true', re.DOTALL | re.MULTILINE
 )
-Tags = dict[int, tuple[int, ...]]
-
-
-def is_tiff(data: bytes) -> bool:
-    """Whether a file begins as they do."""
-    return data.startswith(_HEADS)
-
-
-def directories(data: bytes, wanted: Collection[int]) -> Iterator[Tags]:
-    """The wanted tags of each page, in order.
-
-    Raises:
-        ValueError: a page's tags are not all in the file.
-    """
-    order = "<" if data.startswith(b"II") else ">"
-    big = b"+" in data[2:4]
-    number, entry, offset = (
-        (struct.Struct(order + form) for form in ("Q", "HHQ8s", "Q"))
-        if big
-        else (struct.Struct(order + form) for form in ("H", "HHI4s", "I"))
-    )
-
-    def unpacked(form: struct.Struct, at: int) -> tuple[Any, ...]:
-        if at + form.size > len(data):
-            raise ValueError("its list of pages leads out of the file: it is cut or damaged")
-        return form.unpack_from(data, at)
-
-    (at,) = unpacked(offset, 8 if big else 4)
-    seen = set[int]()
-    while at:
-        if at in seen:
-            raise ValueError("its list of pages has no end")
-        seen.add(at)
-        (count,) = unpacked(number, at)
-        at += number.size
-        tags: Tags = {}
-        for place in range(at, min(at + count * entry.size, len(data)), entry.size):
-            tag, kind, many, inside = unpacked(entry, place)
-            if tag in wanted and kind in _NUMBERS and 0 < many <= _MOST:
-                form = struct.Struct(f"{order}{many}{_NUMBERS[kind]}")
-                if form.size <= len(inside):
-                    tags[tag] = form.unpack_from(inside)
-                else:
-                    tags[tag] = unpacked(form, *offset.unpack(inside))
-        yield tags
-        (at,) = unpacked(offset, at + count * entry.size)
 
 
 def read(data: bytes, path: object, several: bool) -> list[Image]:
@@ -89,7 +38,7 @@ def read(data: bytes, path: object, several: bool) -> list[Image]:
         ValueError: the file is damaged.
     """
     wanted = (_KIND, _OLD_KIND, _WIDTH, _HEIGHT, _TEXT, _BITS, _PHOTOMETRIC, _SAMPLES, _PLANAR,
-              _EXTRA, _FORMAT, _DEPTH)  # fmt: skip
+              _EXTRA, _FORMAT, _DEPTH, *tiff_damage.WANTED)  # fmt: skip
     tags = directories(data, wanted)
     pages = [next(tags, {})]
     if several or _is_thumbnail(pages[0]):
@@ -107,6 +56,7 @@ def read(data: bytes, path: object, several: bool) -> list[Image]:
             f"{path}: is a TIFF of several pictures in one page, of which only the first is found",
             "Save each as a page, or take the first alone with --frames first",
         )
+    tiff_damage.check(data, pages, numbers, path)
     images = _decoded(data, pages, numbers)
     return [
         _page(data, number, pages[number], image)
