@@ -29,10 +29,11 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         raise unreadable(path, error) from error
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] != _UINT8:
         raise InputError(f"{path}: is no IDX file of unsigned bytes")
-    rank = data[3]
-    start = 4 + 4 * rank
+    start = 4 + 4 * data[3]
+    if len(data) < start:
+        raise InputError(f"{path}: is truncated", "Fetch it again: it is damaged")
     shape = np.frombuffer(data[4:start], ">u4").astype(int)
-    if len(shape) != rank or len(data) - start != shape.prod():
+    if len(data) - start != shape.prod():
         raise InputError(
             f"{path}: holds {len(data) - start} bytes, its header promises "
             f"{'x'.join(map(str, shape))}",

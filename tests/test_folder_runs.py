@@ -305,15 +305,19 @@ def test_arrays_that_cannot_be(tmp_path: Path) -> None:
     np.save(target / "flat.npy", digit[0, 0])
     np.save(target / "none.npy", digit[:0])
     np.savez(target / "two.npz", a=digit, b=digit)
+    for number, shape in enumerate(("(-1, 28, 28)", "(-1, 784)", "(28, 28, -1)", "(2, -28, -28)")):
+        head = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+        data = b"\x93NUMPY\1\0" + len(head).to_bytes(2, "little") + head.encode()
+        (target / f"below{number}.npy").write_bytes(data)
     (target / "cut.npy").write_bytes((target / "good.npy").read_bytes()[:300])
     (target / "empty.npz").write_bytes(b"")
     (target / "text-idx3-ubyte").write_text("text")
     out = tmp_path / "p.csv"
     done = dlkit("recognize", target, "--out", out)
     assert done.exit_code == 1
-    assert "3 done, 7 failed" in done.output
+    assert "3 done, 11 failed" in done.output
     assert "expected uint8 images (N, height, width)" in rows(out)["float.npy"]["error"]
-    assert sum(bool(row["error"]) for row in rows(out).values()) == 7
+    assert sum(bool(row["error"]) for row in rows(out).values()) == 11
 
 
 @pytest.mark.long

@@ -152,7 +152,7 @@ def _header(file: IO[bytes]) -> tuple[np.dtype[Any], tuple[int, ...]]:
     shape, fortran, dtype = read(file)
     if fortran and len(shape) > 1:
         raise ValueError("its values are in Fortran's order; save np.ascontiguousarray of it")
-    return dtype, tuple(shape)
+    return dtype, tuple(map(int, shape))  # True passes for a whole number
 
 
 def _along_last(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
@@ -189,7 +189,7 @@ def _as_images(
     if len(shape) == 4 and 1 in (shape[1], shape[3]):
         shape = (shape[0], *shape[2:]) if shape[1] == 1 else shape[:3]
     coloured = len(shape) == 4 and shape[3] == 3 and colour != "grey"
-    if dtype not in (np.uint8, np.bool_) or not (len(shape) == 3 or coloured) or 0 in shape:
+    if dtype not in (np.uint8, np.bool_) or not (len(shape) == 3 or coloured) or min(shape) < 1:
         raise InputError(f"{holds}, {expected}")
     if shape[1] * shape[2] > images.MAX_PIXELS:
         raise InputError(f"{holds}: images of more than {images.MAX_PIXELS / 1e6:.0f} Mpixels")
