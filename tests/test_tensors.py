@@ -112,6 +112,22 @@ def test_a_folder_of_arrays(bundle: Bundle, tmp_path: Path) -> None:
     assert "2 done before, 0 done, 5 failed" in again.output
 
 
+def test_arrays_that_unpack_to_gigabytes(bundle: Bundle, tmp_path: Path) -> None:
+    """By the sizes that the archive has, before anything is unpacked."""
+    files = tmp_path / "in"
+    files.mkdir()
+    a, b = np.ones((2, 4), np.float32), np.zeros((2, 3), np.int64)
+    np.savez_compressed(files / "good.npz", a=a, b=b)
+    data = (files / "good.npz").read_bytes()
+    for place in (data.rindex(b"PK\1\2") + 24, data.index(b"PK\1\2") + 24):  # unpacked sizes
+        data = data[:place] + (3 << 28).to_bytes(4, "little") + data[place + 4 :]
+    (files / "bomb.npz").write_bytes(data)
+    done = cli("run", bundle.path, files, "--out", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "1 done, 1 failed" in done.output
+    assert "bomb.npz: its arrays unpack to 1.5 GiB, at most 1 are unpacked" in done.output
+
+
 def test_nothing_of_an_array_file_is_passed_over(tmp_path: Path) -> None:
     """Arrays behind the first one of a .npy file, and two of one name."""
     files = tmp_path / "in"

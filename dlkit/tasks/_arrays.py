@@ -27,14 +27,19 @@ class PassesOver(Protocol):
     passed_over: Counter[str]
 
 
-def read_arrays(data: bytes, path: str, spec: ModelSpec) -> tuple[Feeds, list[str]]:
+def read_arrays(
+    data: bytes, path: str, spec: ModelSpec, most: int | None = None
+) -> tuple[Feeds, list[str]]:
     """The inputs of a graph from the bytes of a .npy or .npz file, and the names of its other
     arrays.
 
+    Args:
+        most: bytes that they may unpack to, where it is one file of many.
+
     Raises:
-        InputError: it cannot be read, or lacks an input.
+        InputError: it cannot be read, lacks an input, or unpacks to too much.
     """
-    found = npy.load(io.BytesIO(data), path)
+    found = npy.load(io.BytesIO(data), path, most)
     if isinstance(found, np.ndarray):
         return {spec.input.name: found}, []
     if missing := [one.name for one in spec.inputs if one.name not in found]:

@@ -32,6 +32,7 @@ Name: TypeAlias = Literal["tensors"]  # tells type checkers what ``dlkit.load`` 
 _NPY = re.compile(r"\.npy(\.npz)*$", re.IGNORECASE)
 _FREE = 32  # size of a free axis of random inputs, where nothing says better
 _RANDOM = 15  # random samples to calibrate with
+_UNPACKED = 1 << 30  # bytes of a file's arrays
 _PART = 8  # samples of a call that a large one is cut into
 
 
@@ -69,7 +70,7 @@ class TensorModel(Model[Feeds, None, Arrays]):
 
     def decode(self, data: bytes, path: str) -> Feeds:
         """The arrays of a .npy or .npz file."""
-        feeds, others = read_arrays(data, path, self.bundle.spec)
+        feeds, others = read_arrays(data, path, self.bundle.spec, _UNPACKED)
         self.passed_over.update(others)
         return feeds
 
