@@ -28,12 +28,14 @@ from dlkit.errors import InputError
 from dlkit.export.api import export
 from dlkit.idx import write_idx
 from dlkit.runtime.folders import sources as folder
+from dlkit.runtime.folders.array_files import open_array
 from dlkit.runtime.folders.journal import Journal
 from dlkit.runtime.folders.result import Result
 from dlkit.tasks.recognize.datasets import load_labelled
 from dlkit.training.engine.run import Run
 
 from .conftest import untrained_run
+from .test_mutants import peak
 
 
 def dlkit(*arguments: object) -> Any:
@@ -318,6 +320,26 @@ def test_arrays_that_cannot_be(tmp_path: Path) -> None:
     assert "3 done, 11 failed" in done.output
     assert "expected uint8 images (N, height, width)" in rows(out)["float.npy"]["error"]
     assert sum(bool(row["error"]) for row in rows(out).values()) == 11
+
+
+def test_large_images_of_arrays_are_read_a_few_at_a_time(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", x=np.zeros((40, 2000, 1500), np.uint8))
+    with open_array(tmp_path / "a.npz") as array:
+        sizes = [(len(part), part.nbytes) for part in array.parts(256)]
+    assert sum(count for count, _ in sizes) == 40
+    assert max(size for _, size in sizes) <= 1 << 25
+
+
+@pytest.mark.long
+def test_arrays_that_unpack_to_much_cost_no_memory(tmp_path: Path) -> None:
+    """80 MB of them, of which a part is held at a time."""
+    np.savez_compressed(tmp_path / "a.npz", x=np.zeros((100_000, 28, 28), np.uint8))
+    np.save(tmp_path / "b.npy", np.zeros((300, 28, 28), np.uint8))
+    assert dlkit("recognize", tmp_path / "b.npy", "--out", tmp_path / "b.csv").exit_code == 0
+    begun = peak(afresh=True)
+    done = dlkit("recognize", tmp_path / "a.npz", "--out", tmp_path / "a.csv")
+    assert "100000 done, 0 failed" in done.output
+    assert peak() - begun < 40_000_000
 
 
 @pytest.mark.long

@@ -28,7 +28,8 @@ _SUFFIXES = (".npy", ".npz", "-ubyte", "-ubyte.gz")
 _SQUARE = (28, 28)
 _FLAT = 28 * 28
 _CHANNELS = (3, 4)  # of a last axis: these may be colours
-_WHOLE = 1 << 30  # bytes that are held at once
+_WHOLE = 1 << 30  # bytes of an array that cannot be read a part at a time
+_PART = 1 << 25  # bytes of a part, where that is more than one image
 
 
 def is_array(name: str) -> bool:
@@ -51,8 +52,9 @@ class _Stream:
     along_last: bool = False
 
     def parts(self, count: int) -> Iterator[NDArray[np.uint8]]:
-        """At most ``count`` images at a time."""
+        """At most ``count`` images at a time, fewer of large ones."""
         size = math.prod(self.shape[1:])
+        count = max(1, min(count, _PART // size))
         if self.along_last:  # no image is whole before the file's end
             data = self._read(self.shape[0] * size, 0)
             self._check_end()
