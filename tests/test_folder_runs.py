@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -198,6 +199,26 @@ def test_full_disk(scans: Path, tmp_path: Path) -> None:
     assert failed > 0
     written = [name for name in mounted.stdout.split() if name.endswith(".png")]
     assert len(written) == done
+    again = dlkit("denoise", scans, "--out", out)  # there is room now
+    assert again.exit_code == 0, again.output
+    assert len(list(out.glob("*.png"))) == 120
+
+
+def test_no_room_for_the_manifest(digits_folder: Path, tmp_path: Path) -> None:
+    """However much of it there is, no later run takes the table for somebody else's."""
+    table, limits = tmp_path / "p.csv", resource.getrlimit(resource.RLIMIT_FSIZE)
+    for most in (100, 2500, 3000, 3500, 4096, 9000):
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
+            cut = dlkit("recognize", digits_folder, "--out", table, "--overwrite")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert cut.exit_code == 1
+        assert " done, " in cut.output  # the summary
+        assert "cannot be written" in cut.output + str(cut.exception)
+        again = dlkit("recognize", digits_folder, "--out", table)
+        assert again.exit_code == 0, (again.output, again.exception)
+        assert len(rows(table)) == 60
 
 
 def _counts(text: str) -> tuple[int, int]:

@@ -19,12 +19,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import dlkit
 from dlkit import images
 from dlkit.__main__ import main
 from dlkit.bench import calls
 from dlkit.bundle import Bundle, Measured, shipped
+from dlkit.cli import app
 from dlkit.errors import BackendError, BundleError, InputError, UsageError
 from dlkit.runtime.backends import _openvino_core
 from dlkit.runtime.backends.onnxruntime import OnnxRuntimeSession
@@ -362,6 +364,33 @@ def test_sessions_close_at_the_end_of_with(backend: str) -> None:
         assert session(pixels).shape == (1, 10)
     with pytest.raises(UsageError, match="was closed"):
         session(pixels)
+
+
+def test_a_bug_with_one_file_comes_after_the_others(
+    digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = sorted(digits_folder.iterdir())[3].name
+    decode_all = Recognizer.decode_all
+
+    def buggy(self: Recognizer, data: bytes, path: Any, *more: Any) -> Any:
+        if Path(path).name == bad:
+            raise AttributeError("no_such_attribute")
+        return decode_all(self, data, path, *more)
+
+    monkeypatch.setattr(Recognizer, "decode_all", buggy)
+    table = tmp_path / "p.csv"
+    done = CliRunner().invoke(app, ["recognize", str(digits_folder), "--out", str(table)])
+    assert isinstance(done.exception, AttributeError)
+    assert "59 done, 1 failed" in done.output
+    with table.open(newline="") as file:
+        found = {row["file"]: row["error"] for row in csv.DictReader(file)}
+    assert set(found) == {path.name for path in digits_folder.iterdir()}
+    assert {name for name, error in found.items() if error} == {bad}
+    assert "a bug in dlkit or in a plug-in: AttributeError" in found[bad]
+    with monkeypatch.context() as patch:
+        patch.setattr(Recognizer, "decode_all", decode_all)
+        again = CliRunner().invoke(app, ["recognize", str(digits_folder), "--out", str(table)])
+    assert "59 done before, 1 done, 0 failed" in again.output
 
 
 def test_a_folder_from_python(digits_folder: Path, tmp_path: Path) -> None:

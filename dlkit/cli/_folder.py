@@ -182,6 +182,8 @@ def _random(bundle: Bundle) -> bool:
 
 def execute(job: Job, flags: Flags, console: Console) -> int:
     """Run a job behind a live line; gives the exit code."""
+    from dlkit.runtime.folders.tally import Tally
+
     if flags.dry_run:
         todo, done = job.would_do(flags.overwrite)
         console.print(f"would do {todo}, done before {done}; nothing was written", highlight=False)
@@ -193,13 +195,19 @@ def execute(job: Job, flags: Flags, console: Console) -> int:
 
         tally = ray_tally(job, flags, console, job.work.runner.session.device == "cuda")
         return sum_up(tally, job.manifest, console)
-    with _live(job, console, flags.shard is None) as watch:
-        if flags.shard is not None:
-            from dlkit.cli._shards import shard_tally
+    tally = Tally()
+    try:
+        with _live(job, console, flags.shard is None) as watch:
+            if flags.shard is not None:
+                from dlkit.cli._shards import shard_tally
 
-            tally = shard_tally(job, flags.shard, flags.overwrite, watch, console)
-        else:
-            tally = job.run(flags.options, watch)
+                tally = shard_tally(job, flags.shard, flags.overwrite, watch, console)
+            else:
+                job.run(flags.options, watch, tally)
+    except Exception:  # a bug, or a table without room: what was done is told all the same
+        if tally.all:
+            sum_up(tally, job.manifest, console)
+        raise
     _say_store(job.manifest, console)
     return sum_up(tally, job.manifest, console)
 

@@ -93,17 +93,20 @@ class Job:
     more: Callable[[Tally, Table | None], Iterator[object]] = lambda *_: iter(())
     opens: Callable[[Any, str, bool, bool], Journal] = open_journal
 
-    def run(self, options: Options, watch: Watch = lambda *_: None) -> Tally:
+    def run(
+        self, options: Options, watch: Watch = lambda *_: None, tally: Tally | None = None
+    ) -> Tally:
         """Do it.
 
         Args:
             watch: called now and then with how far it is.
+            tally: takes what is done, for who wants it also where this raises.
         """
         # A worker that comes back from a library waits for the GIL up to this long, 5 ms by
         # default: more than it takes to decode a hundred digits.
         before = sys.getswitchinterval()
         sys.setswitchinterval(5e-4)
-        tally = Tally()
+        tally = tally or Tally()
         try:
             with self.outputs or nullcontext():
                 if options.watch:

@@ -159,9 +159,14 @@ class Journal:
             self._append(as_lines([{"claim": [(place, *what) for place, what in outputs]}]))
 
     def note_table(self, state: str) -> None:
-        """Note, before it takes its place, what the table will be."""
-        if state not in self.tables and self.broken is None:
-            self._append(as_lines([{"table": state}]))
+        """Note, before it takes its place, what the table will be.
+
+        Raises:
+            MachineError: there is no room even for that: a next run would not know the table.
+        """
+        if state not in self.tables and not self._append(as_lines([{"table": state}])):
+            what = f"{self.broken}, so the table stays as it was: no run would know it for dlkit's"
+            raise MachineError(what, "Make room, and run it again")
         self.tables.add(state)
 
     def add(self, results: Sequence[Result], answers: Iterable[Mapping[str, Any]]) -> None:
@@ -229,7 +234,8 @@ class Journal:
             )
         return 0 if forget else self._index.size
 
-    def _append(self, text: str) -> None:
+    def _append(self, text: str) -> bool:
+        """Whether all of it could be written."""
         data = text.encode()
         self._ended = False
         with self._writing:
@@ -241,6 +247,8 @@ class Journal:
                 self.broken = f"{self._shown} cannot be written ({error.strerror})"
                 with suppress(OSError):
                     self._file.truncate(self._whole)
+                return False
+        return True
 
 
 def _json(value: Any) -> str:

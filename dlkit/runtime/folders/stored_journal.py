@@ -104,12 +104,13 @@ class StoredJournal(Journal):
         self._store.delete(self._taken)
         self._taken, self._pending = [], io.BytesIO()
 
-    def _append(self, text: str) -> None:
-        super()._append(text)
+    def _append(self, text: str) -> bool:
+        whole = super()._append(text)
         self._pending.write(text.encode())
         now = time.monotonic()
         if now - self._flushed > min(max(_FIRST, _SHARE * (now - self._begun)), _LAST):
             self.flush()
+        return whole
 
     def _take(self, path: Path) -> None:
         """Begin the file with the manifest and the parts that are there."""
