@@ -64,7 +64,7 @@ def atomic_folder(target: Path, own: Collection[Path] | None = None) -> Iterator
 
     Raises:
         UsageError: the process works in the folder: who started it would be left in a removed one.
-        MachineError: something cannot be kept.
+        MachineError: something cannot be kept, or the folder cannot be made.
     """
     given, target = target, Path(os.path.realpath(target))
     if _works_in(target):
@@ -72,7 +72,12 @@ def atomic_folder(target: Path, own: Collection[Path] | None = None) -> Iterator
             f"{given} is the folder that you are in, and would be replaced by a new one",
             f"Do it from another folder: cd {target.parent}",
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # a file, a pipe or a device is where a folder should be
+        raise MachineError(
+            f"{given} cannot be written ({error.strerror})", "Choose another folder"
+        ) from error
     heal(target)
     _clean(target)
     part, held = _begin(target, folder=True)
