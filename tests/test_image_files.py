@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 import sys
@@ -151,6 +152,24 @@ def test_a_png_that_is_damaged_says_nothing_of_its_own(
         with pytest.raises(InputError, match=why):
             images.decode(data, "a.png")
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("order", ["cv2, dlkit", "dlkit, cv2"])
+def test_opencv_says_nothing_of_its_own(order: str, tmp_path: Path) -> None:
+    """As the README imports them, and the other way round."""
+    for suffix in (".bmp", ".gif", ".tif"):
+        data = cv2.imencode(suffix, np.zeros((40, 40, 3), np.uint8))[1].tobytes()
+        (tmp_path / f"a{suffix}").write_bytes(data[: len(data) // 2])
+    code = f"""
+import {order}
+with dlkit.load("digits", "onnxruntime") as model:
+    print(model.run_folder({str(tmp_path)!r}, {str(tmp_path / "out")!r}).failed)
+"""
+    bare = {name: value for name, value in os.environ.items() if name != "OPENCV_LOG_LEVEL"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=bare
+    )
+    assert (done.stdout.strip(), done.stderr) == ("3", "")
 
 
 def test_a_word_in_a_text_is_no_animation(scan: UInt8) -> None:

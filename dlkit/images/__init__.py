@@ -4,10 +4,10 @@ import os
 
 from dlkit.limits import MAX_PIXELS, VARIABLE, allow_pixels, max_pixels
 
-# Before OpenCV is loaded: its limit, and no lines of its own on people's terminals, since what is
-# wrong with a file is said as that file's error.
+# Before OpenCV is loaded: its limit.
 os.environ.setdefault(VARIABLE, str(MAX_PIXELS))
-os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+
+import cv2
 
 from dlkit.images.files import (
     FRAMES,
@@ -33,6 +33,11 @@ from dlkit.images.geometry import (
 )
 from dlkit.images.lettering import letter
 from dlkit.images.writing import encode, encode_frames, in_colours, write, write_frames
+
+# No lines of its own on people's terminals, since what is wrong with a file is said as that file's
+# error; also where OpenCV was loaded before, so that its variable would come too late.
+if "OPENCV_LOG_LEVEL" not in os.environ:
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 __all__ = [
     "FRAMES",
