@@ -130,6 +130,84 @@ def test_a_run_begins_with_the_weights_that_are_exported(run: Path) -> None:
     assert all(torch.equal(weights[name], exported[name]) for name in exported)
 
 
+OWN = (
+    "curve.png",
+    "confusion.png",
+    "samples.webp",
+    "log.jsonl",
+    "tensorboard/events.out.tfevents.1",
+)
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> str:
+    pixels = np.random.default_rng(0).integers(0, 255, (60, 8, 8), np.uint8)
+    np.savez(tmp_path / "few.npz", images=pixels, labels=np.arange(60) % 3)
+    return str(tmp_path / "few.npz")
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_files_of_a_run_s_names_that_no_training_wrote(name: str, few: str, tmp_path: Path) -> None:
+    """A recipe.json, as somebody copies it, is no leave to replace what lies beside it."""
+    out = tmp_path / "out"
+    file = out / name
+    file.parent.mkdir(parents=True)
+    file.write_text("mine")
+    Run(out).save_recipe(small(name="mlp"))
+    words = ["train", "mlp", "--data", few, "--out", str(out), "--set", "batch_size=10", "--set",
+             "epochs=1"]  # fmt: skip
+    for more in ([], ["--resume"]):
+        refused = CliRunner().invoke(app, [*words, *more])
+        assert isinstance(refused.exception, TrainingError)
+        assert f"{file} is there already, and neither a checkpoint" in str(refused.exception)
+        assert file.read_text() == "mine"
+    if name == OWN[0]:
+        done = CliRunner().invoke(app, [*words, "--overwrite"])
+        assert done.exit_code == 0, done.output
+        assert file.read_bytes() != b"mine"
+
+
+def test_a_recipe_of_a_stranger_is_no_run(few: str, tmp_path: Path) -> None:
+    for text in ('{"flour": 500}', "[]", "bread"):
+        (tmp_path / "out").mkdir(exist_ok=True)
+        (tmp_path / "out" / "recipe.json").write_text(text)
+        (tmp_path / "out" / "notes").write_text("mine")
+        for more in ([], ["--overwrite"], ["--resume"]):
+            words = ["train", "mlp", "--data", few, "--out", str(tmp_path / "out"), *more]
+            assert isinstance(CliRunner().invoke(app, words).exception, TrainingError)
+        assert (tmp_path / "out" / "recipe.json").read_text() == text
+        assert (tmp_path / "out" / "notes").read_text() == "mine"
+
+
+def test_two_trainings_do_not_write_into_one_folder(few: str, tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def second(now: Moment) -> None:
+        if now.step == 1:
+            for more in ("--overwrite", "--resume"):
+                done = CliRunner().invoke(app, [*words, more])
+                assert isinstance(done.exception, TrainingError), done.output
+                seen.append(str(done.exception))
+
+    out = tmp_path / "out"
+    words = ["train", "mlp", "--data", few, "--out", str(out), "--set", "batch_size=10",
+             "--set", "epochs=1"]  # fmt: skip
+    recipe = RECIPES.load("mlp").with_settings(["epochs=1", "batch_size=10"])
+    assert train(recipe, few, out, watch=second).finished
+    assert len(seen) == 2
+    assert all(f"another training writes into {out}" in text for text in seen)
+    assert not (out / ".dlkit-lock").exists()
+
+
+def test_what_a_callback_raises_is_what_comes(few: str, tmp_path: Path) -> None:
+    def boom(now: Moment) -> None:
+        raise ValueError("of the user's own")
+
+    recipe = RECIPES.load("mlp").with_settings(["epochs=1", "batch_size=10"])
+    with pytest.raises(ValueError, match="of the user's own"):
+        train(recipe, few, tmp_path / "out", watch=boom)
+
+
 def test_no_mistake_is_no_reason_to_be_sure() -> None:
     labels = torch.arange(10).repeat(5)
     logits = torch.eye(10)[labels]

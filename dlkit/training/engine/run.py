@@ -13,6 +13,7 @@ RUN/
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shlex
 import struct
@@ -205,16 +206,33 @@ class Run:
         Raises:
             TrainingError: a folder is where a file belongs; nothing was removed.
         """
-        files = [self.path / name for name in FILES]
+        files = self._files()
         if inside := [path for path in files if path.is_dir() and not path.is_symlink()]:
             raise TrainingError(
                 f"{inside[0]} is a folder, dlkit writes a file there", "Move it out of the way"
             )
-        board = self.path / "tensorboard"
-        if not board.is_symlink():
-            files += board.glob("events.out.tfevents.*")
         for path in files:
             path.unlink(missing_ok=True)
+
+    def of_others(self) -> list[Path]:
+        """What has the name of a file of a run, where neither a checkpoint nor a log says that a
+        training wrote it."""
+        recipe = self.path / "recipe.json"
+        if self.checkpoint.exists() or self._was_begun():
+            return []
+        return [path for path in self._files() if path != recipe and os.path.lexists(path)]
+
+    def _files(self) -> list[Path]:
+        files = [self.path / name for name in FILES]
+        board = self.path / "tensorboard"
+        return files if board.is_symlink() else [*files, *board.glob("events.out.tfevents.*")]
+
+    def _was_begun(self) -> bool:
+        """Whether the log is that of a training."""
+        try:
+            return bool(self.load_log()[0]["event"] == "start")
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
+            return False
 
     @property
     def finished(self) -> bool:

@@ -111,6 +111,12 @@ def _look_at(run: Run, resume: bool, overwrite: bool) -> Recipe | None:
         UsageError: it would lie in dlkit's own package.
     """
     check_outside(run.path)
+    if not overwrite and (theirs := run.of_others()):
+        raise TrainingError(
+            f"{theirs[0]} is there already, and neither a checkpoint nor a log says that a "
+            "training wrote it",
+            "Move it, or choose another --out" + ("" if resume else "; --overwrite replaces it"),
+        )
     if resume:
         return run.load_recipe()
     if run.checkpoint.exists() and not overwrite:
