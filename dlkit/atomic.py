@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from dlkit.disk import name_to_disk, to_disk
 from dlkit.errors import MachineError, UsageError
 from dlkit.kept import check_outside, keep_others
 
@@ -27,8 +28,8 @@ def atomic_path(target: Path, many: bool = False) -> Iterator[Path]:
     """Give a path beside ``target`` to write to; rename it to ``target`` when the block ends well.
 
     When the block raises, or the process dies, ``target`` is what it was before. A link stays a
-    link: what it points to is replaced. It is on the disk before it takes its place, so that a
-    power cut loses nothing; and what killed processes left of it is removed.
+    link: what it points to is replaced. It is on the disk before it takes its place, and its name
+    after, so that a power cut loses nothing; and what killed processes left of it is removed.
 
     Args:
         many: it is one of thousands, for which that would take too long; ``clean_parts`` removes
@@ -41,8 +42,10 @@ def atomic_path(target: Path, many: bool = False) -> Iterator[Path]:
     try:
         yield part
         if not many:
-            _to_disk(part)
+            to_disk(part)
         part.replace(target)
+        if not many:
+            name_to_disk(target)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
@@ -86,13 +89,14 @@ def atomic_folder(target: Path, own: Collection[Path] | None = None) -> Iterator
         yield part
         for path in part.rglob("*"):
             if path.is_file():
-                _to_disk(path)
+                to_disk(path)
         if target.exists():
             if own is not None:
                 keep_others(target, part, {target / path.relative_to(given) for path in own})
             shutil.rmtree(old, ignore_errors=True)  # of who was killed before it did so
             target.rename(old)
         part.rename(target)
+        name_to_disk(target)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         heal(target)
@@ -290,8 +294,3 @@ def _remove(part: Path) -> None:
                 shutil.rmtree(part) if part.is_dir() else part.unlink()
         finally:
             os.close(file)
-
-
-def _to_disk(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

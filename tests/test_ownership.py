@@ -77,6 +77,21 @@ def test_inputs_are_never_replaced(scans: Path, tmp_path: Path) -> None:
             if out == scans / "sub" and more:
                 continue  # that one is no input
             assert done.exit_code, (out, done.output)
+    hard = tmp_path / "hard"  # a second name of the same file, which no real path tells
+    hard.mkdir()
+    os.link(scans / "a.png", hard / "a.png")
+    os.link(scans / "b.png", hard / "c.png")
+    shutil.copy(scans / "a.png", scans / "c.png")
+    for more in ([], ["--overwrite"]):
+        done = run(
+            "denoise", scans / "a.png", scans / "b.png", scans / "c.png", "--out", hard, *more
+        )
+        assert "1 done, 2 failed" in done.output or "1 done before, 0 done, 2 failed" in done.output
+    (scans / "c.png").unlink()
+    os.link(scans / "a.png", tmp_path / "t.csv")
+    for more in ([], ["--overwrite"]):
+        done = run("recognize", scans / "a.png", "--out", tmp_path / "t.csv", *more)
+        assert "is an input" in str(done.exception)
     table = scans / "a.png"
     assert "is an input" in str(run("recognize", table, "--out", table).exception)
     assert "is an input" in str(run("recognize", table, "--out", table, "--overwrite").exception)
@@ -357,6 +372,36 @@ def test_bundles_keep_what_is_not_theirs(tmp_path: Path) -> None:
         spec = digits.spec.__class__(**{**vars(digits.spec), "name": name})
         with pytest.raises(BundleError, match="without slashes"):
             Bundle.create(tmp_path / "x", b"", spec, {})
+
+
+def test_what_is_declared_done_is_on_the_disk(
+    digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table, a bundle, a checkpoint: the file first, then its name, which is its folder's."""
+    synced: list[tuple[int, int]] = []
+    fsync = os.fsync
+
+    def noting(file: int) -> None:
+        status = os.fstat(file)
+        synced.append((status.st_dev, status.st_ino))
+        fsync(file)
+
+    def known(path: Path) -> tuple[int, int]:
+        status = path.stat()
+        return status.st_dev, status.st_ino
+
+    monkeypatch.setattr(os, "fsync", noting)
+    assert run("recognize", digits_folder, "--out", tmp_path / "p.csv").exit_code == 0
+    assert synced.index(known(tmp_path / "p.csv")) < synced.index(known(tmp_path))
+    assert len(synced) < 6  # once a run, not once a file
+    synced.clear()
+    bundle = tmp_path / "to" / "b"
+    assert run("export", "digits", "--out", bundle).exit_code == 0
+    for path in (bundle / "model.onnx", bundle / "model.json"):
+        folders = [
+            at for at, one in enumerate(synced) if one in map(known, (bundle, bundle.parent))
+        ]
+        assert synced.index(known(path)) < folders[-1]
 
 
 def test_a_killed_swap_is_healed(tmp_path: Path) -> None:
