@@ -14,7 +14,7 @@ from dlkit.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent / "dlkit"
 BASE = {"errors", "plugins", "spec", "bundle", "atomic", "versions", "processors", "limits"}
-BASE |= {"array_errors", "environment", "given", "kept", "printable", "ranges", "typed"}
+BASE |= {"array_errors", "disk", "environment", "given", "kept", "printable", "ranges", "typed"}
 PIXELS = BASE | {"images", "idx", "npy"}
 TASK = PIXELS | {"mmwave", "paper", "reading", "tasks"}
 RUNTIME = TASK | {"runtime", "storage"}
