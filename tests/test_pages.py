@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import shutil
 import tracemalloc
@@ -25,6 +26,7 @@ from dlkit.errors import BundleError, InputError, UsageError
 from dlkit.images import UInt8
 from dlkit.paper import KINDS, Digits
 from dlkit.reading import annotate, crops, finder
+from dlkit.runtime.backends.onnxruntime import OnnxRuntimeSession
 from dlkit.tasks.recognize import Recognizer
 from dlkit.tasks.recognize.datasets import load_labelled
 
@@ -611,3 +613,28 @@ def test_no_name_is_drawn_as_another() -> None:
         annotate.picture(grey, annotate.whole((one, 0.5), (60, 60))).tobytes() for one in names
     }
     assert len(drawn) == len(names)
+
+
+def test_thin_lines_cost_no_more_than_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted in pictures that networks look at; where all is lines, more of them cost nothing."""
+    looked_at = 0
+    run = OnnxRuntimeSession._run
+
+    def counting(self: OnnxRuntimeSession, feeds: Any) -> Any:
+        nonlocal looked_at
+        looked_at += sum(len(one) for one in feeds.values())
+        return run(self, feeds)
+
+    monkeypatch.setattr(OnnxRuntimeSession, "_run", counting)
+    counts = []
+    with dlkit.load("digits", backend="onnxruntime") as model:
+        for lines in (10, 20, 40, 80):
+            drawn, dice = np.full((300, 800), 255, np.uint8), np.random.default_rng(0)
+            for ends in dice.integers(0, (800, 300, 800, 300), (lines, 4)).tolist():
+                cv2.line(drawn, tuple(ends[:2]), tuple(ends[2:]), 0, 1)
+            before = looked_at
+            model.read(drawn)
+            counts.append(looked_at - before)
+    assert counts[0] > 10
+    assert all(more < 2.2 * less for less, more in itertools.pairwise(counts)), counts
+    assert max(counts) < 300 * 800 / 64, counts  # a picture for each 8 x 8 pixels
