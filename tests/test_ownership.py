@@ -26,6 +26,7 @@ from dlkit.atomic import atomic_folder, atomic_path, clean_parts, heal
 from dlkit.bundle import Bundle
 from dlkit.cli import app
 from dlkit.errors import BundleError, UsageError
+from dlkit.runtime.backends.openvino_bf16 import OpenVinoBf16Backend
 from dlkit.runtime.folders.journal import Journal
 from dlkit.runtime.folders.pace import Pace
 from dlkit.tasks import Model
@@ -153,6 +154,18 @@ def test_answers_of_another_backend_do_not_count(scans: Path, tmp_path: Path) ->
     for backend in ("onnxruntime", "openvino"):
         done = run("denoise", scans, "--out", tmp_path / "out", "--backend", backend)
         assert "2 done, 0 failed" in done.output
+
+
+def test_answers_in_another_arithmetic_do_not_count(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one library; a processor without bfloat16 may compute in float32 what it is asked for."""
+    monkeypatch.setattr(OpenVinoBf16Backend, "unavailable", lambda *_: None)
+    for backend in ("openvino", "openvino_bf16"):
+        done = run("denoise", scans, "--out", tmp_path / "out", "--backend", backend)
+        assert "2 done, 0 failed" in done.output
+        again = run("denoise", scans, "--out", tmp_path / "out", "--backend", backend)
+        assert "2 done before" in again.output
 
 
 def test_answers_of_another_range_do_not_count(scans: Path, tmp_path: Path) -> None:
@@ -368,6 +381,16 @@ def test_bundles_keep_what_is_not_theirs(tmp_path: Path) -> None:
     other = Bundle.create(bundle.path, mmwave.onnx.read_bytes(), mmwave.spec, {})
     assert other.spec == mmwave.spec
     assert (bundle.path / "notes.txt").read_text() == "mine"
+    (bundle.path / "notes").mkdir()
+    (bundle.path / "notes" / "more.txt").write_text("mine, too")
+    before = (bundle.path / "model.json").read_bytes()
+    for source in ("mmwave", "digits", "digits"):
+        done = run("export", source, "--out", bundle.path)
+        assert done.exit_code == 0, done.output
+        assert (bundle.path / "notes.txt").read_text() == "mine"
+        assert (bundle.path / "notes" / "more.txt").read_text() == "mine, too"
+    assert (bundle.path / "model.json").read_bytes() != before
+    assert Bundle.open(bundle.path).spec == digits.spec
     for name in ("../out", "/tmp/out", "a/b", "..", ""):
         spec = digits.spec.__class__(**{**vars(digits.spec), "name": name})
         with pytest.raises(BundleError, match="without slashes"):
@@ -437,6 +460,18 @@ def test_parts_have_names_of_their_own(tmp_path: Path) -> None:
     assert target.read_text() == "1"
     clean_parts(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    code = """
+import os
+os.getpid = lambda: 1  # as in each of two containers
+from pathlib import Path
+from dlkit.atomic import atomic_path
+with atomic_path(Path("a.txt"), many=True) as part:
+    print(part)
+    part.touch()
+"""
+    command = [sys.executable, "-c", code]
+    names = [subprocess.check_output(command, cwd=tmp_path, text=True) for _ in range(2)]
+    assert names[0] != names[1]
 
 
 BRIEF = ("--seconds", "0.01", "--rounds", "1", "--batches", "1", "--backend", "onnxruntime")

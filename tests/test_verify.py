@@ -417,6 +417,15 @@ def test_a_certificate_is_for_one_spec(tmp_path: Path) -> None:
     other = Bundle.create(tmp_path / "b", source.onnx.read_bytes(), turned, source.origin)
     other = other.with_certificate(source.certificate)
     assert "for other files" in str(other.uncertified(other.sha256))
+    for number, changed in enumerate(
+        ({"pages": False}, {"resize": "crop"}, {"colour": "rgb"}, {"options": {"ink": "dark"}})
+    ):
+        spec = replace(source.spec, **changed)
+        assert spec != source.spec
+        path = tmp_path / f"changed{number}"
+        other = Bundle.create(path, source.onnx.read_bytes(), spec, source.origin)
+        other = other.with_certificate(source.certificate)
+        assert "for other files" in str(other.uncertified(other.sha256)), changed
     renamed = Bundle.create(
         tmp_path / "c", source.onnx.read_bytes(), replace(source.spec, name="mine"), source.origin
     ).with_certificate(source.certificate)
