@@ -3,6 +3,7 @@
     python benchmarks/paper.py                             # the bundled test digits
     python benchmarks/paper.py --data DATA --pages 20 --singles 1000 --crops 2000
     python benchmarks/paper.py --write FOLDER              # also pictures of what was read
+    python benchmarks/paper.py --size 1632x1224 --pages 3 --singles 0 --crops 0    # how long a page takes
 
 What is read is compared with what is written by edit distance, line breaks included: what is
 missed, wrong, too much, in the wrong order or in the wrong line counts against it.
@@ -85,6 +86,7 @@ def main() -> None:
     parser.add_argument("--pens", nargs="*", default=PENS)
     parser.add_argument("--touching", type=float, default=0.0, help="share of pairs that touch")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--size", type=size, help="of pages, HEIGHTxWIDTH; else of many sizes")
     parser.add_argument("--write", type=Path, help="folder for pictures of what was read")
     options = parser.parse_args()
     found = load_labelled(options.data)
@@ -101,7 +103,7 @@ def main() -> None:
     for kind in options.kinds:
         for pen in options.pens if options.pages else ():
             score = pages(model, digits, options.pages, options.seed, kind, pen, options.touching,
-                          options.write)  # fmt: skip
+                          options.write, options.size)  # fmt: skip
             add(total, score)
             print(
                 f"| {kind} | {pen} | {score.digits} | {score.share:.2f} % | {score.whole} of "
@@ -138,6 +140,12 @@ def main() -> None:
             print(f"| {name} | {score.share:.2f} % | {each:.0f} |", flush=True)
 
 
+def size(text: str) -> tuple[int, int]:
+    """HEIGHTxWIDTH in pixels."""
+    height, _, width = text.partition("x")
+    return int(height), int(width)
+
+
 def pages(
     model: Recognizer,
     digits: Digits,
@@ -147,12 +155,13 @@ def pages(
     pen: str = "any",
     touching: float = 0.0,
     write: Path | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Score:
     """Read that many pages of a kind."""
     score = Score()
     for index in range(count):
         random = np.random.default_rng([seed, index, KINDS.index(kind)])
-        made = simulate(random, digits, kind, pen, touching=touching)
+        made = simulate(random, digits, kind, pen, size=size, touching=touching)
         begun = time.perf_counter()
         page = model.read(made.image)
         score.seconds += time.perf_counter() - begun

@@ -24,7 +24,7 @@ from dlkit.bundle import SHIPPED, Bundle
 from dlkit.cli import app
 from dlkit.errors import BundleError, InputError, UsageError
 from dlkit.images import UInt8
-from dlkit.paper import KINDS, Digits
+from dlkit.paper import KINDS, Digits, simulate
 from dlkit.reading import annotate, crops, finder
 from dlkit.runtime.backends.onnxruntime import OnnxRuntimeSession
 from dlkit.tasks.recognize import Recognizer
@@ -117,6 +117,42 @@ def test_isolated_digits_are_read(
     assert whole.digits == 288
     assert whole.share >= (97 if wide[0] < 1 else 92)
     assert wide[0] < 1 or broad.share >= 92
+
+
+@pytest.mark.parametrize("bright", [False, True])
+@pytest.mark.parametrize("wide", [1.0, 1.3, 1.6])
+def test_a_wide_open_four_is_one_digit(wide: float, bright: bool, model: Recognizer) -> None:
+    """Drawn, where no digit is near: the finder sees its two strokes, the ink hangs together."""
+    page = np.full((160, 760), 238, np.uint8)
+    for left in (60, 300, 540):
+        strokes = ((0.3, 0), (0, 0.8), (0.95, 0.75)), ((1, 0.05), (0.85, 1))
+        for stroke in strokes:
+            ends = np.array([(left + x * wide * 48, 55 + y * 48) for x, y in stroke], np.int32)
+            cv2.polylines(page, [ends], False, 40, 4, cv2.LINE_AA)
+    page = np.asarray(cv2.GaussianBlur(page, (0, 0), 0.8), np.uint8)
+    assert texts(model, 255 - page if bright else page) == ["4 4 4"]
+
+
+def test_of_a_large_page_the_middle_says_whether_squares_go(
+    model: Recognizer, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    find = model.paper.find
+
+    def found(pixels: UInt8) -> NDArray[np.float32]:
+        looked.append(pixels.size)
+        return find(pixels)
+
+    monkeypatch.setattr(model.paper, "find", found)
+    made = simulate(np.random.default_rng(50), digits, "squared", "mnist", size=(1632, 1224))
+    plain = cv2.cvtColor(made.image, cv2.COLOR_BGR2GRAY)
+    model.read(np.asarray(plain, np.uint8), "page")
+    once, looked[:] = sum(looked), []
+    page = model.read(made.image, "page")
+    assert once < sum(looked) < 1.8 * once  # 512 x 512 twice, and the whole
+    score = measure.Score()
+    measure.compare(score, made, page)
+    assert score.share >= 94
 
 
 @pytest.mark.parametrize("form", measure.FORMS)

@@ -4,7 +4,9 @@ colour.py       an image of any kind in one channel in which the ink shows
 single.py       one digit on plain ground, by its levels alone
 square.py       a digit as MNIST has it: 28 x 28, bright on black
 finder.py       where digits and other signs are: a network's answer, as boxes
+ink.py          pieces of ink: what hangs together
 crops.py        a sign with what is around it, as the network takes it that reads them
+signs.py        digits and other signs: what both networks together say
 lines.py        reading order
 reading.py      all of it for one image
 page.py         the answer

@@ -112,12 +112,21 @@ def whole(found: Float) -> NDArray[np.bool_]:
     return kept
 
 
-def close(share: Callable[[Float, Float], Float], boxes: Float, least: float) -> list[Places]:
-    """For each box (N, 4 or more) the places of the others that share more than that with it."""
+def close(
+    share: Callable[[Float, Float], Float], boxes: Float, least: float, others: Float | None = None
+) -> list[Places]:
+    """For each box (N, 4 or more) the places of others that share more than that with it.
+
+    Args:
+        share: says how much boxes (N, 4) and (M, 4) share: (N, M).
+        boxes, least: see above.
+        others: (M, 4 or more); None for the boxes themselves, each but with itself.
+    """
     found: list[Places] = []
     for first in range(0, len(boxes), _BLOCK):  # dense pages have thousands
-        rows = share(boxes[first : first + _BLOCK], boxes) > least
-        np.fill_diagonal(rows[:, first:], False)
+        rows = share(boxes[first : first + _BLOCK], boxes if others is None else others) > least
+        if others is None:
+            np.fill_diagonal(rows[:, first:], False)
         found += [np.flatnonzero(row) for row in rows]
     return found
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from dlkit import images
 from dlkit.errors import UsageError
-from dlkit.reading import colour, finder, lines, ruling, square
-from dlkit.reading.crops import LABELS, NONE, OTHER, Scales, line_heights, looks
+from dlkit.reading import colour, lines, ruling, square
+from dlkit.reading.crops import OTHER
 from dlkit.reading.page import Box, Digit, Line, Page
+from dlkit.reading.signs import Networks, Sign, find_signs
 from dlkit.reading.single import plain
 
 MODES = ("auto", "single", "page")
@@ -22,21 +23,8 @@ _MNIST = (square.SIDE, square.SIDE)
 _CROP = 0.35  # of an image: what takes more of it is the only thing that it shows
 _BROAD = 1.15  # heights: what is wider may be several digits that touch
 _ICON = 64  # pixels: an image that is smaller, with nothing found, is still one digit
-_THERE, _THERE_MARK = 0.2, 0.1  # chance that it is one times its probability: digits, others
-_ALIKE = 1.7  # sizes that differ by less are alike
-_RARE = 0.05  # of the most that are alike: fewer are no digits of that page
-_TRUST = 0.1  # power of the finder's chance of another sign: the reader sees more of it
-_CERTAIN = 0.9  # probability below which a sign is looked at again,
-_LOOKS = (0.88, 1.14)  # as if it were so many times as large
-# A sign that is taken for a digit is worse than a digit that is taken for a sign: the chance of
-# another sign counts so many times as much; that of a 1 too, which is lost most easily.
-_DOUBT, _ONE = 3.0, 2.0
 _SURE_DIGIT = 0.9  # probability from which a photographed digit is read by nothing else
 _SURE = 0.6  # probability from which a point, comma or minus is written as such
-_DIGITS = np.array([label.isdigit() for label in LABELS])
-_SIGN = LABELS.index(OTHER)
-_STROKE = LABELS.index("1")
-_NOTHING = LABELS.index(NONE)
 _Float = NDArray[np.float32]
 
 
@@ -48,18 +36,6 @@ class Answer(Protocol):
 
     @property
     def probability(self) -> float: ...
-
-
-class Networks(Protocol):
-    """The networks that look for digits and read them."""
-
-    def find(self, pixels: images.UInt8) -> _Float:
-        """uint8 (1, H, W) to float32 (1, 6, H / 4, W / 4)."""
-        ...
-
-    def read(self, crops: images.UInt8) -> _Float:
-        """uint8 (N, 32, 32) to float32 (N, 15): probabilities of ``LABELS``."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -117,8 +93,8 @@ def read(
         squares = [images.fit(one, *size) for one in found.squares]
         if found.clean and (mode == "single" or not found.large):
             return Reading(squares, found.box)
-    signs = _signs(grey, networks) if signs is None else signs
-    digits = [sign for sign in signs if sign.label.isdigit()]
+    signs = find_signs(grey, networks) if signs is None else signs
+    digits = [sign for sign in signs if sign.is_digit]
     several = mode == "auto" and sum(one.probability >= _SURE_DIGIT for one in digits) > 1
     if found is not None and squares and found.clean and not several:
         return Reading(squares, found.box)
@@ -134,7 +110,7 @@ def read(
     return Reading([] if sure else squares, found.box if found is not None else None, known)
 
 
-def _inner(sign: _Sign, shape: tuple[int, ...]) -> float:
+def _inner(sign: Sign, shape: tuple[int, ...]) -> float:
     """From 1 in the middle of an image to a half at its edges."""
     left, top, width, height = sign.box
     x, y = (2 * left + width) / shape[1] - 1, (2 * top + height) / shape[0] - 1
@@ -150,109 +126,31 @@ def whole(grey: images.UInt8, size: tuple[int, int] = _MNIST) -> Reading:
     return Reading([images.fit(images.fit(grey, square.SIDE, square.SIDE), *size)], box)
 
 
-@dataclass(frozen=True)
-class _Sign:
-    label: str
-    probability: float
-    box: tuple[float, float, float, float]
-
-
-def _seen(image: images.Image, networks: Networks) -> tuple[images.UInt8, list[_Sign] | None]:
+def _seen(image: images.Image, networks: Networks) -> tuple[images.UInt8, list[Sign] | None]:
     """The image in one channel; and the signs in it, where that was chosen by them."""
     grey = colour.channel(image)
     other = ruling.without_squares(image)
     if other is None:
         return grey, None
-    both = [(one, _signs(one, networks)) for one in (grey, other)]
-    return max(both, key=lambda one: sum(s.probability for s in one[1] if s.label.isdigit()))
+    part = ruling.middle(grey.shape)  # what disturbs there disturbs elsewhere
+    both = [(one, find_signs(one[part], networks)) for one in (grey, other)]
+    chosen, signs = max(both, key=lambda one: sum(s.probability for s in one[1] if s.is_digit))
+    return chosen, signs if grey[part].shape == grey.shape else None
 
 
-def _signs(grey: images.UInt8, networks: Networks) -> list[_Sign]:
-    """What both networks together take for digits and other signs."""
-    found = finder.find(grey, networks.find, parts=True)
-    if not len(found):
-        return []
-    boxes, chances = found[:, :4], found[:, 4:]
-    heights = line_heights(boxes, finder.whole(found) & (chances[:, 0] > chances[:, 1]))
-    scales = Scales(grey)
-    read = networks.read(looks(scales, boxes, heights))
-    unsure = np.flatnonzero(read.max(axis=1) < _CERTAIN)
-    if len(unsure):  # they are looked at once more, from nearer and from farther
-        nearer = [looks(scales, boxes[unsure], heights[unsure], times) for times in _LOOKS]
-        again = networks.read(np.concatenate(nearer)).reshape(len(_LOOKS), len(unsure), -1)
-        read[unsure] = (read[unsure] + again.sum(axis=0)) / (1 + len(_LOOKS))
-    # where the finder sees another sign rather than a digit, the reader must be the surer of one
-    chance = chances.max(axis=1)
-    share = chances / chance[:, None]
-    both = read * np.where(_DIGITS, share[:, :1], share[:, 1:] ** _TRUST)
-    both[:, _NOTHING] = read[:, _NOTHING]
-    both[:, _SIGN] *= _DOUBT
-    both[:, _STROKE] *= _ONE
-    both /= both.sum(axis=1, keepdims=True)
-    best = both.argmax(axis=1)
-    sure = both[np.arange(len(both)), best]
-    there = (best != _NOTHING) & (chance * sure >= np.where(_DIGITS[best], _THERE, _THERE_MARK))
-    digit = there & _DIGITS[best]
-    there &= ~digit | _fits(boxes, chance * sure, digit)
-    # a part of a digit may be read as another sign: what one network takes for a digit takes part
-    either = np.flatnonzero(there & (digit | (chances[:, 0] > chances[:, 1])))
-    there[either] = _whole_ones(boxes[either], np.where(digit, chance * sure, 0.0)[either])
-    marks = np.flatnonzero(there & ~digit)
-    there[marks] = ~_hold(boxes[marks], boxes[there & digit])
-    return [
-        _Sign(LABELS[best[place]], float(sure[place]), tuple(boxes[place].tolist()))
-        for place in np.flatnonzero(there).tolist()
-    ]
-
-
-def _hold(boxes: _Float, digits: _Float) -> NDArray[np.bool_]:
-    """In which of some boxes digits lie: these are no signs, but what is around digits."""
-    larger = boxes[:, 2:].prod(axis=1)[:, None] > digits[:, 2:].prod(axis=1)
-    held = finder.inside(boxes, digits) > finder.WITHIN
-    return np.asarray((larger & held).any(axis=1), bool)
-
-
-def _whole_ones(boxes: _Float, weights: _Float) -> NDArray[np.bool_]:
-    """Which signs are no parts of others, and hold no others: of a large box and what lies in it,
-    the surer one stays, or the several that are surer on average."""
-    kept = np.ones(len(boxes), bool)
-    areas = boxes[:, 2:].prod(axis=1)
-    near = finder.close(finder.inside, boxes, finder.WITHIN)
-    for place in np.argsort(-areas, kind="stable").tolist():
-        held = near[place][kept[near[place]]]
-        held = held[areas[held] < areas[place]]
-        if len(held) > 1 and weights[held].mean() > weights[place]:
-            kept[place] = False
-    for place in np.argsort(-weights, kind="stable").tolist():
-        if kept[place]:
-            kept[near[place]] = False
-    return kept
-
-
-def _fits(boxes: _Float, weights: _Float, digit: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which signs are not much larger or smaller than the digits of the page, unless many are."""
-    sizes = np.maximum(boxes[:, 3], 0.6 * boxes[:, 2])
-    order = np.argsort(sizes)
-    rising = sizes[order]
-    sums = np.concatenate([[0.0], np.cumsum(np.where(digit, weights, 0.0)[order])])
-    first = np.searchsorted(rising, sizes / _ALIKE, side="right")
-    alike = sums[np.searchsorted(rising, sizes * _ALIKE)] - sums[first]
-    return np.asarray(alike >= _RARE * alike.max(initial=0.0))
-
-
-def _has_one(signs: list[_Sign], digits: list[_Sign], side: int) -> bool:
+def _has_one(signs: list[Sign], digits: list[Sign], side: int) -> bool:
     """Whether an image of that many pixels a side shows one digit, rather than many or none."""
     if not digits:
         return side <= _ICON
     return len(digits) == len(signs) == 1
 
 
-def _page(signs: list[_Sign], shape: tuple[int, ...]) -> Page:
+def _page(signs: list[Sign], shape: tuple[int, ...]) -> Page:
     """Lines of the digits, with the signs that stand in them."""
-    digits = [sign for sign in signs if sign.label.isdigit()]
+    digits = [sign for sign in signs if sign.is_digit]
     if not digits:
         return Page(())
-    marks = [sign for sign in signs if not sign.label.isdigit()]
+    marks = [sign for sign in signs if not sign.is_digit]
     boxes = np.array([sign.box for sign in [*digits, *marks]], np.float32)
     flat = lines.level(boxes, lines.tilt(boxes[: len(digits)]))
     rows = lines.lines(flat[: len(digits)])
@@ -267,19 +165,19 @@ def _page(signs: list[_Sign], shape: tuple[int, ...]) -> Page:
                       for row in members))  # fmt: skip
 
 
-def _line(row: list[int], signs: list[_Sign], flat: _Float, shape: tuple[int, ...]) -> Line:
-    height = float(np.median([flat[one, 3] for one in row if signs[one].label.isdigit()]))
+def _line(row: list[int], signs: list[Sign], flat: _Float, shape: tuple[int, ...]) -> Line:
+    height = float(np.median([flat[one, 3] for one in row if signs[one].is_digit]))
     edges = [(float(flat[one, 0]), float(flat[one, 0] + flat[one, 2])) for one in row]
     text = ""
     for gap, one in zip(lines.spaces(edges, height), row, strict=True):
         sign = signs[one]
-        sure = sign.label.isdigit() or sign.probability >= _SURE
+        sure = sign.is_digit or sign.probability >= _SURE
         text += (" " if gap else "") + (sign.label if sure else OTHER)
     return Line(text, tuple(_digit(signs[one], shape) for one in row
-                            if signs[one].label.isdigit()))  # fmt: skip
+                            if signs[one].is_digit))  # fmt: skip
 
 
-def _digit(sign: _Sign, shape: tuple[int, ...]) -> Digit:
+def _digit(sign: Sign, shape: tuple[int, ...]) -> Digit:
     """With its box in whole pixels, inside of the image."""
     left, top, width, height = sign.box
     x0 = min(max(0, int(np.floor(left + 0.2))), shape[1] - 1)

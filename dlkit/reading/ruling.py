@@ -38,7 +38,7 @@ def without_squares(image: images.Image) -> images.UInt8 | None:
         return None
     image = image[:, :, :3]
     grey = images.grey(image)
-    part = tuple(_middle(length) for length in grey.shape)
+    part = middle(grey.shape)
     stroke = np.ones((_STROKE, _STROKE), np.uint8)
     depth = np.asarray(cv2.morphologyEx(grey[part], cv2.MORPH_BLACKHAT, stroke), np.float32)
     contrast = float(np.quantile(depth, 0.995))
@@ -70,9 +70,10 @@ def without_squares(image: images.Image) -> images.UInt8 | None:
     return np.asarray(levels.clip(0, 255), np.uint8)
 
 
-def _middle(length: int) -> slice:
-    first = max(0, (length - _TILE) // 2)
-    return slice(first, first + _TILE)
+def middle(shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """The part of an image (H, W) by which it is judged: at most 512 x 512 pixels."""
+    rows, columns = (max(0, (length - _TILE) // 2) for length in shape[:2])
+    return slice(rows, rows + _TILE), slice(columns, columns + _TILE)
 
 
 def _squares(dark: images.UInt8) -> images.UInt8:

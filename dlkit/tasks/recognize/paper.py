@@ -30,11 +30,11 @@ class Paper:
         self._sessions: dict[str, Session] = {}
 
     def find(self, pixels: images.UInt8) -> NDArray[np.float32]:
-        """See ``dlkit.reading.reading.Networks``."""
+        """See ``dlkit.reading.signs.Networks``."""
         return _finite(self._session(FINDER)(pixels))
 
     def read(self, crops: images.UInt8) -> NDArray[np.float32]:
-        """See ``dlkit.reading.reading.Networks``."""
+        """See ``dlkit.reading.signs.Networks``."""
         session = self._session(READER)
         parts = [crops[at : at + _READ_AT_ONCE] for at in range(0, len(crops), _READ_AT_ONCE)]
         return _finite(np.concatenate([session(part) for part in parts]))
