@@ -3,7 +3,7 @@
     python benchmarks/paper.py                             # the bundled test digits
     python benchmarks/paper.py --data DATA --pages 20 --singles 1000 --crops 2000
     python benchmarks/paper.py --write FOLDER              # also pictures of what was read
-    python benchmarks/paper.py --size 1632x1224 --pages 3 --singles 0 --crops 0    # how long a page takes
+    python benchmarks/paper.py --size 1632x1224 --pages 3 --singles 0 --crops 0   # seconds
 
 What is read is compared with what is written by edit distance, line breaks included: what is
 missed, wrong, too much, in the wrong order or in the wrong line counts against it.
