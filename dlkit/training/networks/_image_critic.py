@@ -11,6 +11,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from dlkit.errors import UsageError
 from dlkit.plugins import unknown
 from dlkit.training.networks._common import scaled
+from dlkit.training.networks.dcgan import normal
 
 _KINDS = ("convolutions", "maxout")
 _NORMALIZE = ("none", "batch", "layer", "spectral")
@@ -79,7 +80,8 @@ Wrap = Callable[[nn.Module], nn.Module]
 def build_image_critic(
     config: ImageCriticConfig, channels: int, side: int, classes: int
 ) -> ImageCritic:
-    """A critic for square images of so many channels and pixels a side.
+    """A critic for square images of so many channels and pixels a side. Convolutions have DCGAN's
+    start, but for those with spectral normalisation.
 
     Args:
         classes: 0 where images have none.
@@ -125,4 +127,7 @@ def build_image_critic(
         wrap(nn.Linear(second * (side // 4) ** 2, last)),
         nn.LeakyReLU(0.2),
     )
-    return ImageCritic(body, last, classes, wrap)
+    critic = ImageCritic(body, last, classes, wrap)
+    if config.normalize != "spectral":  # which sets the scale of the weights itself
+        critic.apply(normal)
+    return critic

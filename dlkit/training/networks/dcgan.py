@@ -62,9 +62,12 @@ def quarter(side: int) -> int:
 
 
 def normal(module: nn.Module) -> None:
-    """DCGAN's start: weights from a normal distribution with deviation 0.02."""
+    """DCGAN's start: weights from a normal distribution with deviation 0.02; around 1, as in its
+    authors' code, where they are factors behind a batch normalisation."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(module.weight, std=0.02)
+    if isinstance(module, nn.BatchNorm2d) and module.affine:
+        nn.init.normal_(module.weight, 1, 0.02)
 
 
 ARCHITECTURE = Architecture("dcgan", generate.TASK, Config, build)

@@ -1,4 +1,4 @@
-"""DCGAN: transposed convolutions and batch normalisation, Adam at 2e-4 (0.5, 0.999)."""
+"""DCGAN: transposed convolutions, batch normalisation, batches of 128, Adam 2e-4 (0.5, 0.999)."""
 
 from __future__ import annotations
 
@@ -9,5 +9,6 @@ RECIPE = GenerateRecipe(
     about="DCGAN: transposed convolutions and batch normalisation",
     network=DCGAN(),
     iterations=4000,
+    batch_size=128,
     checkpoint_every=500,
 )
