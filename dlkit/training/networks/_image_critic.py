@@ -11,7 +11,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from dlkit.errors import UsageError
 from dlkit.plugins import unknown
 from dlkit.training.networks._common import scaled
-from dlkit.training.networks.dcgan import normal
+from dlkit.training.networks.dcgan import unbiased
 
 _KINDS = ("convolutions", "maxout")
 _NORMALIZE = ("none", "batch", "layer", "spectral")
@@ -129,5 +129,5 @@ def build_image_critic(
     )
     critic = ImageCritic(body, last, classes, wrap)
     if config.normalize != "spectral":  # which sets the scale of the weights itself
-        critic.apply(normal)
+        critic.apply(unbiased)
     return critic

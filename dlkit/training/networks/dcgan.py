@@ -46,7 +46,7 @@ def build(config: Config) -> nn.Module:
         nn.ConvTranspose2d(second, config.channels, 4, stride=2, padding=1),
         nn.Tanh(),
     )
-    net.apply(normal)
+    net.apply(unbiased)
     return net
 
 
@@ -62,12 +62,19 @@ def quarter(side: int) -> int:
 
 
 def normal(module: nn.Module) -> None:
-    """DCGAN's start: weights from a normal distribution with deviation 0.02; around 1, as in its
-    authors' code, where they are factors behind a batch normalisation."""
+    """The start of DCGAN and what follows it: weights from a normal distribution with deviation
+    0.02; around 1, as in its authors' code, where they are factors behind a batch normalisation."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(module.weight, std=0.02)
     if isinstance(module, nn.BatchNorm2d) and module.affine:
         nn.init.normal_(module.weight, 1, 0.02)
+
+
+def unbiased(module: nn.Module) -> None:
+    """DCGAN's whole start: as ``normal``; its authors' code has no biases, so they begin at 0."""
+    normal(module)
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)
 
 
 ARCHITECTURE = Architecture("dcgan", generate.TASK, Config, build)
