@@ -187,6 +187,57 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "dlkit recognize" in str(other)
 
 
+def generate(*words: object) -> Any:
+    """The command, in this process."""
+    return CliRunner().invoke(app, ["generate", *map(str, words), "--backend", "onnxruntime"])
+
+
+def test_overwrite_takes_the_earlier_runs_pictures_away_and_nothing_else(tmp_path: Path) -> None:
+    out = tmp_path / "d"
+    assert generate("--count", 5, "--out", out).exit_code == 0
+    others = {
+        "notes.txt": b"mine",
+        "000003-mine.png": images.encode(np.zeros((4, 4), np.uint8), ".png"),
+        "kept.png": (out / "000004-4.png").read_bytes(),
+    }
+    for name, data in others.items():
+        (out / name).write_bytes(data)
+    assert isinstance(generate("--count", 2, "--out", out).exception, UsageError)
+    assert generate("--count", 2, "--label", 1, "--out", out, "--overwrite").exit_code == 0
+    found = {one.name: one.read_bytes() for one in out.iterdir()}
+    assert set(found) == {"000000-1.png", "000001-1.png", *others}
+    assert {name: found[name] for name in others} == others
+    assert images.read(out / "000000-1.png").shape == (28, 28)
+
+
+def test_what_cannot_be_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Generator, "of_codes", lambda *_: pytest.fail("pictures were made"))
+    refused = {
+        ("--interpolate", 3, "--out", tmp_path / "x.npz"): "holds no ways",
+        ("--columns", 3, "--out", tmp_path / "x.npz"): "--columns is of a picture of all",
+        ("--columns", 3, "--out", tmp_path / "each"): "is a folder",
+        ("--truncation", 0.05, "--out", tmp_path / "x.png"): "truncation is 0.05, expected 0.1",
+        ("--label", "x", "--out", tmp_path / "x.png"): "unknown label 'x'",
+    }
+    for words, message in refused.items():
+        error = generate("--count", 2, *words).exception
+        assert isinstance(error, UsageError)
+        assert message in str(error)
+    assert not list(tmp_path.iterdir())
+
+
+def test_columns_and_truncation_of_the_command(model: Generator, tmp_path: Path) -> None:
+    options = ("--count", 6, "--seed", 3, "--truncation", 0.5, "--columns", 2)
+    assert generate(*options, "--out", tmp_path / "grid.png").exit_code == 0
+    made = model.generate(6, seed=3, truncation=0.5)
+    found = images.read(tmp_path / "grid.png").astype(int)
+    assert found.shape == (3 * 30 + 2, 2 * 30 + 2)
+    assert np.abs(found - grid(made, 2)).max() <= 1
+    assert np.abs(found - grid(model.generate(6, seed=3), 2)).max() > 50
+
+
 def test_a_folder_of_codes_runs_like_any_other(model: Generator, tmp_path: Path) -> None:
     made = codes(3, model.latent, 9, np.array([1, 2, 3]), 10)
     folder = tmp_path / "codes"
@@ -243,6 +294,12 @@ def test_somebody_elses_module_generates_in_colour(tmp_path: Path) -> None:
         with torch.inference_mode():
             wanted = net(torch.from_numpy(codes(2, 6, 0))).numpy()
     assert np.abs(made[..., ::-1].transpose(0, 3, 1, 2) - (wanted + 1) * 127.5).max() <= 1
+    refused = generate(bundle.path, "--label", 1, "--out", tmp_path / "no.png").exception
+    assert isinstance(refused, UsageError)
+    assert "knows no classes" in str(refused)
+    assert generate(bundle.path, "--count", 2, "--out", tmp_path / "each").exit_code == 0
+    assert sorted(one.name for one in (tmp_path / "each").iterdir()) == ["000000.png", "000001.png"]
+    assert np.array_equal(images.read(tmp_path / "each" / "000001.png"), made[1])
     found = verify(bundle, net)
     assert not found.reference.metrics  # nobody knows what it should make
     with pytest.raises(UsageError, match="gives images"):

@@ -81,6 +81,7 @@ def command(
 
     from dlkit.atomic import check_new, check_writable
     from dlkit.bundle import Bundle
+    from dlkit.cli import _pictures
     from dlkit.cli._console import notes
     from dlkit.cli._folder import end, load_model
     from dlkit.errors import UsageError
@@ -90,10 +91,21 @@ def command(
     from dlkit.tasks.generate import Generator
 
     console = notes()
-    whole = out.suffix.lower() in SUFFIXES | {".npz"}
+    arrays = out.suffix.lower() == ".npz"
+    whole = arrays or out.suffix.lower() in SUFFIXES
     check_new(out, overwrite)
     if out.exists() and whole != out.is_file():
         raise UsageError(f"--out {out} is {'no file' if whole else 'no folder'}", "Choose another")
+    if arrays and interpolate is not None:
+        raise UsageError(
+            "what lies between classes has none: a .npz file holds no ways", "Use --out ways.png"
+        )
+    if columns is not None and (arrays or not whole):
+        raise UsageError(
+            f"--columns is of a picture of all, and --out {out} is a "
+            f"{'.npz file' if arrays else 'folder'}",
+            "Leave it out, or use --out grid.png",
+        )
     opened = Bundle.open(bundle)
     task = task_of(opened, "generate")
 
@@ -115,14 +127,14 @@ def command(
             made = model.generate(count, labels, seed, truncation, feeding.batch)
         else:
             made = model.interpolate(count, interpolate, labels, seed, truncation, feeding.batch)
-        if out.suffix.lower() == ".npz":
-            if interpolate is not None:
-                raise UsageError("what lies between classes has none: a .npz file holds no ways")
+        if arrays:
             _write_arrays(model, made, labels, out)
         elif whole:
             _write_grid(made, columns or interpolate, out)
         else:
-            _write_each(model, made, None if interpolate else labels, interpolate, out)
+            classes = model.classes(len(made), labels) if interpolate is None else None
+            names = [model.labels[one] for one in classes] if classes is not None else None
+            _pictures.write(out, made, names)
     console.print(f"{len(made)} pictures, seed {seed}", highlight=False)
     end(out, 0)
 
@@ -150,17 +162,6 @@ def _write_arrays(model: Generator, made: UInt8, labels: list[str] | None, out: 
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     write_new(out, buffer.getvalue())
-
-
-def _write_each(
-    model: Generator, made: UInt8, labels: list[str] | None, interpolate: int | None, out: Path
-) -> None:
-    from dlkit import images
-
-    classes = None if interpolate else model.classes(len(made), labels)
-    for place, picture in enumerate(made):
-        of = "" if classes is None else f"-{model.labels[classes[place]]}"
-        images.write(out / f"{place:06d}{of}.png", picture)
 
 
 command.__name__ = "generate"
