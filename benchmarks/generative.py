@@ -1,95 +1,179 @@
 """How good the article's generative networks are, and how far that depends on the seed.
 
     for s in 0 1 2; do dlkit train cgan --data mnist --set seed=$s --out runs/cgan-$s; done
-    python benchmarks/generative.py runs/cgan-*        # adds rows to docs/results/generative.json
+    python benchmarks/generative.py runs/cgan-* digit_maker            # beside MNIST's test digits
+    python benchmarks/generative.py runs/wgan_small-* mmwave --real FOLDER   # noisy/, clean/
 
-Generated digits beside full MNIST's 10,000 test digits; cleaned scans on 100 held-out simulated
-pairs. Prints the table of docs/generating.md: mean and standard deviation over the runs of a
-recipe, and how long the longest training took.
+Adds rows to docs/results/generative.json: of each run, by its recipe and seed, of each bundle, and
+of what dlkit evaluate shows beside them (real digits, raw scans, classical methods). Generated
+digits are compared with full MNIST's 10,000 test digits; cleaned scans with 100 held-out simulated
+pairs, and with real ones on which nothing was trained. Prints the tables of docs/generating.md:
+mean and standard deviation over the runs of a recipe. Without runs it prints what is known.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import dlkit
 from dlkit.bundle import Bundle
+from dlkit.evaluation.report import Report
 from dlkit.training.engine.run import Run
+from dlkit.training.recipe import RECIPES, Recipe
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results" / "generative.json"
-DIGITS = ("frechet", "precision", "recall", "density", "coverage", "mnist_score",
-          "label_accuracy", "class_score", "rarest_class", "nearer_to_training")  # fmt: skip
-SCANS = ("psnr", "ssim", "objects_kept", "without_false_object")
+_PAIRS = 100
+Row = dict[str, Any]
 
 
-def row(path: Path, data: str) -> dict[str, Any]:
-    """One run, exported in fp32 if it is not yet, and evaluated."""
-    run = Run(path)
-    recipe = run.load_recipe()
+class Column(NamedTuple):
+    """A figure, what the table calls it, and how much of it means something."""
+
+    key: str
+    title: str
+    decimals: int = 3
+    percent: bool = False
+
+
+DIGITS = (
+    Column("frechet", "Fréchet", 2), Column("precision", "precision"), Column("recall", "recall"),
+    Column("density", "density"), Column("coverage", "coverage"),
+    Column("mnist_score", "MNIST score", 2),
+    Column("label_accuracy", "label accuracy", 1, percent=True),
+    Column("class_score", "class score", 1, percent=True),
+    Column("rarest_class", "rarest class", 1, percent=True),
+    Column("nearer_to_training", "nearer to training"),
+)  # fmt: skip
+SCANS = (
+    Column("psnr", "PSNR", 2), Column("ssim", "SSIM"),
+    Column("objects_kept", "objects kept, of 108", 1, percent=True),
+    Column("without_false_object", "no false object, of 20", 0, percent=True),
+    Column("real_psnr", "real pairs: PSNR", 2), Column("real_ssim", "SSIM"),
+)  # fmt: skip
+# What the tables show, in their order.
+LABELS = {
+    "real digits": "real training digits",
+    "digit_maker": "`digit_maker`, the shipped `cgan`",
+    "cgan": "`cgan`",
+    "dcgan": "`dcgan`",
+    "gan": "`gan`",
+    "raw scan": "raw scan",
+    "fixed levels curve": "fixed levels curve",
+    "wgan_small": "`wgan_small`",
+    "cyclegan_small": "`cyclegan_small`",
+    "pix2pix_small": "`pix2pix_small`",
+    "mmwave": "`mmwave`, the shipped denoiser",
+}
+
+
+def recipe_name(recipe: Recipe) -> str:
+    """What its command calls the recipe of a run; an own one's by its network."""
+    names = (name for name in RECIPES.names() if RECIPES.load(name).about == recipe.about)
+    return next(names, recipe.network.architecture.name)
+
+
+def opened(given: str) -> tuple[Bundle, Row]:
+    """The bundle of a run, exported in fp32 if it is not yet, or a bundle; and what its row says
+    besides figures."""
+    if not (Path(given) / "recipe.json").is_file():
+        bundle = Bundle.open(given)
+        return bundle, {"method": bundle.spec.name, "onnx_sha256": bundle.sha256}
+    run = Run(Path(given))
+    recipe, log = run.load_recipe(), run.load_log()
     made = run.path / "bundle-fp32"
     bundle = Bundle.open(made) if made.exists() else dlkit.export(run, precision="fp32")
-    digits = recipe.task.command == "generate"
-    settings: dict[str, Any] = {"data": data} if digits else {"count": 100}
-    found = dlkit.evaluate(bundle, slow=1 if digits else 0, **settings)
-    name = next(iter(found.models))
-    measured = next(one for one in found.rows if one["method"] == name)
-    log = run.load_log()
     seconds = sum(entry.get("seconds", 0) for entry in log)
-    return {
-        "recipe": recipe.network.architecture.name, "about": recipe.about, "seed": recipe.seed,
-        "minutes": round(seconds / 60, 1), "device": log[0]["device"], "onnx_sha256": bundle.sha256,
-        **{key: measured[key] for key in (DIGITS if digits else SCANS)},
+    return bundle, {
+        "method": recipe_name(recipe), "seed": recipe.seed, "minutes": round(seconds / 60, 1),
+        "device": log[0]["device"], "onnx_sha256": bundle.sha256,
     }  # fmt: skip
 
 
-def cell(values: list[float | None]) -> str:
-    """Mean and deviation with as many digits as mean something."""
-    known = [one for one in values if one is not None]
+def measured(given: str, data: str, real: str | None, count: int | None) -> list[Row]:
+    """A row of a run or a bundle, and one of each method that is shown beside it.
+
+    Args:
+        data: digits to compare with.
+        real: folder of real pairs, for scans.
+        count: of digits or pairs, for a try: then the slow class score is left out.
+    """
+    bundle, about = opened(given)
+    if bundle.spec.task == "generate":
+        report = dlkit.evaluate(bundle, data=data, count=count, slow=0 if count else 1)
+        return _rows(report, about, DIGITS)
+    rows = _rows(dlkit.evaluate(bundle, count=count or _PAIRS, slow=0), about, SCANS)
+    if real is not None:
+        others = _rows(dlkit.evaluate(bundle, data=real, slow=0), about, SCANS)
+        for row, other in zip(rows, others, strict=True):
+            row |= {"real_psnr": other["psnr"], "real_ssim": other["ssim"]}
+    return rows
+
+
+def _rows(report: Report, about: Row, columns: Iterable[Column]) -> list[Row]:
+    return [
+        (dict(about) if row["method"] in report.models else {"method": row["method"]})
+        | {column.key: row[column.key] for column in columns if column.key in row}
+        for row in report.rows
+    ]
+
+
+def merged(rows: list[Row], new: Iterable[Row]) -> list[Row]:
+    """Rows with new ones, which replace those of the same method and seed; what only the old one
+    has, of the same weights, stays: real pairs may not be there each time."""
+    found = {(row["method"], row.get("seed", -1)): row for row in rows}
+    for row in new:
+        key = (row["method"], row.get("seed", -1))
+        old = found.get(key, {})
+        same = old.get("onnx_sha256") == row.get("onnx_sha256")
+        found[key] = (old | row) if same else row
+    return [found[key] for key in sorted(found)]
+
+
+def cell(values: Iterable[float | None], column: Column) -> str:
+    """Mean and standard deviation."""
+    known = [one * (100 if column.percent else 1) for one in values if one is not None]
     if not known:
         return ""
-    digits = 1 if np.mean(known) >= 5 else 3
-    spread = f" ± {np.std(known, ddof=1):.{digits}f}" if len(known) > 1 else ""
-    return f"{np.mean(known):.{digits}f}{spread}"
+    spread = f" ± {np.std(known, ddof=1):.{column.decimals}f}" if len(known) > 1 else ""
+    return f"{np.mean(known):.{column.decimals}f}{spread}{' %' if column.percent else ''}"
 
 
-def table(rows: list[dict[str, Any]], names: tuple[str, ...]) -> str:
-    """Markdown: a line a recipe."""
-    lines = [f"| recipe | seeds | {' | '.join(names)} | minutes of one core |"]
-    lines.append("|---" + "|---:" * (len(names) + 2) + "|")
-    kinds = defaultdict(list)
-    for one in rows:
-        if names[0] in one:
-            kinds[one["recipe"]].append(one)
-    for kind, found in kinds.items():
-        cells = [cell([one[name] for one in found]) for name in names]
-        longest = max((one["minutes"] for one in found if one["device"] == "cpu"), default=0)
-        lines.append(f"| {kind} | {len(found)} | {' | '.join(cells)} | {longest:.0f} |")
+def table(rows: list[Row], columns: tuple[Column, ...]) -> str:
+    """Markdown: a line a method that has such figures."""
+    lines = [f"| | seeds | {' | '.join(column.title for column in columns)} |"]
+    lines.append("|---|" + "---:|" * (len(columns) + 1))
+    for method, label in LABELS.items():
+        of = [row for row in rows if row["method"] == method and columns[0].key in row]
+        if of:
+            cells = [cell([row.get(column.key) for row in of], column) for column in columns]
+            seeds = str(len(of)) if "seed" in of[0] else ""
+            lines.append(f"| {label} | {seeds} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Evaluate the runs, add them, print everything that is known."""
+    """Evaluate what is named, add it, print everything that is known."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("runs", type=Path, nargs="*")
+    parser.add_argument("runs", nargs="*", help="runs, bundles, or names of shipped ones")
     parser.add_argument("--data", default="mnist", help="digits to compare with")
+    parser.add_argument("--real", help="folder with noisy/ and clean/: real pairs, for scans")
+    parser.add_argument("--count", type=int, help="of digits or pairs, for a try; no class score")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     rows = json.loads(given.out.read_text()) if given.out.is_file() else []
-    for path in given.runs:
-        new = row(path, given.data)
-        rows = [one for one in rows if (one["about"], one["seed"]) != (new["about"], new["seed"])]
-        rows.append(new)
-        rows.sort(key=lambda one: (one["recipe"], one["about"], one["seed"]))
+    for one in given.runs:
+        new = measured(one, given.data, given.real, given.count)
+        rows = merged(rows, new)
         given.out.write_text(json.dumps(rows, indent=1) + "\n")
-        print(new, flush=True)
-    for names in (DIGITS, SCANS):
-        print(table(rows, names), end="\n\n")
+        print(*new, sep="\n", flush=True)
+    for columns in (DIGITS, SCANS):
+        print(table(rows, columns), end="\n\n")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dlkit.mmwave.folder import write_pairs
+
+from .conftest import untrained_run
+
 pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parent.parent
@@ -111,3 +115,25 @@ def test_a_difference_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["mean"] == 0.5  # of the labels
     shapes = judge.compare(wanted, [{"y": np.zeros(2, np.float32), "label": np.array([3, 4])}])
     assert shapes["mean"] is None
+
+
+def test_generators_beside_what_they_are_compared_with(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "real", range(2), (64, 64), workers=1)
+    out = tmp_path / "generative.json"
+    run = untrained_run(tmp_path, "gan")
+    (run / "log.jsonl").write_text('{"event": "epoch", "device": "cpu", "seconds": 90.0}\n')
+    words = ["mmwave", "digit_maker", run, "--real", tmp_path / "real", "--data", "mnist-mini",
+             "--count", 8, "--out", out]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "generative.py"), *map(str, words)],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = {row["method"]: row for row in json.loads(out.read_text())}
+    assert rows["gan"]["minutes"] == 1.5
+    assert rows["gan"]["seed"] == 7
+    assert rows["real digits"]["label_accuracy"] > 0.9
+    for method in ("raw scan", "fixed levels curve", "mmwave"):
+        assert rows[method]["real_psnr"] > 0
+    assert rows["mmwave"]["psnr"] > rows["raw scan"]["psnr"]
+    assert "| `digit_maker`, the shipped `cgan` |" in done.stdout

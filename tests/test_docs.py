@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
+import generative
 import numpy as np
 import pytest
 import torch
@@ -148,3 +149,30 @@ def test_the_examples_of_plugins(folder: Path) -> None:
         )  # fmt: skip
         assert done.returncode == 0, f"{words}\n{done.stdout}{done.stderr}"
     assert json.loads((folder / "answers" / "a.png.json").read_text()) == {"brightness": 77.0}
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_what_generators_reach_is_what_was_measured() -> None:
+    """Each cell that benchmarks/generative.py knows stands in docs/generating.md."""
+    rows = json.loads(generative.RESULTS.read_text())
+    assert {"cgan", "cyclegan_small"} <= {row["method"] for row in rows}
+    text = (ROOT / "docs" / "generating.md").read_text()
+    for columns in (generative.DIGITS, generative.SCANS):
+        head, rule, *lines = generative.table(rows, columns).splitlines()
+        page = text.partition(f"{head}\n{rule}\n")[2].partition("\n\n")[0].splitlines()
+        said = {cells(line)[0]: cells(line) for line in page}
+        for line in lines:
+            there = said[cells(line)[0]]
+            for title, known, cell in zip(cells(head), cells(line), there, strict=True):
+                assert known in ("", cell), f"{there[0]}, {title}"
+
+
+def test_rows_of_the_same_weights_are_completed_and_others_replaced() -> None:
+    old = [{"method": "gan", "seed": 0, "onnx_sha256": "a", "psnr": 1.0, "real_psnr": 2.0}]
+    new = {"method": "gan", "seed": 0, "onnx_sha256": "a", "psnr": 3.0}
+    assert generative.merged(old, [new]) == [{**new, "real_psnr": 2.0}]
+    assert generative.merged(old, [{**new, "onnx_sha256": "b"}]) == [{**new, "onnx_sha256": "b"}]
+    assert len(generative.merged(old, [{**new, "seed": 1}, {"method": "raw scan"}])) == 3
