@@ -22,7 +22,7 @@ from dlkit.spec import PRECISIONS
 from dlkit.training.recipe import RECIPES
 
 ROOT = Path(__file__).resolve().parent.parent
-MOST_PARAMETERS = 2_000_000  # above it a recipe is for a GPU
+MOST_PARAMETERS = 3_000_000  # above it a recipe is for a GPU
 # Parity needs trained weights, not the best ones.
 SHORTER = {
     "denoiser": ["steps=200", "pairs=64", "height=168", "width=96", "crop_width=96"],

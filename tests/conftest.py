@@ -33,26 +33,7 @@ from dlkit.training.recipe import RECIPES
 signal.signal(signal.SIGINT, signal.default_int_handler)
 gc.set_threshold(50_000)  # as the command has it: imports make no garbage
 
-_MANY_PARAMETERS = 10_000_000
 Once = Callable[[str, Path, Callable[[Path], object]], None]
-
-
-def small_recipes() -> list[str]:
-    """Every recipe that is small enough for two cores; at least one for every architecture.
-
-    Of those whose networks differ in width alone, the smallest.
-    """
-    smallest: dict[object, tuple[int, str]] = {}
-    for name in RECIPES.names():
-        example = RECIPES.load(name).example()
-        with torch.device("meta"):
-            network = example.network.build()
-        size = sum(parameter.numel() for parameter in network.parameters())
-        if size < _MANY_PARAMETERS and not name.endswith(("wgan", "googlenet")):
-            labelled = "labels" in example.meaning
-            shape = example.network.replace(width=1) if labelled else name
-            smallest[shape] = min((size, name), smallest.get(shape, (size, name)))
-    return sorted(name for _, name in smallest.values())
 
 
 def untrained_run(folder: Path, recipe_name: str, seed: int = 7) -> Path:
