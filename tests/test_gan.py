@@ -197,6 +197,21 @@ def test_the_critic_of_pix2pix_sees_a_picture_beside_its_own_noisy_one() -> None
         assert torch.allclose(whole[at], found.critic(pair)[0], atol=1e-5)
 
 
+def test_what_is_drawn_together_belongs_together() -> None:
+    """A noisy scan and its own clean one; an image and its own class."""
+    wgan = trainer("wgan_small", batch_size=8)
+    noisy, clean = wgan._batch()
+    for one, other in zip(noisy, clean, strict=True):
+        (place,) = [at for at, scan in enumerate(wgan.noisy) if torch.equal(scan / 255, one)]
+        assert torch.equal(wgan.clean[place] / 255, other)
+    cgan = trainer("cgan", batch_size=16)
+    real, classes, _ = cgan._batch()
+    known = cgan.images.float() / 127.5 - 1
+    for image, one in zip(real, classes, strict=True):
+        (places,) = torch.where((known == image[0]).flatten(1).all(1))
+        assert int(one.argmax()) in cgan.classes[places].tolist()
+
+
 def test_the_class_reaches_generator_and_critic() -> None:
     found = trainer("cgan")
     found.critic.eval()  # spectral normalisation moves with each call
@@ -241,6 +256,22 @@ def test_the_pool_shows_older_images_in_half_of_the_cases() -> None:
     assert 100 < int(older.sum()) < 200
     assert len(pool.images) == 50
     assert ImagePool(0)(first) is first
+
+
+def test_both_critics_of_cyclegan_are_shown_what_the_pools_give() -> None:
+    found = trainer("cyclegan_small")
+    batch = found._batch()
+    seen: dict[str, list[torch.Tensor]] = {"clean": [], "noisy": []}
+    for side, marked in (("clean", 0.25), ("noisy", 0.75)):
+        found.pools[side] = lambda fake, marked=marked: torch.full_like(fake, marked)
+        found.critic[side].register_forward_pre_hook(
+            lambda _, given, side=side: seen[side].append(given[0])
+        )
+    found.critic_step(*batch)
+    for side, marked in (("clean", 0.25), ("noisy", 0.75)):
+        shown = [one for one in seen[side] if bool((one == marked).all())]
+        assert len(shown) == 1
+        assert len(seen[side]) == 2  # and the real ones
 
 
 # --- parts, processes, resuming ---
@@ -309,6 +340,18 @@ def test_interrupted_and_resumed_ends_with_the_same_state(name: str, tmp_path: P
         assert len(one["trainer"]["pools"]["clean"]) == 2
 
 
+def test_the_film_grows_while_it_trains(tmp_path: Path) -> None:
+    lengths: list[int] = []
+
+    def watch(now: Moment) -> None:
+        if now.metrics is not None and now.step:
+            data = (tmp_path / "run" / "samples.webp").read_bytes()
+            lengths.append(len(images.decode_frames(data, "film")))
+
+    train(tiny("gan", learning_rate=0.1), out=tmp_path / "run", watch=watch)
+    assert lengths == [2, 3]  # one before the first step
+
+
 def flat(value: Any) -> Any:
     """Something that can be compared."""
     if isinstance(value, torch.Tensor):
@@ -331,6 +374,12 @@ def test_unpaired_folders_need_no_partners(tmp_path: Path) -> None:
     found = load_unpaired(tmp_path / "a")
     assert (len(found.noisy), len(found.clean), found.held_out) == (3, 2, None)
     assert "nobody can say how good" in found.notes[0]
+    alone = train(tiny("cyclegan_small", crop_height=0, crop_width=0, iterations=2),
+                  data=str(tmp_path / "a"), out=tmp_path / "alone")  # fmt: skip
+    film = images.decode_frames((alone.path / "samples.webp").read_bytes(), "film")
+    assert film[0].shape[:2] == (64, 2 * 64)  # a scan that is trained on, and what becomes of it
+    left = images.grey(film[0])[:, :64].astype(int)
+    assert np.abs(left - simulate(0, (64, 64)).noisy).mean() < 12
     write_pairs(tmp_path / "a" / "held_out", range(10, 12), (64, 64), workers=1)
     again = load_unpaired(tmp_path / "a")
     assert again.held_out is not None
@@ -369,7 +418,14 @@ def test_paired_folders_give_each_side_its_own_half(tmp_path: Path) -> None:
     torch.manual_seed(0)
     found = recipe.trainer(str(tmp_path / "a"), open_compute(Hardware("cpu")))
     assert isinstance(found, CycleganTrainer)
-    assert (len(found.noisy), len(found.clean)) == (2, 2)
+    scans = [simulate(seed, (64, 64)) for seed in range(5)]
+    people = [
+        {place for place, scan in enumerate(scans) for image in side
+         if np.array_equal(getattr(scan, kind), image[0].numpy())}
+        for kind, side in (("noisy", found.noisy), ("clean", found.clean))
+    ]  # fmt: skip
+    assert [len(one) for one in people] == [2, 2]
+    assert not people[0] & people[1]
     assert found.held_out is not None
     assert found.held_out.noisy[0].shape == (64, 64)
 

@@ -101,9 +101,9 @@ class AdversarialTrainer(Trainer):
     def _measure(self) -> Mapping[str, float]:
         """Metrics of ``network`` on data that is kept out."""
 
-    def _picture(self) -> images.UInt8 | None:
+    @abstractmethod
+    def _picture(self) -> images.UInt8:
         """How far it is, as a picture: uint8 (H, W) or (H, W, 3), the same size each time."""
-        return None
 
     # --- training ---
 
@@ -205,8 +205,7 @@ class AdversarialTrainer(Trainer):
 
     def evaluate(self) -> Mapping[str, float]:
         """Metrics on data that is kept out; and one more picture of the film."""
-        if (frame := self._picture()) is not None:
-            self.frames.append(frame)
+        self.frames.append(self._picture())
         return self._measure()
 
     def draw(self, folder: Path) -> None:

@@ -42,9 +42,10 @@ class CycleganTrainer(AdversarialTrainer):
         filled = recipe.network.filled(channels=channels)
         self.recipe = recipe = replace(recipe, network=filled, data=where)
         self.multiple_of = recipe.network.architecture.multiple_of
-        self.held_out = found.held_out
-        if found.held_out is not None:  # its losses do not say when to stop: see docs/generating.md
+        self.held_out = pairs = found.held_out
+        if pairs is not None:  # its losses do not say when to stop: see docs/generating.md
             self.monitor = "psnr"
+        self.shown = [found.noisy[0]] if pairs is None else [pairs.noisy[0], pairs.clean[0]]
         self.fingerprint, self.notes = found.fingerprint(), list(found.notes)
         device = compute.device
         self.noisy, self.clean = (
@@ -101,11 +102,9 @@ class CycleganTrainer(AdversarialTrainer):
         return evaluate_denoiser(self.model, self.held_out, self.multiple_of, self.device)
 
     @torch.inference_mode()
-    def _picture(self) -> images.UInt8 | None:
-        if self.held_out is None:
-            return None
+    def _picture(self) -> images.UInt8:
         self.model.eval()
-        return strip(self.held_out, lambda one: self.model(one.to(self.device)), self.multiple_of)
+        return strip(self.shown, lambda one: self.model(one.to(self.device)), self.multiple_of)
 
     def meaning(self) -> dict[str, Any]:
         """Channels of the images, and the range of their files."""

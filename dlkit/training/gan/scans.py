@@ -10,7 +10,6 @@ from torch import Tensor
 
 from dlkit import images
 from dlkit.errors import InputError, UsageError
-from dlkit.tasks.denoise.pairs import Pairs
 
 _FILM_HEIGHT = 300  # about so many rows of a picture while a training runs
 
@@ -77,14 +76,17 @@ def check_crops(height: int, width: int, whole: tuple[int, int], multiple_of: in
             )
 
 
-def strip(pairs: Pairs, model: Callable[[Tensor], Tensor], multiple_of: int) -> images.UInt8:
-    """The first pair as a picture: noisy, what the model makes of it, clean, side by side.
+def strip(
+    shown: Sequence[images.UInt8], model: Callable[[Tensor], Tensor], multiple_of: int
+) -> images.UInt8:
+    """A noisy image, what the model makes of it, and the clean one where it is known, side by side.
 
     Args:
+        shown: the noisy one, or both of a pair.
         model: uint8 (N, H, W) or (N, H, W, 3) to the same.
     """
-    noisy, clean = pairs.noisy[0], pairs.clean[0]
+    noisy, *clean = shown
     made = model(torch.from_numpy(images.pad(noisy, multiple_of)).unsqueeze(0))[0].cpu().numpy()
-    row = np.concatenate([noisy, images.crop(made, *noisy.shape[:2]), clean], axis=1)
+    row = np.concatenate([noisy, images.crop(made, *noisy.shape[:2]), *clean], axis=1)
     step = max(1, row.shape[0] // _FILM_HEIGHT)
     return np.ascontiguousarray(row[::step, ::step])

@@ -84,7 +84,8 @@ class WganTrainer(AdversarialTrainer):
     @torch.inference_mode()
     def _picture(self) -> images.UInt8:
         self.model.eval()
-        return strip(self.held_out, lambda one: self.model(one.to(self.device)), self.multiple_of)
+        shown = (self.held_out.noisy[0], self.held_out.clean[0])
+        return strip(shown, lambda one: self.model(one.to(self.device)), self.multiple_of)
 
     def meaning(self) -> dict[str, Any]:
         """Channels of the images, and the range of their files."""
