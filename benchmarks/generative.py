@@ -73,9 +73,15 @@ LABELS = {
 
 
 def recipe_name(recipe: Recipe) -> str:
-    """What its command calls the recipe of a run; an own one's by its network."""
+    """What its command calls the recipe of a run, with its loss where that is another; an own one's
+    by its network."""
     names = (name for name in RECIPES.names() if RECIPES.load(name).about == recipe.about)
-    return next(names, recipe.network.architecture.name)
+    name = next(names, None)
+    if name is None:
+        return recipe.network.architecture.name
+    adversary = getattr(recipe, "adversary", None)
+    same = adversary == getattr(RECIPES.load(name), "adversary", None)
+    return name if same else f"{name}, {adversary}"
 
 
 def opened(given: str) -> tuple[Bundle, Row]:
@@ -145,10 +151,11 @@ def cell(values: Iterable[float | None], column: Column) -> str:
 
 
 def table(rows: list[Row], columns: tuple[Column, ...]) -> str:
-    """Markdown: a line a method that has such figures."""
+    """Markdown: a line a method that has such figures; other runs follow those that are known."""
     lines = [f"| | seeds | {' | '.join(column.title for column in columns)} |"]
     lines.append("|---|" + "---:|" * (len(columns) + 1))
-    for method, label in LABELS.items():
+    others = sorted({row["method"] for row in rows if "seed" in row} - set(LABELS))
+    for method, label in (LABELS | {method: f"`{method}`" for method in others}).items():
         of = [row for row in rows if row["method"] == method and columns[0].key in row]
         if of:
             cells = [cell([row.get(column.key) for row in of], column) for column in columns]

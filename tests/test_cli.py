@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -171,6 +173,11 @@ def test_demo(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "of 40 right" in done.stdout
     assert (tmp_path / "demo" / "before-after.png").stat().st_size > 10_000
+    made = cv2.imread(str(tmp_path / "demo" / "generated.png"), 0)
+    assert made.shape == (10 * 30 + 2, 10 * 30 + 2)
+    digits = made[2:, 2:].reshape(10, 30, 10, 30)[:, :28, :, :28].swapaxes(1, 2).reshape(100, -1)
+    assert (digits.max(1) > 200).all()  # ink in each
+    assert len(np.unique(digits, axis=0)) == 100
     assert list((tmp_path / "demo").rglob("*.engine"))
 
 

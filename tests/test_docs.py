@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -16,6 +17,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+
+from dlkit.training.networks import _common
+from dlkit.training.recipe import RECIPES
 
 ROOT = Path(__file__).parent.parent
 
@@ -168,6 +172,49 @@ def test_what_generators_reach_is_what_was_measured() -> None:
             there = said[cells(line)[0]]
             for title, known, cell in zip(cells(head), cells(line), there, strict=True):
                 assert known in ("", cell), f"{there[0]}, {title}"
+
+
+def test_runs_with_another_loss_have_rows_of_their_own() -> None:
+    recipe = RECIPES.load("cgan")
+    assert generative.recipe_name(recipe) == "cgan"
+    other = recipe.with_settings(["adversary=least_squares", "seed=3"])
+    assert generative.recipe_name(other) == "cgan, least_squares"
+    row = {"method": "cgan, least_squares", "seed": 0, "frechet": 0.5}
+    assert "| `cgan, least_squares` | 1 | 0.50 |" in generative.table([row], generative.DIGITS)
+
+
+# Recipes that are no system of the article's.
+OTHERS = {"best", "best_tuned", "detector", "fast", "finder", "lenet_plus", "reader"}
+
+
+def test_the_articles_table_names_every_system() -> None:
+    text = (ROOT / "docs" / "article.md").read_text()
+    missing = {name for name in RECIPES.names() if f"`{name}`" not in text}
+    assert missing == OTHERS  # a new recipe gets a row, or is none of the article's
+    systems = "neurons|multilayer perceptron|LeNet|AlexNet|VGG|GoogLeNet|ResNet|GAN|conditional GAN"
+    for system in f"{systems}|pix2pix|CycleGAN|WGAN-GP".split("|"):
+        assert re.search(rf"^\| {system}\b", text, re.MULTILINE), system
+
+
+def test_the_page_of_activation_functions_names_all() -> None:
+    text = (ROOT / "docs" / "activations.md").read_text()
+    assert "](images/activations.png)" in text
+    assert "python docs/activations.py" in text
+    for name in _common._ACTIVATIONS:
+        assert f"`{name}`" in text, name
+
+
+@pytest.mark.long
+def test_the_picture_of_activation_functions_is_drawn_from_the_code(tmp_path: Path) -> None:
+    script = runpy.run_path(str(ROOT / "docs" / "activations.py"))
+    assert script["SHOWN"] == ("sigmoid", "tanh", "relu", "leaky_relu")
+    (tmp_path / "images").mkdir()
+    script["main"].__globals__["ROOT"] = tmp_path
+    script["main"]()
+    drawn, there = (cv2.imread(str(folder / "images" / "activations.png"), 0).astype(int)
+                    for folder in (tmp_path, ROOT / "docs"))  # fmt: skip
+    assert drawn.shape == there.shape
+    assert np.abs(drawn - there).mean() < 2  # fonts differ a little
 
 
 def test_rows_of_the_same_weights_are_completed_and_others_replaced() -> None:
