@@ -29,8 +29,8 @@ SHORTER = {
     "pix2pix_small": ["iterations=250", "pairs=64"],
     "cyclegan_small": ["iterations=100", "checkpoint_every=50", "pairs=64"],
     "wgan_small": ["iterations=100", "pairs=64"],
-    "gan": ["iterations=2000"],
-    "dcgan": ["iterations=500"],
+    "gan": ["iterations=500"],
+    "dcgan": ["iterations=250"],
     "cgan": ["iterations=500"],
     "detector": ["steps=300", "epochs=2", "held_out=8", "thresholds=24"],
     **{name: ["epochs=5"] for name in (

@@ -174,6 +174,19 @@ def test_what_generators_reach_is_what_was_measured() -> None:
                 assert known in ("", cell), f"{there[0]}, {title}"
 
 
+def test_the_page_of_parity_has_every_small_recipe_and_todays_tolerances() -> None:
+    script = runpy.run_path(str(ROOT / "docs" / "parity.py"))
+    text = (ROOT / "docs" / "parity.md").read_text()
+    assert text.startswith(script["HEAD"])
+    rows = [cells(line) for line in text.removeprefix(script["HEAD"]).splitlines()]
+    assert {row[0] for row in rows} == set(script["small"]())
+    for name, _, precision, backend, _, _, allowed, _ in rows:
+        if allowed:
+            arithmetic = "bf16" if backend.endswith("bf16") else precision
+            wanted = RECIPES.load(name).task.tolerances[arithmetic]
+            assert allowed == f"{wanted.largest:g}, {wanted.mean:g}", f"{name}, {precision}"
+
+
 def test_runs_with_another_loss_have_rows_of_their_own() -> None:
     recipe = RECIPES.load("cgan")
     assert generative.recipe_name(recipe) == "cgan"

@@ -306,6 +306,15 @@ def test_somebody_elses_module_generates_in_colour(tmp_path: Path) -> None:
         export(nn.Linear(6, 3), example=(6,), task="generate", out=tmp_path / "no")
 
 
+def test_no_precision_may_make_other_digits(model: Generator) -> None:
+    """One in ten of another class is more than any tolerance has."""
+    made = model.generate(100, seed=5)
+    other = made.copy()
+    other[::10] = model.generate(100, [*range(1, 10), 0] * 10, seed=5)[::10]
+    gap = np.abs(made.astype(int) - other).mean()
+    assert gap > max(one.mean for one in TASK.tolerances.values())
+
+
 def test_specs_that_cannot_be_are_refused(model: Generator) -> None:
     spec = model.bundle.spec
 

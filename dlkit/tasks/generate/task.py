@@ -48,12 +48,13 @@ class Generate(Task):
     batch: ClassVar[Mapping[str, int]] = {"cpu": 64, "cuda": 1024}
     engine_batch = (1, 64, 512)
     unit = "grey levels"
-    # A stroke's edge is steep: where it moves by a hair, single pixels change by many levels.
+    # A stroke's edge is steep: where it moves by a hair, single pixels change by many levels. In
+    # int8 one goes from black to white, so only the mean tells: twice the shipped bundle's, 2.2.
     tolerances: ClassVar[Mapping[str, Tolerance]] = {
         "fp32": Tolerance(1.0, 0.01, {"label_knn": 0.002, "coverage": 0.004}),
         "fp16": Tolerance(16.0, 0.5, {"label_knn": 0.006, "coverage": 0.01}),
         "bf16": Tolerance(96.0, 4.0, {"label_knn": 0.01, "coverage": 0.02}),
-        "int8": Tolerance(255.0, 16.0, {"label_knn": 0.02, "coverage": 0.03}),
+        "int8": Tolerance(255.0, 4.5, {"label_knn": 0.02, "coverage": 0.03}),
     }
     evaluation = "dlkit.evaluation.generated"
 
