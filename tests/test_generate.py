@@ -7,12 +7,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from typer.testing import CliRunner
 
@@ -21,7 +23,9 @@ from dlkit import images
 from dlkit.bundle import Bundle
 from dlkit.cli import app
 from dlkit.errors import BundleError, InputError, UsageError
+from dlkit.evaluation import class_score, generated
 from dlkit.evaluation.evaluate import evaluate_bundles
+from dlkit.evaluation.features import Seen
 from dlkit.evaluation.manifold import frechet_distance, nearest, neighbourhoods
 from dlkit.export.api import export, verify
 from dlkit.export.build_options import BuildOptions
@@ -374,6 +378,82 @@ def test_the_evaluation_of_digits(tmp_path: Path) -> None:
     }
     other = evaluate_bundles([SHIPPED], count=300, slow=0, seed=1)
     assert other.rows[1]["frechet"] != made["frechet"]
+
+
+class FakeRecogniser:
+    """Sees the same features in all digits, and answers as its probabilities say."""
+
+    about = "a fake"
+
+    def __init__(self, probabilities: NDArray[np.float32]) -> None:
+        self.probabilities = probabilities
+
+    def __call__(self, digits: NDArray[np.uint8]) -> Seen:
+        features = np.random.default_rng(0).normal(0, 1, (len(digits), 4)).astype(np.float32)
+        return Seen(features, np.resize(self.probabilities, (len(digits), 10)))
+
+    def __enter__(self) -> FakeRecogniser:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "score", "rarest"),
+    [
+        (np.eye(10), 10.0, 0.1),  # sure, and of all classes
+        (np.eye(10)[:1], 1.0, 0.0),  # one class alone
+        (np.full((1, 10), 0.1), 1.0, 0.0),  # sure of nothing
+        (np.eye(10)[[0, 0, 0, 1]], float(np.exp(0.5623351)), 0.0),  # entropy of 3:1
+        (np.eye(10)[[*range(9), *range(10), 8]], None, 0.05),  # the nine once in twenty
+    ],
+)
+def test_the_mnist_score_and_the_rarest_class_are_what_they_say(
+    probabilities: NDArray[Any], score: float | None, rarest: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    fake = FakeRecogniser(probabilities.astype(np.float32))
+    monkeypatch.setattr(generated, "Recogniser", lambda: fake)
+    made = evaluate_bundles([SHIPPED], count=20, slow=0).rows[1]
+    assert made["rarest_class"] == pytest.approx(rarest)
+    if score is not None:
+        assert made["mnist_score"] == pytest.approx(score, rel=1e-4)
+
+
+def test_the_class_score_is_of_a_network_that_saw_generated_digits_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def train(recipe: str, data: str, out: Path, **options: Any) -> Any:
+        with np.load(data) as file:
+            seen.update(file)
+        seen["recipe"] = recipe
+        return SimpleNamespace(load_log=lambda: [{"test_accuracy": 0.5}, {"test_accuracy": 0.75}])
+
+    monkeypatch.setattr(class_score, "train", train)
+    monkeypatch.setattr(generated, "_TRAINED_ON", 200)
+    report = evaluate_bundles([SHIPPED], count=30, slow=1)
+    assert [row["class_score"] for row in report.rows] == [None, 0.75]
+    real = load_labelled("mnist-mini")
+    assert seen["recipe"] == "lenet_relu"
+    assert seen["x_train"].shape == (200, 28, 28)
+    assert np.array_equal(np.bincount(seen["y_train"]), np.full(10, 20))
+    assert np.array_equal(seen["x_test"], real.test_images)
+    assert np.array_equal(seen["y_test"], real.test_labels)
+    with dlkit.load("digits", device="cpu") as digits:
+        read = [int(one.label) for one in digits.recognize(list(seen["x_train"]))]
+    assert np.mean(np.array(read) == seen["y_train"]) > 0.9  # each under the class it was asked for
+
+
+@pytest.mark.long
+def test_a_network_learns_real_digits_from_generated_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(generated, "_TRAINED_ON", 3000)
+    report = evaluate_bundles([SHIPPED], count=30, slow=1)
+    assert report.rows[1]["class_score"] > 0.85
 
 
 def test_damaged_codes_are_said(model: Generator) -> None:
