@@ -14,6 +14,7 @@ from typing import Any
 
 from dlkit.bench import machine, words
 from dlkit.bench.measure import Spread, interleave
+from dlkit.versions import of_modules
 
 PEERS = Path(__file__).parent / "peers"
 
@@ -144,7 +145,7 @@ def where(rounds: int, others: machine.Others) -> str:
     """The machine and how it was measured, for below a table."""
     found = machine.describe()
     libraries = ", ".join(f"{name} {version}" for name, version in found["libraries"].items())
-    torch = machine.versions(("torch", "torchvision", "PIL"))
+    torch = of_modules(("torch", "torchvision", "PIL"))
     libraries += "".join(f", {name} {version}" for name, version in torch.items())
     return (
         f"Medians of {rounds} interleaved rounds, each run a process of its own. "

@@ -23,3 +23,12 @@ def installed(distributions: Iterable[str] = LIBRARIES) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def of_modules(modules: Iterable[str]) -> dict[str, str]:
+    """Version of each module's distribution, where one is installed."""
+    owners = importlib.metadata.packages_distributions()
+    return {
+        owner: importlib.metadata.version(owner)
+        for module in modules for owner in owners.get(module, [])
+    }  # fmt: skip

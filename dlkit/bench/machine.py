@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from dlkit.processors import cpu_count, processor_name
 from dlkit.runtime.gpu.driver import gpu_name
 from dlkit.runtime.gpu.flavor import FLAVORS
 from dlkit.runtime.session import BACKENDS
+from dlkit.versions import of_modules
 
 # Large enough that loading it costs little beside 2 n^3 operations, small enough for any machine.
 _MATRIX = 2048
@@ -38,7 +38,7 @@ def describe() -> dict[str, Any]:
         "gpu": gpu_name(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
-        "libraries": versions(("dlkit", "numpy", "cv2", *BACKENDS.names(), *FLAVORS)),
+        "libraries": of_modules(("dlkit", "numpy", "cv2", *BACKENDS.names(), *FLAVORS)),
     }
 
 
@@ -78,16 +78,6 @@ def others_note(percent: float | None) -> str | None:
     if percent is None or percent < _BUSY:
         return None
     return f"other programs used {percent:.0f} % of the processors meanwhile: repeat it in quiet"
-
-
-def versions(modules: Iterable[str]) -> dict[str, str]:
-    """Version of each module's distribution, where one is installed."""
-    owners = importlib.metadata.packages_distributions()
-    found = {}
-    for module in dict.fromkeys(modules):
-        for owner in dict.fromkeys(owners.get(module, [])):
-            found[owner] = importlib.metadata.version(owner)
-    return found
 
 
 def ceiling(threads: int, seconds: float, samples: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
