@@ -99,6 +99,23 @@ def test_inputs_are_never_replaced(scans: Path, tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux mounts a folder twice so")
+def test_inputs_are_never_replaced_through_a_mount(scans: Path, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in scans.iterdir()}
+    (tmp_path / "out").mkdir()
+    mounted = 'mount --bind "$1" "$2" && exec "$3" -m dlkit denoise "$1" --out "$2" --overwrite'
+    inside = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    if subprocess.run([*inside, "true"], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount")
+    done = subprocess.run(
+        [*inside, mounted, "sh", scans, tmp_path / "out", sys.executable],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "is where the inputs are" in done.stderr
+    assert {path: path.read_bytes() for path in scans.iterdir()} == before
+
+
 def test_tables_replace_nothing_of_others(scans: Path, tmp_path: Path) -> None:
     table = tmp_path / "p.csv"
     table.write_text("mine")

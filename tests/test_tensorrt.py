@@ -45,6 +45,15 @@ def bundle(bundle_of: Bundles, tmp_path: Path) -> Bundle:
     return Bundle.open(tmp_path / "bundle")
 
 
+def test_what_a_callback_raises_is_not_swallowed(bundle: Bundle) -> None:
+    def watch(step: str, share: float) -> None:
+        raise ValueError(f"mine: {step}")
+
+    with pytest.raises(ValueError, match="mine"):
+        build_engine(bundle, watch=watch)
+    assert not list(bundle.path.rglob("*.engine"))
+
+
 @pytest.mark.parametrize(
     ("name", "precision"),
     [("lenet", "fp32"), pytest.param("denoiser", "fp32", marks=pytest.mark.long), *LOWERED],
