@@ -208,6 +208,8 @@ OWN = Path(dlkit.__file__).parent / "shipped" / "digits" / "never"
         ["bench", "digits", "--html", "{own}/b.html"],
         ["evaluate", "digits", "--out", "{own}"],
         ["export", "digits", "--precision", "fp16", "--out", "{own}"],
+        ["export", "digits", "--triton", "{own}"],
+        ["pull", "hf://somebody/digits", "--out", "{own}"],
         ["train", "lenet", "--data", "mnist-mini", "--out", "{own}"],
     ],
 )

@@ -23,6 +23,7 @@ from dlkit.bundle import Bundle
 from dlkit.bundle.engine import Engine
 from dlkit.bundle.own import WEIGHTS
 from dlkit.errors import DlkitError, ExportError, InputError, UsageError
+from dlkit.kept import check_outside
 from dlkit.spec import ModelSpec, TensorSpec
 from dlkit.tasks import TASKS
 
@@ -74,10 +75,11 @@ def to_triton(
 
     Raises:
         ExportError: Triton could not load it, or not run it right.
-        UsageError: something that dlkit did not write is in the way.
+        UsageError: something that dlkit did not write is in the way; or it is dlkit's own package.
         InputError: the report is none, or does not know the bundle.
     """
     spec = bundle.spec
+    check_outside(Path(repository), "--triton")
     _check(bundle, engine)
     name = re.sub(r"[^A-Za-z0-9_-]", "_", spec.name)
     target = Path(repository) / name

@@ -17,6 +17,7 @@ from dlkit.bundle import Bundle
 from dlkit.bundle.own import WEIGHTS, own_files
 from dlkit.errors import BundleError, InputError, MachineError, UsageError
 from dlkit.hub.card import model_card
+from dlkit.kept import check_outside
 
 CARD = "README.md"
 NEEDED = ("model.onnx", "model.json")
@@ -99,10 +100,11 @@ def pull(repository: Repository, out: Path, sha256: str | None = None) -> tuple[
         sha256: of the graph and its weights; of anybody's by default.
 
     Raises:
-        UsageError: huggingface_hub is not installed.
+        UsageError: huggingface_hub is not installed; or ``out`` is in dlkit's own package.
         BundleError: it is damaged, no bundle, or another one; or ``out`` is something else.
         InputError, MachineError: there is no such repository, or it cannot be reached.
     """
+    check_outside(out)
     own = own_files(out)
     _, api = _library()
     with tempfile.TemporaryDirectory(prefix="dlkit-") as scratch:

@@ -11,7 +11,7 @@ from dlkit import images
 _PIXELS = 1_000_000  # an image is looked at with no more
 _AROUND, _DEPTH = 61, 20.0  # pixels, whose mean is the paper's level; levels that ink is below it
 _LOW, _WIDE, _TALL = 10, 2.2, 5.0  # pixels; heights; widths and some pixels: of no more is a digit
-_MOST = 4000
+_MOST = 4000  # pieces: what has more is no page but noise
 
 
 def pieces(grey: images.UInt8) -> NDArray[np.float32]:
