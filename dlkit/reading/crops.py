@@ -79,7 +79,7 @@ def looks(
 
 
 def _view(image: images.UInt8, x: float, y: float, side: float) -> images.UInt8:
-    ends = np.round([x - side / 2, y - side / 2, x + side / 2, y + side / 2]).astype(int).tolist()
+    ends = [round(end) for end in (x - side / 2, y - side / 2, x + side / 2, y + side / 2)]
     rows, columns = image.shape
     x0, y0, x1, y1 = max(ends[0], 0), max(ends[1], 0), min(ends[2], columns), min(ends[3], rows)
     part = image[y0:y1, x0:x1]
@@ -103,7 +103,7 @@ def _median(pixels: images.UInt8) -> int:
 
 def stretched(pixels: images.UInt8) -> images.UInt8:
     """Levels from 0 to 255, whatever the light."""
-    low, high = int(pixels.min()), int(pixels.max())
+    low, high = cv2.minMaxLoc(pixels)[:2]
     extent = max(high - low, _LEAST_RANGE)
     return cv2.convertScaleAbs(pixels, alpha=255 / extent, beta=-low * 255 / extent)  # type: ignore[return-value]
 

@@ -68,6 +68,23 @@ def find_signs(grey: images.UInt8, networks: Networks) -> list[Sign]:
     found = finder.find(grey, networks.find, parts=True)
     if not len(found):
         return []
+    boxes, chances, read = _with_wholes(grey, found, networks)
+    label, sure = _judged(chances, read)
+    there = _stay(boxes, chances, label, sure)
+    return [
+        Sign(LABELS[label[place]], float(sure[place]), tuple(boxes[place].tolist()))
+        for place in np.flatnonzero(there).tolist()
+    ]
+
+
+def _with_wholes(
+    grey: images.UInt8, found: _Float, networks: Networks
+) -> tuple[_Float, _Float, _Float]:
+    """What was found, and the digits that the finder saw in parts: read.
+
+    Returns:
+        boxes (N, 4), the finder's chances (N, 2) and the reader's probabilities (N, 15).
+    """
     boxes, chances = found[:, :4], found[:, 4:]
     digit = chances[:, 0] > chances[:, 1]
     heights = line_heights(boxes, finder.whole(found) & digit)
@@ -80,35 +97,45 @@ def find_signs(grey: images.UInt8, networks: Networks) -> list[Sign]:
         read[unsure] = (read[unsure] + again.sum(axis=0)) / (1 + len(_LOOKS))
     sure = digit & _DIGITS[read.argmax(axis=1)] & (read.max(axis=1) >= _SURE)
     wholes, parts = _wholes(ink.pieces(grey), boxes, digit, sure)
-    if len(wholes):  # a digit that the finder saw in parts, and one part of it
-        whole = networks.read(looks(scales, wholes, heights[[part[0] for part in parts]]))
-        certain = _DIGITS[whole.argmax(axis=1)] & (whole.max(axis=1) >= _CERTAIN)
-        boxes, read = np.vstack([boxes, wholes[certain]]), np.vstack([read, whole[certain]])
-        chances = np.vstack([chances, *[
-            chances[part].max(axis=0)[None] for part, one in zip(parts, certain, strict=True) if one
-        ]])  # fmt: skip
+    if not len(wholes):
+        return boxes, chances, read
+    whole = networks.read(looks(scales, wholes, heights[[part[0] for part in parts]]))
+    certain = np.flatnonzero(_DIGITS[whole.argmax(axis=1)] & (whole.max(axis=1) >= _CERTAIN))
+    likeliest = [chances[parts[one]].max(axis=0)[None] for one in certain.tolist()]
+    return (
+        np.vstack([boxes, wholes[certain]]),
+        np.vstack([chances, *likeliest]),
+        np.vstack([read, whole[certain]]),
+    )
+
+
+def _judged(chances: _Float, read: _Float) -> tuple[NDArray[np.intp], _Float]:
+    """Of each sign the place of its label in ``LABELS``, and the probability of that."""
+    share = chances / chances.max(axis=1)[:, None]
     # where the finder sees another sign rather than a digit, the reader must be the surer of one
-    chance = chances.max(axis=1)
-    share = chances / chance[:, None]
     both = read * np.where(_DIGITS, share[:, :1], share[:, 1:] ** _TRUST)
     both[:, _NOTHING] = read[:, _NOTHING]
     both[:, _SIGN] *= _DOUBT
     both[:, _STROKE] *= _ONE
     both /= both.sum(axis=1, keepdims=True)
-    best = both.argmax(axis=1)
-    sure = both[np.arange(len(both)), best]
-    there = (best != _NOTHING) & (chance * sure >= np.where(_DIGITS[best], _THERE, _THERE_MARK))
-    digit = there & _DIGITS[best]
-    there &= ~digit | _fits(boxes, chance * sure, digit)
+    return both.argmax(axis=1), both.max(axis=1)
+
+
+def _stay(
+    boxes: _Float, chances: _Float, label: NDArray[np.intp], sure: _Float
+) -> NDArray[np.bool_]:
+    """Which are signs: likely ones, of a size with the others, no parts of others."""
+    weights = chances.max(axis=1) * sure
+    there: NDArray[np.bool_] = label != _NOTHING
+    there &= weights >= np.where(_DIGITS[label], _THERE, _THERE_MARK)
+    digit = there & _DIGITS[label]
+    there &= ~digit | _fits(boxes, weights, digit)
     # a part of a digit may be read as another sign: what one network takes for a digit takes part
     either = np.flatnonzero(there & (digit | (chances[:, 0] > chances[:, 1])))
-    there[either] = _whole_ones(boxes[either], np.where(digit, chance * sure, 0.0)[either])
+    there[either] = _whole_ones(boxes[either], np.where(digit, weights, 0.0)[either])
     marks = np.flatnonzero(there & ~digit)
     there[marks] = ~_hold(boxes[marks], boxes[there & digit])
-    return [
-        Sign(LABELS[best[place]], float(sure[place]), tuple(boxes[place].tolist()))
-        for place in np.flatnonzero(there).tolist()
-    ]
+    return there
 
 
 def _wholes(
