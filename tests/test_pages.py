@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import paper as measure
+import paper_score
 import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner
@@ -74,7 +75,7 @@ LINES = ["01234 56789", "98765"]
 def nearly(found: list[str]) -> bool:
     """All lines and spaces, and at most one digit wrong."""
     same = [len(one) == len(other) for one, other in zip(found, LINES, strict=False)]
-    wrong = measure.edits("\n".join(found), "\n".join(LINES))
+    wrong = paper_score.edits("\n".join(found), "\n".join(LINES))
     return len(found) == len(LINES) and all(same) and wrong <= 1
 
 
@@ -150,8 +151,8 @@ def test_of_a_large_page_the_middle_says_whether_squares_go(
     once, looked[:] = sum(looked), []
     page = model.read(made.image, "page")
     assert once < sum(looked) < 1.8 * once  # 512 x 512 twice, and the whole
-    score = measure.Score()
-    measure.compare(score, made, page)
+    score = paper_score.Score()
+    paper_score.compare(score, made, page)
     assert score.share >= 94
 
 
