@@ -67,6 +67,21 @@ def seconds_of(value: Any, what: str) -> float:
     return number
 
 
+def number_of(value: Any, what: str, least: float) -> float:
+    """A number.
+
+    Raises:
+        UsageError: it is none, or smaller.
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not number >= least:
+        raise _refused(value, what, f"a number, {least} or more")
+    return number
+
+
 def several(values: Any) -> list[Any]:
     """Names or paths; a single one, or an object of its own kind, is a list of it."""
     if isinstance(values, str | os.PathLike) or not isinstance(values, Iterable):

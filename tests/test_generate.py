@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -78,8 +79,9 @@ def test_truncation_draws_again_and_clips_nothing() -> None:
     inside = np.abs(whole) <= 0.5
     assert np.array_equal(made[inside], whole[inside])
     assert len(np.unique(made[~inside])) == (~inside).sum()
-    with pytest.raises(UsageError, match="truncation is 0"):
-        codes(1, 8, 0, truncation=0.0)
+    for wrong in (0.0, "mild", math.nan):
+        with pytest.raises(UsageError, match=f"truncation is {wrong!r} .*a number, 0.1 or more"):
+            codes(1, 8, 0, truncation=wrong)  # type: ignore[arg-type]
 
 
 def test_the_way_between_two_noises_keeps_their_length() -> None:
@@ -222,7 +224,7 @@ def test_what_cannot_be_is_refused_before_anything_is_made(
         ("--interpolate", 3, "--out", tmp_path / "x.npz"): "holds no ways",
         ("--columns", 3, "--out", tmp_path / "x.npz"): "--columns is of a picture of all",
         ("--columns", 3, "--out", tmp_path / "each"): "is a folder",
-        ("--truncation", 0.05, "--out", tmp_path / "x.png"): "truncation is 0.05, expected 0.1",
+        ("--truncation", 0.05, "--out", tmp_path / "x.png"): "0.05 (float), expected a number, 0.1",
         ("--label", "x", "--out", tmp_path / "x.png"): "unknown label 'x'",
     }
     for words, message in refused.items():

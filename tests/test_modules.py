@@ -294,6 +294,17 @@ def test_weights_never_run_code(here: Path) -> None:
     assert not Path("ran").exists()
 
 
+@pytest.mark.parametrize("kind", [torch.int8, torch.int64, torch.complex64, torch.bool])
+def test_weights_that_are_no_floating_point_numbers_are_refused(
+    kind: torch.dtype, here: Path
+) -> None:
+    Path("nets.py").write_text(FACTORY)
+    state = classifier().state_dict()
+    torch.save({**state, "0.weight": torch.zeros_like(state["0.weight"], dtype=kind)}, "w.pt")
+    with pytest.raises(ExportError, match=f"0.weight holds {kind}, expected torch.float32"):
+        load_module("nets.py:build", "w.pt")
+
+
 @pytest.mark.long
 def test_sizes_that_a_network_cannot_keep_are_said(here: Path) -> None:
     with pytest.raises(ExportError, match=r"height is 17.*--multiple-of"):

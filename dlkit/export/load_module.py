@@ -70,6 +70,7 @@ def put_weights(module: nn.Module, path: Path) -> None:
     held = _held(state, path)
     try:
         held = _unwrapped(held, module)
+        _check_types(held, module, path)
         module.load_state_dict(held)
     except (RuntimeError, TypeError, AttributeError) as error:
         lines = str(error).splitlines()
@@ -131,6 +132,21 @@ def _unwrapped(state: Mapping[str, Any], module: nn.Module) -> Mapping[str, Any]
         if wrapped and not any(one.startswith(prefix) for one in wanted):
             names = [one.removeprefix(prefix) for one in names]
     return dict(zip(names, state.values(), strict=True))
+
+
+def _check_types(state: Mapping[str, Any], module: nn.Module, path: Path) -> None:
+    """Refuse what torch turns into floating-point numbers in silence: quantised weights, without
+    their scales, and the real parts of complex ones."""
+    for name, wanted in module.state_dict().items():
+        given = state.get(name)
+        if not isinstance(given, Tensor) or given.is_floating_point():
+            continue
+        if isinstance(wanted, Tensor) and wanted.is_floating_point():
+            raise ExportError(
+                f"{path}: {name} holds {given.dtype}, expected {wanted.dtype} or another type of "
+                "floating-point numbers",
+                "If they are quantised, give the weights from before that",
+            )
 
 
 def _safetensors(path: Path) -> Any:

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlkit.errors import UsageError
-from dlkit.given import whole_of
+from dlkit.given import number_of, whole_of
 
-LEAST_TRUNCATION = 0.1  # below it nearly all noise would be drawn again and again
+_LEAST_TRUNCATION = 0.1  # below it nearly all noise would be drawn again and again
 Codes = NDArray[np.float32]
 
 
@@ -36,11 +35,11 @@ def codes(
         float32 (count, latent + of).
 
     Raises:
-        UsageError: a count below 1, a negative seed, or a truncation below 0.1.
+        UsageError: a count below 1, a negative seed, a truncation below 0.1, or no numbers.
     """
     count, seed = whole_of(count, "count"), whole_of(seed, "seed", 0)
-    if truncation is not None and not truncation >= LEAST_TRUNCATION:
-        raise UsageError(f"truncation is {truncation}, expected {LEAST_TRUNCATION} or more")
+    if truncation is not None:
+        truncation = number_of(truncation, "truncation", _LEAST_TRUNCATION)
     found = np.zeros((count, latent + of), np.float32)
     for row in range(count):
         random = np.random.default_rng((seed, row))
