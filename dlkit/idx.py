@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import io
+import math
 from pathlib import Path
 from typing import IO
 
@@ -13,6 +15,7 @@ from dlkit.array_errors import DAMAGED, unreadable
 from dlkit.errors import InputError
 
 _UINT8 = 0x08  # the type code of unsigned bytes
+_AGAIN = "Fetch it again: it is damaged"
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
@@ -27,17 +30,14 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
             data = gzip.decompress(data)
     except DAMAGED as error:
         raise unreadable(path, error) from error
-    if len(data) < 4 or data[:2] != b"\0\0" or data[2] != _UINT8:
-        raise InputError(f"{path}: is no IDX file of unsigned bytes")
-    start = 4 + 4 * data[3]
-    if len(data) < start:
-        raise InputError(f"{path}: is truncated", "Fetch it again: it is damaged")
-    shape = np.frombuffer(data[4:start], ">u4").astype(int)
-    if len(data) - start != shape.prod():
+    file = io.BytesIO(data)
+    shape = idx_shape(file, path)
+    start = file.tell()
+    if len(data) - start != math.prod(shape):
         raise InputError(
             f"{path}: holds {len(data) - start} bytes, its header promises "
             f"{'x'.join(map(str, shape))}",
-            "Fetch it again: it is damaged",
+            _AGAIN,
         )
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
@@ -50,10 +50,12 @@ def idx_shape(file: IO[bytes], path: Path) -> tuple[int, ...]:
     """
     head = file.read(4)
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] != _UINT8:
-        raise InputError(f"{path}: is no IDX file of unsigned bytes")
+        raise InputError(
+            f"{path}: is no IDX file of unsigned bytes", "Save it as unsigned bytes, uint8"
+        )
     sizes = file.read(4 * head[3])
     if len(sizes) != 4 * head[3] or not head[3]:
-        raise InputError(f"{path}: is truncated")
+        raise InputError(f"{path}: is truncated", _AGAIN)
     return tuple(np.frombuffer(sizes, ">u4").astype(int).tolist())
 
 

@@ -339,7 +339,9 @@ def test_arrays_that_cannot_be(tmp_path: Path) -> None:
     done = dlkit("recognize", target, "--out", out)
     assert done.exit_code == 1
     assert "3 done, 11 failed" in done.output
-    assert "expected uint8 images (N, height, width)" in rows(out)["float.npy"]["error"]
+    float_error = rows(out)["float.npy"]["error"]
+    assert "expected uint8 images (N, height, width). Save it as uint8, 0 black" in float_error
+    assert "Save it as unsigned bytes" in rows(out)["text-idx3-ubyte"]["error"]
     assert sum(bool(row["error"]) for row in rows(out).values()) == 11
 
 

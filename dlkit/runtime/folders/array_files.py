@@ -192,7 +192,10 @@ def _as_images(
         shape = (shape[0], *shape[2:]) if shape[1] == 1 else shape[:3]
     coloured = len(shape) == 4 and shape[3] == 3 and colour != "grey"
     if dtype not in (np.uint8, np.bool_) or not (len(shape) == 3 or coloured) or min(shape) < 1:
-        raise InputError(f"{holds}, {expected}")
+        kind = dtype not in (np.uint8, np.bool_)
+        raise InputError(
+            f"{holds}, {expected}", "Save it as uint8, 0 black and 255 white" if kind else ""
+        )
     if shape[1] * shape[2] > images.MAX_PIXELS:
         raise InputError(f"{holds}: images of more than {images.MAX_PIXELS / 1e6:.0f} Mpixels")
     return shape
