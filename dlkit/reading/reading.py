@@ -88,12 +88,13 @@ def read(
     grey, signs = _seen(image, networks)
     squares: list[images.UInt8] = []
     found = plain(grey) if mode != "page" else None
-    alone = found is not None and found.share >= _CROP and found.broad <= _BROAD
+    apart = found.signs if found is not None else ()
+    alone = found is not None and found.share >= _CROP and found.broad <= _BROAD and not apart
     if found is not None and (mode == "single" or alone):
         squares = [images.fit(one, *size) for one in found.squares]
         if found.clean and (mode == "single" or not found.large):
             return Reading(squares, found.box)
-    signs = find_signs(grey, networks) if signs is None else signs
+    signs = find_signs(grey, networks, apart) if signs is None else signs
     digits = [sign for sign in signs if sign.is_digit]
     several = mode == "auto" and sum(one.probability >= _SURE_DIGIT for one in digits) > 1
     if found is not None and squares and found.clean and not several:

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from dlkit import images
 from dlkit.reading.page import Box
+from dlkit.reading.parts import SPECK, Ends, one_digit
 from dlkit.reading.square import EDGE, mnist
 
 _LOOK = 96  # pixels of the longer side at which an image is looked at
+_CLOSER = 4  # times as large a large one, where it may be a page
 _CUT = 160  # pixels of the longer side of a digit that is cut out
 _CONTRAST = 24.0  # of 255: less between ink and ground is none
 _ROUGH = 0.07  # of the contrast: how much the ground may vary
@@ -26,11 +28,8 @@ _SHARP = 0.6  # and by how much of what is blurred away they are made sharper
 _TINY = 40  # pixels of the longer side: edges are all there is, and say nothing of the ground
 _INK, _FAINT = 0.4, 0.12  # of the contrast: ink, and its blurred edge
 _EMPTY = 0.1  # of the middle: less ink in it is none
+_PAPER = 0.68  # of its box: what fills more, and has a loop, is what was written on
 _NEAR = 0.07  # of the image: how near to its border a digit ends that fills it
-_SPECK = 0.04  # of the ink: what is smaller is dirt
-_PART = 0.12  # of the ink: what is larger belongs to the digit, or is another one
-_MOST = 0.75  # of the ink: one digit has so much of it in its parts
-_APART = 0.08  # of its height: parts that lie farther below each other are several digits
 _CROP = 256  # pixels of the longer side: what is larger is rather a photograph than a crop
 _MOST_ALONG = 0.6  # of the border: more ink along it is none
 _THICK = 0.2  # of a digit's longer side: half of its strokes' width, at most
@@ -56,6 +55,8 @@ class Found:
         clean: the ground is as even as nothing is that was photographed; or the digit is so large
             that the networks for paper see its loops as digits.
         large: it was looked at so much smaller that a page of digits may look like one of them.
+        signs: where something stands beside it as points, commas and a minus do, the digit
+            without that, and each of those.
     """
 
     squares: tuple[images.UInt8, ...]
@@ -64,6 +65,7 @@ class Found:
     broad: float
     clean: bool
     large: bool
+    signs: tuple[Box, ...] = ()
 
 
 def plain(grey: images.UInt8, whatever: bool = False) -> Found | None:
@@ -91,29 +93,40 @@ def plain(grey: images.UInt8, whatever: bool = False) -> Found | None:
     dark = share + dark_rim < 1.0
     if _in_corners(mask, dark):
         dark = not dark
+    if not whatever and _is_paper(mask, dark):
+        return None
     along = dark_rim if dark else 1.0 - dark_rim
     rough = whatever or max(height, width) <= _TINY
     ink, contrast, varies = _ink(small, sums, cut, dark)
     if contrast < _CONTRAST and not rough:
         return None
-    found = _ends(ink, rough)
-    if found is None:
+    parts = one_digit((ink > _INK).view(np.uint8), rough)
+    if parts is None:
         return None
+    found, apart = parts
     large = max(height, width) > _CROP
     smooth = rough or varies <= _CLEAN or (not large and _is_smooth(grey))
     fills = _fills(ink, _FAINT if smooth else _INK)
+    if large and fills and _is_one(grey, level, dark) and _is_smooth(grey):
+        large, smooth = False, True
     if not (whatever or (fills and smooth)) and (along > _MOST_ALONG or varies > _ROUGH):
         return None
     if not whatever and large and _is_thick(ink, found):
         return None  # a shadow, or the ground around a sheet
     squares = _squares(_cut(grey, small, ink, found), fills)
-    x0, y0, x1, y1 = found
+    box = _in_image(found, small, grey)
+    signs = () if large else tuple(_in_image(one, small, grey) for one in apart)
+    share = max(box.width / width, box.height / height)
+    return Found(squares, box, share, box.width / box.height, smooth or large, large, signs)
+
+
+def _in_image(ends: Ends, small: images.UInt8, grey: images.UInt8) -> Box:
+    """What was found in a smaller image, or a larger one."""
+    (height, width), (x0, y0, x1, y1) = grey.shape, ends
     ratio_x, ratio_y = width / small.shape[1], height / small.shape[0]
     low = (int(x0 * ratio_x), int(y0 * ratio_y))
     high = (max(low[0] + 1, round(x1 * ratio_x)), max(low[1] + 1, round(y1 * ratio_y)))
-    box = Box(*low, min(high[0], width) - low[0], min(high[1], height) - low[1])
-    share = max(box.width / width, box.height / height)
-    return Found(squares, box, share, box.width / box.height, smooth or large, large)
+    return Box(*low, min(high[0], width) - low[0], min(high[1], height) - low[1])
 
 
 def _small(grey: images.UInt8) -> images.UInt8:
@@ -177,7 +190,15 @@ def _is_smooth(grey: images.UInt8) -> bool:
     return cv2.countNonZero(even) >= _EVEN * grey.size
 
 
-def _is_thick(ink: NDArray[np.float32], ends: tuple[int, int, int, int]) -> bool:
+def _is_one(grey: images.UInt8, level: float, dark: bool) -> bool:
+    """Whether ink, dark or bright beyond a level, is one digit's when it is looked at closer."""
+    scale = min(1.0, _CLOSER * _LOOK / max(grey.shape))
+    finer = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    kind = cv2.THRESH_BINARY_INV if dark else cv2.THRESH_BINARY
+    return one_digit(np.asarray(cv2.threshold(finer, level, 1, kind)[1], np.uint8)) is not None
+
+
+def _is_thick(ink: NDArray[np.float32], ends: Ends) -> bool:
     """Whether an area is no stroke."""
     mask = (ink > 0.5).view(np.uint8)
     half = float(cv2.distanceTransform(mask, cv2.DIST_L2, 3).max())
@@ -195,47 +216,25 @@ def _in_corners(mask: images.UInt8, dark: bool) -> bool:
     return (middle.size - bright if dark else bright) < _EMPTY * middle.size
 
 
-def _ends(ink: NDArray[np.float32], whatever: bool) -> tuple[int, int, int, int] | None:
-    """Left, top, right and bottom of the one digit; None where there are several."""
-    mask = (ink > _INK).view(np.uint8)
-    count, _ = cv2.connectedComponents(mask)
-    if count < 2:
-        return None
-    if count == 2:  # nearly always; all that is wanted else takes three times as long
-        x, y, width, height = cv2.boundingRect(mask)
-        return x, y, x + width, y + height
-    _, _, stats, _ = cv2.connectedComponentsWithStats(mask)
-    areas = stats[1:, cv2.CC_STAT_AREA]
-    total = int(areas.sum())
-    boxes = stats[1:][areas >= _SPECK * total]
-    large = np.asarray(stats[1:][areas >= _PART * total], np.int32)
-    if not whatever and not _are_parts(large, total):
-        return None
-    x0, y0 = boxes[:, 0].min(), boxes[:, 1].min()
-    x1, y1 = (boxes[:, 0] + boxes[:, 2]).max(), (boxes[:, 1] + boxes[:, 3]).max()
-    return int(x0), int(y0), int(x1), int(y1)
-
-
-def _are_parts(large: NDArray[np.int32], total: int) -> bool:
-    """Whether up to three large areas, rows of OpenCV's statistics, are one digit, and nearly all
-    of the ink: not digits side by side, nor below each other, nor a page of small ones."""
-    left, top, width, height, areas = large.T
-    if not 0 < len(large) <= 3 or areas.sum() < _MOST * total:
+def _is_paper(mask: images.UInt8, dark: bool) -> bool:
+    """Whether what is dark, or bright, is the inside of a frame: it fills its box as no digit with
+    a loop does, and something is written in it."""
+    area = cv2.bitwise_not(mask) if dark else mask
+    x, y, width, height = cv2.boundingRect(area)
+    if cv2.countNonZero(area) <= _PAPER * width * height:
         return False
-    main = areas.argmax()
-    shared = np.minimum(left + width, (left + width)[main]) - np.maximum(left, left[main])
-    if (shared < 0.4 * np.minimum(width, width[main])).any():
-        return False
-    order = top.argsort()
-    above = np.maximum.accumulate((top + height)[order])
-    return bool((top[order][1:] - above[:-1] <= _APART * (above[-1] - top.min())).all())
+    inside = cv2.bitwise_not(area[y : y + height, x : x + width])
+    parts = cv2.connectedComponentsWithStats(inside)[2][1:]
+    left, top, across, down, size = parts.T
+    within = (left > 0) & (top > 0) & (left + across < width) & (top + down < height)
+    return bool((within & (size >= SPECK * (inside > 0).sum())).any())
 
 
 def _cut(
     grey: images.UInt8,
     small: images.UInt8,
     ink: NDArray[np.float32],
-    ends: tuple[int, int, int, int],
+    ends: Ends,
 ) -> NDArray[np.float32]:
     """The digit's ink, finer than it was looked at where it was small."""
     x0, y0, x1, y1 = ends
