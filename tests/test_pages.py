@@ -175,15 +175,20 @@ def test_large_crops_without_noise_are_one_digit(
     side: int, model: Recognizer, digits: Digits
 ) -> None:
     """As large as pages, whose digits are as large as parts of theirs."""
-    assert (
-        measure.crops(model, digits, 20, measure.resized(side, 0, dark=True), auto=True).wrong <= 1
-    )
+    score = measure.crops(model, digits, 20, measure.resized(side, 0, dark=True), auto=True)
+    assert score.wrong <= 2  # as at 64 pixels
 
 
-def test_a_large_page_without_noise_is_no_digit(model: Recognizer, digits: Digits) -> None:
-    """Its rows are as near to its borders as a crop's ink."""
+@pytest.mark.parametrize("table", [False, True])
+def test_a_large_page_without_noise_is_no_digit(
+    table: bool, model: Recognizer, digits: Digits
+) -> None:
+    """Its ink, also where all of it hangs together, is as near to its borders as a crop's."""
     page = np.vstack([np.hstack([cv2.resize(one, (48, 48)) for one in digits.images[:12]])] * 8)
-    page = page[8:-8, 12:-12]
+    page = page[6:-6, 10:-10]
+    if table:
+        for line in (42, 43):
+            page[line::48] = page[:, line - 4 :: 48] = 255
     read = model.read(np.asarray(255 - page, np.uint8))
     assert not read.single
     assert len(read.lines) == 8

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from dlkit import images
 from dlkit.reading.page import Box
 from dlkit.reading.parts import SPECK, Ends, one_digit
-from dlkit.reading.square import EDGE, mnist
+from dlkit.reading.square import EDGE, mnist, stroke_width
 
 _LOOK = 96  # pixels of the longer side at which an image is looked at
-_CLOSER = 4  # times as large a large one, where it may be a page
+# A large one, which may be a page, is looked at so many times as large; of its side a stroke has so
+# much where it is one digit.
+_CLOSER, _BROAD = 4, 0.04
 _CUT = 160  # pixels of the longer side of a digit that is cut out
 _CONTRAST = 24.0  # of 255: less between ink and ground is none
 _ROUGH = 0.07  # of the contrast: how much the ground may vary
@@ -191,11 +193,14 @@ def _is_smooth(grey: images.UInt8) -> bool:
 
 
 def _is_one(grey: images.UInt8, level: float, dark: bool) -> bool:
-    """Whether ink, dark or bright beyond a level, is one digit's when it is looked at closer."""
+    """Whether ink, dark or bright beyond a level, is one digit's when it is looked at closer: of
+    broad strokes, which a page, a table or a drawing does not have."""
     scale = min(1.0, _CLOSER * _LOOK / max(grey.shape))
-    finer = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    size = [max(1, round(side * scale)) for side in grey.shape[::-1]]
+    finer = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
     kind = cv2.THRESH_BINARY_INV if dark else cv2.THRESH_BINARY
-    return one_digit(np.asarray(cv2.threshold(finer, level, 1, kind)[1], np.uint8)) is not None
+    mask = np.asarray(cv2.threshold(finer, level, 1, kind)[1], np.uint8)
+    return stroke_width(mask) > _BROAD * max(size) and one_digit(mask) is not None
 
 
 def _is_thick(ink: NDArray[np.float32], ends: Ends) -> bool:

@@ -46,13 +46,17 @@ def mnist(ink: NDArray[np.float32]) -> images.UInt8:
     return square
 
 
-def _thicken(ink: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Strokes at least as wide, beside the digit, as the thin ones of MNIST."""
-    mask = (ink > 0.5).view(np.uint8)
-    # A long stroke of width w has half of its edge pixels on each side: w is about 2 area / edge.
+def stroke_width(mask: NDArray[np.uint8]) -> float:
+    """Of what is above 0 in uint8 (H, W), in pixels: a long stroke of width w has half of its edge
+    on each side, so that w is about 2 area / edge."""
     area = cv2.countNonZero(mask)
     edge = area - cv2.countNonZero(cv2.erode(mask, _CROSS))
-    width = 2 * area / max(edge, 1)
+    return 2 * area / max(edge, 1)
+
+
+def _thicken(ink: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Strokes at least as wide, beside the digit, as the thin ones of MNIST."""
+    width = stroke_width((ink > 0.5).view(np.uint8))
     if _THIN * max(ink.shape) - width < 2:
         return ink
     if (step := -(-max(ink.shape) // _LARGE)) > 1:
