@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Iterator, Sequence
 
+import cv2
 import numpy as np
 
 from dlkit.images.geometry import Image, check_size, turned
 from dlkit.images.tiff_tags import directories
 
-_QUALITY = 95  # as OpenCV writes one picture
 _APP1, _APP2, _SCAN = 0xE1, 0xE2, 0xDA
 _FILL = 0xFF  # any number of them may come before a marker (ISO/IEC 10918-1, B.1.1.2)
 _ALONE = {0x01, *range(0xD0, 0xD8)}  # markers without a length
 _MPF = b"MPF\0"
+_VERSION, _NUMBER = 0xB000, 0xB001  # tags: of the standard, and how many pictures there are
 _IMAGES = 0xB002  # tag: 16 bytes for each picture
+_PRIMARY = 0x030000  # the first of them is the one to show
+_BYTES, _LONG = 7, 4  # types of an entry (TIFF 6.0, UNDEFINED and LONG)
+_HEAD = 50  # bytes before the list: its form, and three entries
 _IMAGE = "IIIHH"  # what it is, size, place after the head of the list; two others
 # Pictures that only tell how bright the first one is (Ultra HDR, Apple, ISO 21496-1).
 _GAINS = (b"hdrgm", b"HDRGainMap", b"urn:iso:std:iso:ts:21496")
@@ -78,19 +81,36 @@ def encoded(frames: Sequence[Image]) -> bytes:
     """Several pictures in one file.
 
     Raises:
-        ValueError: one has alpha, or more than 8 bits.
+        ValueError: one has alpha, or more than 8 bits; or they are more than their list can hold.
     """
-    from PIL import Image as Pil
-
     if any(one.dtype != np.uint8 or (one.ndim == 3 and one.shape[2] != 3) for one in frames):
         raise ValueError
-    first, *more = [
-        Pil.fromarray(one if one.ndim == 2 else np.ascontiguousarray(one[:, :, ::-1]))
-        for one in frames
-    ]
-    file = io.BytesIO()
-    first.save(file, "MPO", save_all=True, append_images=more, quality=_QUALITY)
-    return file.getvalue()
+    pictures = [cv2.imencode(".jpg", one)[1].tobytes() for one in frames]
+    at = 4 + int.from_bytes(pictures[0][4:6], "big")  # behind the JFIF segment, which comes first
+    segment = _segment([len(one) for one in pictures], at)
+    return b"".join([pictures[0][:at], segment, pictures[0][at:], *pictures[1:]])
+
+
+def _segment(sizes: Sequence[int], at: int) -> bytes:
+    """The list of pictures, which is to stand at that byte of the first one.
+
+    Raises:
+        ValueError: they are too many for it.
+    """
+    count = len(sizes)
+    length = 2 + len(_MPF) + _HEAD + 16 * count
+    if length >= _NEAR:
+        raise ValueError
+    head = b"II*\0" + struct.pack("<IH", 8, 3)
+    head += struct.pack("<HHI4s", _VERSION, _BYTES, 4, b"0100")
+    head += struct.pack("<HHII", _NUMBER, _LONG, 1, count)
+    head += struct.pack("<HHIII", _IMAGES, _BYTES, 16 * count, _HEAD, 0)
+    first = sizes[0] + 2 + length
+    rows, place = [struct.pack("<" + _IMAGE, _PRIMARY, first, 0, 0, 0)], first
+    for size in sizes[1:]:
+        rows.append(struct.pack("<" + _IMAGE, 0, size, place - at - 4 - len(_MPF), 0, 0))
+        place += size
+    return struct.pack(">BBH", 0xFF, _APP2, length) + _MPF + head + b"".join(rows)
 
 
 def _heads(data: bytes) -> tuple[bytes, int]:
@@ -118,5 +138,7 @@ def _listed(data: bytes, others: int) -> Iterator[tuple[int, int]]:
     for place in range(form.size, len(listed) - form.size + 1, form.size):
         _, size, start, _, _ = form.unpack_from(listed, place)
         if others + start + size > len(data):
-            raise ValueError("it lists pictures that are not there: it is cut")
+            raise ValueError(
+                "it lists pictures that are not there: it is cut, or its list is wrong"
+            )
         yield others + start, size

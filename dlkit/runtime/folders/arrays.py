@@ -59,6 +59,7 @@ class ArrayWork:
             if pixels.shape[1:] != tuple(spec.input.shape[1:]):
                 results.append(self._one_by_one(part))
                 continue
+            pixels = self.model.in_form(pixels)
             if spec.colour == "bgr":
                 pixels = np.ascontiguousarray(pixels[..., ::-1])
             count = self.runner.batch

@@ -14,14 +14,13 @@ from dlkit import images
 from dlkit.bundle import Bundle
 from dlkit.errors import DlkitError, InputError, UsageError
 from dlkit.reading import colour, reading
+from dlkit.reading.blank import is_blank
 from dlkit.reading.page import Page
-from dlkit.reading.upright import is_upright, upright_square
+from dlkit.reading.upright import are_upright, is_upright, upright_square
 from dlkit.tasks._door import Door, Reply
-from dlkit.tasks._levels import fewer_bits, to_bytes
+from dlkit.tasks._levels import fewer_bits
 from dlkit.tasks._model import Answers, Model
 from dlkit.tasks.recognize.paper import Paper
-
-_LEVELS = 255
 
 
 class Prediction(NamedTuple):
@@ -125,7 +124,7 @@ class Recognizer(Model[images.Image, None, Prediction]):
         """
         self._check_pages()
         images.check(image)
-        found = reading.read(_full(image), mode, self.paper, self.size)
+        found = self._look(image, mode)
         return found.page(self._told([(one, None) for one in found.squares], batch))
 
     def decode(self, data: bytes, path: str) -> images.Image:
@@ -156,6 +155,16 @@ class Recognizer(Model[images.Image, None, Prediction]):
             return reading.whole(grey, self.size).squares[0], None
         pixels = images.colour(colour.on_paper(sample), spec.colour)
         return images.resize(pixels, *self.size, spec.resize), None
+
+    def in_form(self, stack: images.UInt8) -> images.UInt8:
+        """Many images of the network's own size, (N, H, W) or (N, H, W, 3), as ``prepare`` gives
+        each; quickly, since nearly all stay as they are."""
+        if not self.bundle.spec.pages or stack.ndim != 3 or are_upright(stack).all():
+            return stack
+        stack = stack.copy()
+        for index in np.flatnonzero(~are_upright(stack)).tolist():
+            stack[index] = self.prepare(stack[index])[0]
+        return stack
 
     def reply(self, data: bytes, options: Mapping[str, str]) -> Reply:
         """An image in; JSON out: ``text``, and each label with probability and, where digits are
@@ -191,9 +200,13 @@ class Recognizer(Model[images.Image, None, Prediction]):
             return lambda image: None
 
         def read(image: images.Image) -> reading.Reading | None:
-            if mode != "page" and image.shape[:2] == self.size:
+            if (
+                image.shape[:2] == self.size
+                and mode != "page"
+                and (mode == "single" or is_upright(image, self.size) or not is_blank(_full(image)))
+            ):
                 return None
-            return reading.read(_full(image), mode, self.paper, self.size)
+            return self._look(image, mode)
 
         return read
 
@@ -235,6 +248,12 @@ class Recognizer(Model[images.Image, None, Prediction]):
         rows = [answer._asdict() for answer in answers]
         return (json.dumps(rows) + "\n").encode()
 
+    def _look(self, image: images.Image, mode: str) -> reading.Reading:
+        full = _full(image)
+        if mode == "auto" and is_blank(full):
+            return reading.Reading([], known=Page(()))
+        return reading.read(full, mode, self.paper, self.size)
+
     def _told(self, prepared: Sequence[tuple[images.UInt8, None]], batch: int) -> list[Prediction]:
         """Predictions for what the graph takes; an error of one is raised."""
         found = self.opened.answer(self, prepared, batch)
@@ -252,15 +271,21 @@ class Recognizer(Model[images.Image, None, Prediction]):
 
 
 def _full(image: images.Image) -> images.Image:
-    """Values of 0 and 1 alone as 0 and 255, and 8, 10 or 12 bits in 16 as 8: what was saved without
-    scaling."""
+    """Values of 0 and 1 alone as black and white, and 8, 10 or 12 bits in 16 as all 16: what was
+    saved without scaling. Alpha by itself."""
+    if image.shape[2:] != (4,):
+        return _stretched(image)
+    return np.dstack([_stretched(image[:, :, :3]), _stretched(image[:, :, 3])])
+
+
+def _stretched(values: images.Image) -> images.Image:
+    top = np.iinfo(values.dtype).max
     # NORM_INF is the largest value, in a fifth of the time that NumPy takes for a small image
-    if image.dtype == np.uint8 and image.ndim == 2 and cv2.norm(image, cv2.NORM_INF) == 1:
-        return image * np.uint8(_LEVELS)
-    # what is drawn by alpha alone needs it
-    if image.dtype == np.uint16 and image.shape[2:] != (4,) and (fewer := fewer_bits([image])):
-        return to_bytes(image, fewer)
-    return image
+    if cv2.norm(values, cv2.NORM_INF) == 1:
+        return values * top
+    if values.dtype == np.uint16 and (fewer := fewer_bits([values])):
+        return np.rint(values * np.float32(top / fewer[1])).astype(np.uint16)
+    return values
 
 
 def _nan() -> InputError:
