@@ -128,22 +128,26 @@ def test_a_colour_profile_hides_no_frames() -> None:
     assert len(images.decode_frames(file.getvalue(), "a.webp")) == 2
 
 
-def test_several_pictures_of_a_jpeg(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_several_pictures_of_a_jpeg(count: int, tmp_path: Path) -> None:
     smooth = cv2.resize(GREY[:4, :6], (96, 64), interpolation=cv2.INTER_CUBIC)
-    pictures = [smooth, smooth[::-1].copy()]
+    pictures = [smooth, smooth[::-1].copy(), 255 - smooth, smooth // 2, smooth][:count]
     images.write_frames(tmp_path / "a.jpg", pictures)
     data = (tmp_path / "a.jpg").read_bytes()
     found = images.decode_frames(data, "a.jpg", upright=True)
-    assert len(found) == 2
-    for one, other in zip(found, pictures, strict=True):
-        assert np.abs(one.astype(int) - other).mean() < 2
+    assert len(found) == count
+    with Pil.open(tmp_path / "a.jpg") as file:  # another reader's word
+        file.seek(count - 1)
+        assert np.abs(np.asarray(file).astype(int) - pictures[-1]).mean() < 2
+    for one, picture in zip(found, pictures, strict=True):
+        assert np.abs(one.astype(int) - picture).mean() < 2
     assert len(images.decode_frames(data, "a.jpg", frames="first")) == 1
     with pytest.raises(InputError, match="pictures that are not there"):
         images.decode_frames(data[:-40], "a.jpg")
-    file = io.BytesIO()  # a thumbnail is no second picture
+    other = io.BytesIO()  # a thumbnail is no second picture
     small = Pil.fromarray(smooth[::2, ::2])
-    Pil.fromarray(smooth).save(file, "MPO", save_all=True, append_images=[small])
-    assert len(images.decode_frames(file.getvalue(), "a.jpg")) == 1
+    Pil.fromarray(smooth).save(other, "MPO", save_all=True, append_images=[small])
+    assert len(images.decode_frames(other.getvalue(), "a.jpg")) == 1
 
 
 @pytest.mark.parametrize("bits", [10, 12])

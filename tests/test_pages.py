@@ -581,34 +581,34 @@ def test_photographs_are_turned_as_their_exif_says(
     assert [line["text"] for line in found["lines"]] == LINES
 
 
-def squares(digits: Digits) -> dict[str, UInt8]:
-    """28 x 28 as others save them."""
-    own = digits.images[:40]
-    black = np.zeros_like(own)
-    small = np.stack([cv2.resize(image, (14, 14), interpolation=cv2.INTER_AREA) for image in own])
-    corner = np.zeros_like(own)
-    corner[:, 14:, :14] = small
-    return {
-        "as they are": own,
-        "0 and 1": own // 128,
-        "drawn by alpha": np.stack([black, black, black, own], axis=3),
-        "white, drawn by alpha": np.stack([255 - black] * 3 + [own], axis=3),
-        "in a corner": corner,
-        "in a corner, dark on white": 255 - corner,
-    }
+def test_frames_that_are_asked_for_anew_are_read_anew(tmp_path: Path, digits: Digits) -> None:
+    images.write_frames(tmp_path / "a.tif", list(digits.images[:3]))
+    counts = []
+    for frames in ("first", "all", "2"):
+        done = run("recognize", tmp_path / "a.tif", "--out", tmp_path / "o.csv", "--frames", frames)
+        assert "done before" not in done.output
+        counts.append([row["digit"] for row in rows(tmp_path / "o.csv")])
+    own = [str(label) for label in digits.labels[:3]]
+    assert counts == [own[:1], own, own[1:2]]
 
 
-def test_squares_of_any_form(model: Recognizer, digits: Digits) -> None:
-    for name, made in squares(digits).items():
-        found = model.recognize(list(made))
-        right = [one.label == str(label) for one, label in zip(found, digits.labels, strict=False)]
-        assert sum(right) >= 38, name
+def test_an_annotated_jpeg_of_several_pictures_can_be_read(tmp_path: Path, digits: Digits) -> None:
+    large = [cv2.resize(one, (112, 112)) for one in digits.images[:4]]
+    images.write_frames(tmp_path / "a.jpg", large)
+    seen = tmp_path / "seen"
+    done = run("recognize", tmp_path / "a.jpg", "--out", tmp_path / "o.csv", "--annotate", seen)
+    assert done.exit_code == 0
+    assert [row["digit"] for row in rows(tmp_path / "o.csv")] == list(map(str, digits.labels[:4]))
+    assert len(images.decode_frames((seen / "a.jpg").read_bytes(), "a.jpg")) == 4
 
 
 def test_arrays_of_any_form(tmp_path: Path, digits: Digits) -> None:
     own = digits.images[:50]
     forms = {
         "rows": own.reshape(50, 784),
+        "columns of rows": own.reshape(50, 784, 1),
+        "a channel of rows": own.reshape(50, 1, 784),
+        "last, and a channel": np.moveaxis(own, 0, -1)[..., None],
         "last": np.moveaxis(own, 0, -1),
         "channels": own[:, None],
         "ones": (own > 127).astype(np.uint8),
@@ -649,15 +649,41 @@ def test_a_damaged_archive_of_images_along_the_last_axis(tmp_path: Path, digits:
     assert rows(tmp_path / "o.csv")[0]["error"]
 
 
-@pytest.mark.parametrize("shape", [(784, 784), (28, 28, 3), (28, 28, 4), (5, 700)])
-def test_arrays_of_which_nobody_can_say(shape: tuple[int, ...], tmp_path: Path) -> None:
-    np.save(tmp_path / "a.npy", np.zeros(shape, np.uint8))
+@pytest.mark.parametrize(
+    "shape",
+    [(784, 784), (28, 28, 3), (28, 28, 4), (20, 20, 50), (8, 8, 90), (28, 50, 28), (40, 60, 3),
+     (30, 400), (784, 5), (5, 785), (200, 64), (200, 65), (64, 200)],
+)  # fmt: skip
+def test_arrays_of_which_nobody_can_say(
+    shape: tuple[int, ...], tmp_path: Path, model: Recognizer
+) -> None:
+    array = np.zeros(shape, np.uint8)
+    np.save(tmp_path / "a.npy", array)
     done = run("recognize", tmp_path / "a.npy", "--out", tmp_path / "o.csv")
-    if shape == (5, 700):  # one image
-        assert done.exit_code == 0
-        return
     assert done.exit_code == 1
-    assert "expected uint8 images (N, height, width)" in " ".join(done.output.split())
+    assert "expected uint8 images (N, height, width). " in " ".join(done.output.split())
+    with pytest.raises(InputError, match=r"expected images \(N, height, width\)"):
+        model.recognize(array)
+
+
+@pytest.mark.parametrize(
+    ("shape", "count"),
+    [((5, 700), 1), ((48, 64), 1), ((64, 64), 1), ((60, 40, 1), 1), ((9, 784), 9), ((1, 784), 1),
+     ((28, 28, 28), 28), ((20, 1, 20, 50), 20), ((1, 30, 400), 1)],
+)  # fmt: skip
+def test_arrays_whose_meaning_is_likely(shape: tuple[int, ...], count: int, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros(shape, np.uint8))
+    assert run("recognize", tmp_path / "a.npy", "--out", tmp_path / "o.csv").exit_code == 0
+    assert len(rows(tmp_path / "o.csv")) == count
+
+
+def test_images_along_the_last_axis_are_refused_in_memory(
+    model: Recognizer, digits: Digits
+) -> None:
+    array = np.moveaxis(digits.images[:50], 0, -1)
+    with pytest.raises(InputError, match=r"np\.moveaxis"):
+        model.recognize(array)
+    assert len(model.recognize(np.moveaxis(array, -1, 0))) == 50
 
 
 def test_networks_for_paper_that_lie_beside_need_a_certificate_too(tmp_path: Path) -> None:

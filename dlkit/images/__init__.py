@@ -32,6 +32,7 @@ from dlkit.images.geometry import (
     resize,
 )
 from dlkit.images.lettering import letter
+from dlkit.images.stacks import doubt
 from dlkit.images.writing import encode, encode_frames, in_colours, write, write_frames
 
 # No lines of its own on people's terminals, since what is wrong with a file is said as that file's
@@ -51,6 +52,7 @@ __all__ = [
     "crop",
     "decode",
     "decode_frames",
+    "doubt",
     "encode",
     "encode_frames",
     "fit",

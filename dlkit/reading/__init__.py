@@ -2,6 +2,8 @@
 
 colour.py       an image of any kind in one channel in which the ink shows
 single.py       one digit on plain ground, by its levels alone
+upright.py      images of the network's own size, which nearly all go to it as they are
+blank.py        small images of nothing
 square.py       a digit as MNIST has it: 28 x 28, bright on black
 finder.py       where digits and other signs are: a network's answer, as boxes
 ink.py          pieces of ink: what hangs together

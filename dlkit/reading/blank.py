@@ -7,6 +7,7 @@ import numpy as np
 
 from dlkit import images
 from dlkit.reading import colour
+from dlkit.reading.upright import NEAR
 
 _ICON = 64  # pixels of the longer side: in what is larger digits are looked for anyway
 _EVEN = 12  # levels: what spans less is paper; but for black ground, where levels may be unscaled
@@ -17,17 +18,34 @@ _EVEN = 12  # levels: what spans less is paper; but for black ground, where leve
 _VARIES, _LEAST = 3, 0.8
 
 
+def has_ink(image: images.Image) -> bool:
+    """Whether the row in the middle alone shows that an image is not blank: more quickly than
+    anything else can tell it, for nearly all."""
+    row = image[image.shape[0] // 2]
+    if row.ndim == 2:
+        row = row[:, row.shape[1] // 2]
+    if row.dtype.char != "B":
+        row = row // 257
+    pixels = row.astype(np.uint8).tobytes()
+    return bool(pixels.strip(NEAR[pixels[0]]))
+
+
 def is_blank(image: images.Image) -> bool:
-    """Whether a small image, any kind of (H, W), shows even ground, or noise alone."""
-    if max(image.shape[:2]) > _ICON:
+    """Whether a small image, any kind of (H, W), shows even ground, or faint noise alone."""
+    if max(image.shape[:2]) > _ICON or has_ink(image):
         return False
-    grey = colour.channel(image)
+    if not _is_even(images.grey(colour.on_paper(image))):
+        return False
+    return image.ndim == 2 or _is_even(colour.channel(image))  # slow: nearly all have ended above
+
+
+def _is_even(grey: images.UInt8) -> bool:
     low, high, _, _ = cv2.minMaxLoc(grey)
     if high - low < _EVEN and (low > 0 or high == 0):
         return True
-    levels = grey.astype(np.float32)
     if min(grey.shape) < 2:
         return False
-    apart = [np.square(np.diff(levels, axis=axis)).mean() for axis in (0, 1)]
+    pairs = [(grey[1:], grey[:-1]), (grey[:, 1:], grey[:, :-1])]
+    apart = [cv2.norm(one, other, cv2.NORM_L2SQR) / one.size for one, other in pairs]
     least = max(_LEAST, 1 - _VARIES / min(grey.shape))
-    return bool(min(apart) > 2 * least * levels.var())
+    return bool(min(apart) > 2 * least * cv2.meanStdDev(grey)[1].item() ** 2)

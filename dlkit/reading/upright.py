@@ -12,9 +12,10 @@ from dlkit.reading.single import plain
 
 # Of the side: MNIST's digits fill 20 of 28 pixels, and none of its 70,000 less than 18, where what
 # is near to the ground, by this share of the contrast, is ground: noise, paper, JPEG's ringing.
-_SMALL, _NEAR = 0.63, 0.12
+_SMALL, _SHARE = 0.63, 0.12
 _LEVELS = 31  # so much of 255, or more
-_GROUNDS = [bytes(range(max(0, v - _LEVELS), min(255, v + _LEVELS) + 1)) for v in range(256)]
+# As bytes, the levels that are so near to each.
+NEAR = [bytes(range(max(0, v - _LEVELS), min(255, v + _LEVELS) + 1)) for v in range(256)]
 _PALE = 128  # levels: grey that spans less may hide what colours show
 
 
@@ -22,13 +23,15 @@ def upright_square(image: images.Image, size: tuple[int, int]) -> images.UInt8:
     """An image of the network's own size in one channel: as it is; but what is drawn by alpha is
     put on paper, colours of one brightness are told apart, and a digit that is much smaller than
     MNIST's is brought to their size."""
-    grey = images.grey(image)
+    grey, drawn = images.grey(image), image.shape[2:] == (4,)
+    if not drawn and is_upright(grey, size):
+        return grey
     low, high, _, _ = cv2.minMaxLoc(grey)
-    if image.shape[2:] == (4,) or (image.shape[2:] == (3,) and high - low < _PALE):
+    if drawn or (image.ndim == 3 and high - low < _PALE):
         grey = colour.channel(image)
         low, high, _, _ = cv2.minMaxLoc(grey)
     corners = sorted(grey[:: grey.shape[0] - 1, :: grey.shape[1] - 1].ravel().tolist())
-    ground, near = corners[1], _NEAR * (high - low)  # a digit covers one of four, at most
+    ground, near = corners[1], _SHARE * (high - low)  # a digit covers one of four, at most
     ink = cv2.bitwise_not(cv2.inRange(grey, ground - near, ground + near))
     _, _, *sides = cv2.boundingRect(ink)
     if max(sides) <= _SMALL * max(size) and (found := plain(grey)) is not None:
@@ -46,7 +49,7 @@ def is_upright(image: images.Image, size: tuple[int, int]) -> bool:
     if image.ndim != 2 or image.dtype.char != "B":
         return False
     pixels, across = image.tobytes(), image.shape[1]
-    ground = _GROUNDS[pixels[0]]
+    ground = NEAR[pixels[0]]
     if pixels[-1] not in ground:
         return False
     drawn = pixels.lstrip(ground)

@@ -27,7 +27,7 @@ from dlkit.idx import idx_shape
 _SUFFIXES = (".npy", ".npz", "-ubyte", "-ubyte.gz")
 _SQUARE = (28, 28)
 _FLAT = 28 * 28
-_CHANNELS = (3, 4)  # of a last axis: these may be colours
+_COLOURS = 4  # of a last axis: so many channels, at most
 _WHOLE = 1 << 30  # bytes of an array that cannot be read a part at a time
 _PART = 1 << 25  # bytes of a part, where that is more than one image
 
@@ -122,10 +122,8 @@ def open_array(
                 dtype = np.dtype(np.uint8)
         except DAMAGED as error:
             raise unreadable(path, error) from error
-        along_last = _along_last(path, dtype, shape)
-        if along_last:
-            shape = (shape[2], *shape[:2])
-        yield _Stream(path, file, _as_images(path, dtype, shape, colour), along_last)
+        shape, along_last = _as_images(path, dtype, shape, colour)
+        yield _Stream(path, file, shape, along_last)
 
 
 def _member(
@@ -157,45 +155,38 @@ def _header(file: IO[bytes]) -> tuple[np.dtype[Any], tuple[int, ...]]:
     return dtype, tuple(map(int, shape))  # True passes for a whole number
 
 
-def _along_last(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
-    """Whether an array is (28, 28, N), as MATLAB's files have MNIST.
-
-    Raises:
-        InputError: it may be that, or something else.
-    """
-    if len(shape) != 3 or shape[:2] != _SQUARE or shape[1:] == _SQUARE:
-        return False
-    if shape[2] in _CHANNELS or math.prod(shape) > _WHOLE:
-        raise InputError(
-            f"{path}: holds {dtype} {shape}: its images may be along the last axis, or it is one "
-            "in colours; expected uint8 images (N, height, width)",
-            "Move it to the front: np.moveaxis(x, -1, 0)",
-        )
-    return True
-
-
 def _as_images(
     path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], colour: str
-) -> tuple[int, ...]:
+) -> tuple[tuple[int, ...], bool]:
+    """(N, H, W) or (N, H, W, 3), and whether the images are along the file's last axis.
+
+    Raises:
+        InputError: it holds none, or it is not certain what it holds.
+    """
     expected = "expected uint8 images (N, height, width)"
     holds = f"{path}: holds {dtype} {shape}" if len(shape) < 9 else f"{path}: holds {dtype}"
-    if shape == (_FLAT, _FLAT):
-        raise InputError(
-            f"{holds}, which may be one image, or {_FLAT} of 28 x 28 in rows; {expected}",
-            "Reshape it to (1, 784, 784) or to (784, 28, 28)",
-        )
-    if len(shape) == 2 and shape[1] == _FLAT:  # as scikit-learn and CSV files have MNIST
-        shape = (shape[0], *_SQUARE)
-    if len(shape) == 2:
-        shape = (1, *shape)
-    if len(shape) == 4 and 1 in (shape[1], shape[3]):
-        shape = (shape[0], *shape[2:]) if shape[1] == 1 else shape[:3]
+    if dtype not in (np.uint8, np.bool_):
+        raise InputError(f"{holds}, {expected}", "Save it as uint8, 0 black and 255 white")
+    certain = len(shape) == 4 and shape[1] == 1
+    if certain:
+        shape = (shape[0], *shape[2:])
+    elif len(shape) in (3, 4) and shape[-1] == 1:  # a channel
+        shape = shape[:-1]
+    if len(shape) == 3 and shape[1:] == (1, _FLAT):
+        shape = (shape[0], _FLAT)
+    along_last = not certain and len(shape) == 3 and shape[:2] == _SQUARE != shape[1:]
+    along_last = along_last and shape[2] > _COLOURS and math.prod(shape) <= _WHOLE
+    if along_last:  # as MATLAB's files have MNIST
+        shape = (shape[2], *shape[:2])
+    elif len(shape) in (2, 3) and not certain:
+        why, mend = images.doubt(shape)
+        if why:
+            raise InputError(f"{holds}: {why}; {expected}", mend)
+    if len(shape) == 2:  # rows, as scikit-learn and CSV files have MNIST; or one image
+        shape = (shape[0], *_SQUARE) if shape[1] == _FLAT else (1, *shape)
     coloured = len(shape) == 4 and shape[3] == 3 and colour != "grey"
-    if dtype not in (np.uint8, np.bool_) or not (len(shape) == 3 or coloured) or min(shape) < 1:
-        kind = dtype not in (np.uint8, np.bool_)
-        raise InputError(
-            f"{holds}, {expected}", "Save it as uint8, 0 black and 255 white" if kind else ""
-        )
+    if not (len(shape) == 3 or coloured) or min(shape) < 1:
+        raise InputError(f"{holds}, {expected}")
     if shape[1] * shape[2] > images.MAX_PIXELS:
         raise InputError(f"{holds}: images of more than {images.MAX_PIXELS / 1e6:.0f} Mpixels")
-    return shape
+    return shape, along_last

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,13 +13,13 @@ from dlkit import images
 from dlkit.bundle import Bundle
 from dlkit.errors import DlkitError, InputError, UsageError
 from dlkit.reading import colour, reading
-from dlkit.reading.blank import is_blank
+from dlkit.reading.blank import has_ink, is_blank
 from dlkit.reading.page import Page
 from dlkit.reading.upright import are_upright, is_upright, upright_square
 from dlkit.tasks._door import Door, Reply
-from dlkit.tasks._levels import fewer_bits
 from dlkit.tasks._model import Answers, Model
 from dlkit.tasks.recognize.paper import Paper
+from dlkit.tasks.recognize.unscaled import full
 
 
 class Prediction(NamedTuple):
@@ -84,9 +83,10 @@ class Recognizer(Model[images.Image, None, Prediction]):
             A prediction for each image, in the same order.
 
         Raises:
-            InputError: something is no image, or the model gave NaN.
+            InputError: something is no image, an array's images may be along another axis than
+                the first, or the model gave NaN.
         """
-        samples = list(images)
+        samples = _listed(images)
         for sample in samples:
             self.check(sample)
         look = self.whole("single")
@@ -149,9 +149,9 @@ class Recognizer(Model[images.Image, None, Prediction]):
                 return images.colour(colour.on_paper(sample), spec.colour), None
             if is_upright(sample, self.size):
                 return sample, None
-            return upright_square(_full(sample), self.size), None
+            return upright_square(full(sample), self.size), None
         if spec.pages:
-            grey = colour.channel(_full(sample))
+            grey = colour.channel(full(sample))
             return reading.whole(grey, self.size).squares[0], None
         pixels = images.colour(colour.on_paper(sample), spec.colour)
         return images.resize(pixels, *self.size, spec.resize), None
@@ -200,11 +200,8 @@ class Recognizer(Model[images.Image, None, Prediction]):
             return lambda image: None
 
         def read(image: images.Image) -> reading.Reading | None:
-            if (
-                image.shape[:2] == self.size
-                and mode != "page"
-                and (mode == "single" or is_upright(image, self.size) or not is_blank(_full(image)))
-            ):
+            own = image.shape[:2] == self.size and mode != "page"
+            if own and (mode == "single" or has_ink(image) or not is_blank(full(image))):
                 return None
             return self._look(image, mode)
 
@@ -249,10 +246,10 @@ class Recognizer(Model[images.Image, None, Prediction]):
         return (json.dumps(rows) + "\n").encode()
 
     def _look(self, image: images.Image, mode: str) -> reading.Reading:
-        full = _full(image)
-        if mode == "auto" and is_blank(full):
+        image = full(image)
+        if mode == "auto" and is_blank(image):
             return reading.Reading([], known=Page(()))
-        return reading.read(full, mode, self.paper, self.size)
+        return reading.read(image, mode, self.paper, self.size)
 
     def _told(self, prepared: Sequence[tuple[images.UInt8, None]], batch: int) -> list[Prediction]:
         """Predictions for what the graph takes; an error of one is raised."""
@@ -270,22 +267,16 @@ class Recognizer(Model[images.Image, None, Prediction]):
             )
 
 
-def _full(image: images.Image) -> images.Image:
-    """Values of 0 and 1 alone as black and white, and 8, 10 or 12 bits in 16 as all 16: what was
-    saved without scaling. Alpha by itself."""
-    if image.shape[2:] != (4,):
-        return _stretched(image)
-    return np.dstack([_stretched(image[:, :, :3]), _stretched(image[:, :, 3])])
-
-
-def _stretched(values: images.Image) -> images.Image:
-    top = np.iinfo(values.dtype).max
-    # NORM_INF is the largest value, in a fifth of the time that NumPy takes for a small image
-    if cv2.norm(values, cv2.NORM_INF) == 1:
-        return values * top
-    if values.dtype == np.uint16 and (fewer := fewer_bits([values])):
-        return np.rint(values * np.float32(top / fewer[1])).astype(np.uint16)
-    return values
+def _listed(given: Iterable[images.Image]) -> list[images.Image]:
+    if isinstance(given, np.ndarray) and given.ndim in (2, 3):
+        why, mend = "it may be one image", "Put one image into a list: [x]"
+        if given.ndim == 3 and given.shape[2] not in (1, 3, 4):
+            why, mend = images.doubt(given.shape)
+        if why:
+            raise InputError(
+                f"got an array {given.shape}: {why}; expected images (N, height, width)", mend
+            )
+    return list(given)
 
 
 def _nan() -> InputError:
