@@ -1,0 +1,97 @@
+"""What an ONNX file computes and holds stays what it is: old opsets, probabilities, types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+import dlkit
+from dlkit.errors import ExportError
+
+from .graphs import graph, node, rising, value
+
+PIXELS = dlkit.Pixels()
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory of its own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def saved(model: onnx.ModelProto) -> str:
+    Path("net.onnx").write_bytes(model.SerializeToString())
+    return "net.onnx"
+
+
+def weight(*shape: int) -> NDArray[np.float32]:
+    random = np.random.default_rng(3)
+    return (random.standard_normal(shape) / np.prod(shape[1:]) ** 0.5).astype(np.float32)
+
+
+def answer(file: str, feeds: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    from dlkit.runtime.backends._onnx_session import onnx_session
+
+    return np.asarray(onnx_session(Path(file), 1, optimise=False).run(None, dict(feeds))[0])
+
+
+def pictures(count: int, *shape: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(5).integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+# --- a newer opset ---
+
+
+def same_with_pixels(model: onnx.ModelProto) -> None:
+    """What is put around images needs opset 13."""
+    file = saved(model)
+    raw = pictures(2, 8, 8, 3)
+    floats = (raw / np.float32(255)).astype(np.float32).transpose(0, 3, 1, 2)
+    bundle = dlkit.export(file, pixels=PIXELS)
+    with dlkit.load(bundle, backend="onnxruntime") as net:
+        got = net.run({"x": raw})["y"]
+    assert got == pytest.approx(answer(file, {"x": floats}), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("operator", "mode", "scales"),
+    [("Upsample", "linear", (2, 2)), ("Resize", "linear", (2, 2)), ("Resize", "linear", (0.7, 2)),
+     ("Resize", "nearest", (1.3, 1.3)), ("Resize", "nearest", (0.4, 0.7))],
+)  # fmt: skip
+def test_old_files_resize_as_they_did(
+    operator: str, mode: str, scales: tuple[float, float], here: Path
+) -> None:
+    nodes = [node("Conv", ["x", "w"], ["c"], pads=[1] * 4),
+             node(operator, ["c", "scales"], ["r"], mode=mode),
+             node("Conv", ["r", "v"], ["y"])]  # fmt: skip
+    weights = {"w": weight(4, 3, 3, 3), "scales": np.array([1, 1, *scales], np.float32)}
+    ends = [value("x", ("n", 3, 8, 8))], [value("y", ("n", 4, "h", "w"))]
+    same_with_pixels(
+        graph(nodes, *ends, weights | {"v": weight(4, 4, 1, 1)}, 9 if operator == "Upsample" else 10)
+    )
+
+
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_old_files_choose_of_all_behind_an_axis(axis: int, here: Path) -> None:
+    nodes = [node("Conv", ["x", "w"], ["c"]), node("Hardmax", ["c"], ["y"], axis=axis)]
+    ends = [value("x", ("n", 3, 8, 8))], [value("y", ("n", 4, 6, 6))]
+    same_with_pixels(graph(nodes, *ends, {"w": weight(4, 3, 3, 3)}, 11))
+
+
+def test_what_no_newer_opset_says_is_refused(here: Path) -> None:
+    """The nearest pixel below along one axis, above along the other."""
+    nodes = [node("Conv", ["x", "w"], ["c"]),
+             node("Resize", ["c", "scales"], ["y"], mode="nearest")]  # fmt: skip
+    weights = {"w": weight(4, 3, 3, 3), "scales": np.array([1, 1, 1.3, 0.7], np.float32)}
+    file = saved(
+        graph(nodes, [value("x", ("n", 3, 8, 8))], [value("y", ("n", 4, "h", "w"))], weights, 10)
+    )
+    with pytest.raises(ExportError, match="converter changes what it computes: y"):
+        dlkit.export(file, "bf16")
