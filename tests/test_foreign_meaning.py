@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import dlkit
 from dlkit.errors import ExportError
 
-from .graphs import graph, node, rising, value
+from .graphs import graph, node, value
 
 PIXELS = dlkit.Pixels()
 
@@ -72,10 +72,9 @@ def test_old_files_resize_as_they_did(
              node(operator, ["c", "scales"], ["r"], mode=mode),
              node("Conv", ["r", "v"], ["y"])]  # fmt: skip
     weights = {"w": weight(4, 3, 3, 3), "scales": np.array([1, 1, *scales], np.float32)}
+    weights["v"] = weight(4, 4, 1, 1)
     ends = [value("x", ("n", 3, 8, 8))], [value("y", ("n", 4, "h", "w"))]
-    same_with_pixels(
-        graph(nodes, *ends, weights | {"v": weight(4, 4, 1, 1)}, 9 if operator == "Upsample" else 10)
-    )
+    same_with_pixels(graph(nodes, *ends, weights, 9 if operator == "Upsample" else 10))
 
 
 @pytest.mark.parametrize("axis", [1, 2, 3])

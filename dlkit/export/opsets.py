@@ -70,8 +70,8 @@ def raised(model: ir.Model, least: int, why: str) -> ir.Model:
 
 
 def _resize_as_before(model: ir.Model) -> None:
-    """Before opset 11, Upsample and Resize took pixels' corners, not their middles, and the nearest
-    pixel below where they enlarged, above where they shrank (as ONNX Runtime and OpenVINO do it)."""
+    """Before opset 11, Upsample and Resize took pixels' corners, not their middles; of the
+    nearest that below where they enlarged, above where they shrank (ONNX Runtime and OpenVINO)."""
     for node in every_node(model):
         if node.op_type == "Resize" and "coordinate_transformation_mode" not in node.attributes:
             scales = node.inputs[2].const_value if len(node.inputs) > 2 and node.inputs[2] else None
