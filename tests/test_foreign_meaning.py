@@ -10,8 +10,10 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
+from typer.testing import CliRunner
 
 import dlkit
+from dlkit.cli import app
 from dlkit.errors import ExportError
 
 from .graphs import graph, node, value
@@ -94,3 +96,48 @@ def test_what_no_newer_opset_says_is_refused(here: Path) -> None:
     )
     with pytest.raises(ExportError, match="converter changes what it computes: y"):
         dlkit.export(file, "bf16")
+
+
+# --- probabilities ---
+
+LOGITS = [node("Flatten", ["x"], ["f"]), node("MatMul", ["f", "w"], ["l"])]
+SUM = [node("Exp", ["l"], ["e"]), node("ReduceSum", ["e", "one"], ["s"])]
+TURNED = [node("Transpose", ["l"], ["t"], perm=[1, 0]), node("Softmax", ["t"], ["s"], axis=0)]
+SECOND = [node("MatMul", ["f", "v"], ["m"]), node("Softmax", ["m"], ["q"], axis=1)]
+SOFT = node("Softmax", ["l"], ["p"], axis=1)
+ENDS = {
+    "logits": ([node("Relu", ["l"], ["y"])], ["softmax"]),
+    "by hand": ([*SUM, node("Div", ["e", "s"], ["y"])], []),
+    "turned": ([*TURNED, node("Transpose", ["s"], ["y"], perm=[1, 0])], []),
+    "limited": ([SOFT, node("Clip", ["p"], ["y"])], []),
+    "a mean of two": ([SOFT, *SECOND, node("Mean", ["p", "q"], ["y"])], []),
+    "per cent": ([SOFT, node("Mul", ["p", "hundred"], ["y"])], ["percent"]),
+}
+
+
+@pytest.mark.parametrize("kind", list(ENDS))
+def test_probabilities_stay_what_they_are(kind: str, here: Path) -> None:
+    nodes, ends = ENDS[kind]
+    weights = {"w": 3 * weight(64, 3), "v": weight(64, 3), "one": np.array([1])}
+    file = saved(
+        graph(
+            [*LOGITS, *nodes], [value("x", ("n", 1, 8, 8))], [value("y", ("n", 3))],
+            weights | {"hundred": np.array(100, np.float32)},
+        )
+    )  # fmt: skip
+    Path("labels.txt").write_text("a\nb\nc\n", encoding="utf-8")
+    done = CliRunner().invoke(
+        app, ["export", file, "--task", "recognize", "--labels", "labels.txt", "--colour", "grey"]
+    )
+    assert done.exit_code == 0, done.output
+    said = ", ".join(ends) or "nothing, it gives probabilities"
+    assert f"put behind the graph: {said}" in done.output
+    raw = pictures(2, 8, 8)
+    given = answer(file, {"x": (raw / np.float32(255)).astype(np.float32)[:, None]})
+    if ends == ["softmax"]:
+        given = np.exp(given) / np.exp(given).sum(1, keepdims=True)
+    elif ends:
+        given = given / 100
+    with dlkit.load("net-bundle-fp32", backend="onnxruntime") as net:
+        got = [one.probability for one in net.recognize(list(raw))]
+    assert got == pytest.approx(given.max(1), abs=1e-5)

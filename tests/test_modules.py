@@ -118,11 +118,18 @@ def test_pixels_go_in_and_probabilities_come_out(here: Path) -> None:
     assert answer.probability == pytest.approx(expected[0].max(), abs=1e-5)
 
 
+class ByHand(nn.Module):
+    def forward(self, logits: Tensor) -> Tensor:
+        powers = logits.exp()
+        return powers / powers.sum(1, keepdim=True)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     "end",
-    [nn.Softmax(1), nn.Sigmoid(), nn.LogSoftmax(1), nn.Sequential(nn.Softmax(1), nn.Flatten())],
-)
+    [nn.Softmax(1), nn.Sigmoid(), nn.LogSoftmax(1), nn.Sequential(nn.Softmax(1), nn.Flatten()),
+     ByHand()],
+)  # fmt: skip
 def test_probabilities_are_not_made_twice(end: nn.Module, here: Path) -> None:
     module = nn.Sequential(*classifier(), end)
     bundle = export(module, example=(3, 32, 48), task="recognize", name="own")

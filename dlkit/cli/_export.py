@@ -86,6 +86,8 @@ def show_bundle(bundle: Bundle, console: Console) -> None:
     )
     if ends := bundle.origin.get("around", {}).get("ends"):
         console.print(f"put behind the graph: {', '.join(ends)}", highlight=False)
+    elif "around" in bundle.origin and bundle.spec.task == "recognize":
+        console.print("put behind the graph: nothing, it gives probabilities", highlight=False)
     if draws := bundle.origin.get("random"):
         console.print(
             f"it answers differently each time: {', '.join(draws[:_NAMED])} draw random numbers, "

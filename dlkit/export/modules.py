@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dlkit import npy
 from dlkit.errors import ExportError, UsageError
+from dlkit.export.ends import sum_of_rows
 from dlkit.export.left_alone import left_alone
 from dlkit.export.pixels import Pixels
 from dlkit.export.trace import refuse_script, wrapped
@@ -25,7 +26,7 @@ from dlkit.tasks import Task
 Example: TypeAlias = "Sequence[int] | Tensor | Sequence[Tensor]"
 _BATCHES = (2, 3)  # an axis of an output that differs between them is the batch
 _ROUNDING = 1e-4  # threads add up in another order
-_PROBABILITIES = frozenset({"softmax", "_softmax", "sigmoid"})  # as export/pixels.py has them
+_PROBABILITIES = frozenset({"softmax", "_softmax", "sigmoid"})  # as export/ends.py has them
 _PASSED = frozenset(
     {"view", "reshape", "flatten", "squeeze", "unsqueeze", "clone", "contiguous", "to", "_to_copy"}
 )
@@ -145,10 +146,25 @@ class _Makers(TorchDispatchMode):
 
 
 def _gives_probabilities(module: nn.Module, inputs: list[Tensor]) -> bool:
-    """Whether a module ends in softmax or sigmoid, which must not be put behind it again."""
+    """Whether a module gives probabilities: no softmax must be put behind it again.
+
+    Raises:
+        ExportError: it gives per cent.
+    """
     with torch.inference_mode(), _Makers() as makers:
         (given,) = _run(module, inputs)
-    return makers.of.get(id(given)) in _PROBABILITIES
+    if makers.of.get(id(given)) in _PROBABILITIES:
+        return True
+    random = torch.Generator().manual_seed(0)
+    drawn = [torch.rand(one.shape, generator=random).to(one.dtype) for one in inputs]
+    whole = sum_of_rows(one.numpy() for given in (inputs, drawn) for one in _run(module, given))
+    if whole == 100:
+        raise ExportError(
+            f"{type(module).__name__} gives per cent (each sample's sum is 100), expected logits "
+            "or probabilities",
+            "Leave the factor 100 out",
+        )
+    return whole == 1
 
 
 def _batch(inputs: list[Tensor], count: int) -> list[Tensor]:

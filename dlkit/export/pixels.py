@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from dlkit.errors import ExportError, UsageError
+from dlkit.errors import UsageError
+from dlkit.export.ends import ends_of
 from dlkit.export.opsets import raised
 from dlkit.graph.tidy import FLOATS, infer
 from dlkit.spec import COLOURS
 
 _OPSET = 13  # axes of Unsqueeze and Squeeze are inputs
-# Ends of a graph whose values are probabilities already, or a choice.
-_PROBABILITIES = frozenset({"Softmax", "Sigmoid", "Hardmax"})
-_PASSED = frozenset({"Cast", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,8 @@ class Around:
         name: of the input that takes pixels.
         dtype: that the graph itself takes there, a numpy name.
         last: channels are the last axis of what it takes there, not the second.
-        ends: what was put behind it, in order: ``flatten``, ``softmax``, ``exp``, ``pixels``.
+        ends: what was put behind it, in order: ``flatten``, ``softmax``, ``exp``,
+            ``percent``, ``pixels``.
     """
 
     pixels: Pixels | None = None
@@ -107,7 +106,7 @@ def plan(model: ir.Model, pixels: Pixels | None, gives: str) -> Around:
         UsageError: it has no image input; or takes pixels already.
         ExportError: what it gives cannot become what is wanted.
     """
-    ends = _ends(model, gives)
+    ends = ends_of(model, gives)
     if pixels is None:
         return Around(ends=ends)
     images = [one for one in model.graph.inputs if one.shape is not None and len(one.shape) == 4]
@@ -219,6 +218,9 @@ def _behind(builder: _Builder, end: str, around: Around) -> None:
         nodes.append(builder.node("Softmax", value, axis=1))
     elif end == "exp":
         nodes.append(builder.node("Exp", value))
+    elif end == "percent":
+        hundred = builder.constant(np.array(100, np.float32))
+        nodes.append(builder.node("Div", value, hundred))
     else:
         nodes += _to_pixels(builder, value, around)
     graph.extend(nodes)
@@ -247,37 +249,3 @@ def _to_pixels(builder: _Builder, value: ir.Value, around: Around) -> list[ir.No
         nodes.append(builder.node("Transpose", nodes[-1].outputs[0], perm=[0, 2, 3, 1]))
     nodes.append(builder.node("Cast", nodes[-1].outputs[0], to=int(ir.DataType.UINT8)))
     return nodes
-
-
-def _ends(model: ir.Model, gives: str) -> tuple[str, ...]:
-    """What makes of a graph's output what its task wants."""
-    if gives == "arrays":
-        return ()
-    if len(model.graph.outputs) != 1:
-        names = ", ".join(str(one.name) for one in model.graph.outputs)
-        raise ExportError(
-            f"the graph has {len(model.graph.outputs)} outputs ({names}), an image task needs one",
-            "Export it to tensors, or anew with one output",
-        )
-    output = model.graph.outputs[0]
-    if gives == "pixels":
-        if output.dtype == ir.DataType.UINT8:
-            return ()
-        if output.shape is None or len(output.shape) != 4:
-            raise ExportError(
-                f"{output.name} is {output.shape}, expected images (N, C, H, W)",
-                "Export it to tensors",
-            )
-        return ("pixels",)
-    ends = []
-    shape = output.shape
-    if shape is not None and len(shape) > 2 and all(size == 1 for size in shape[2:]):
-        ends.append("flatten")
-    maker = output.producer()
-    while maker is not None and maker.op_type in _PASSED and maker.inputs[0] is not None:
-        maker = maker.inputs[0].producer()
-    if maker is not None and maker.op_type == "LogSoftmax":
-        ends.append("exp")
-    elif maker is None or maker.op_type not in _PROBABILITIES:
-        ends.append("softmax")
-    return tuple(ends)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import onnx
 import onnx_ir as ir
 
+from dlkit.export.trace import graph_tensors
 from dlkit.graph.measure import Measurement, measure_first
 from dlkit.graph.tidy import tidied
 from dlkit.spec import ModelSpec
@@ -36,3 +37,12 @@ def random_samples(graph: ir.Model, spec: ModelSpec) -> list[Feeds]:
     """A sample of random values, and one of ones where those are no indices of the graph."""
     sizes = measured(graph, spec).sizes
     return [random_feeds(spec, sizes, seed) for seed in (0, None)]
+
+
+def graph_samples(graph: ir.Model) -> list[Feeds]:
+    """``random_samples`` of a tidied graph that nobody described.
+
+    Raises:
+        ExportError: a type or a rank is not noted in it.
+    """
+    return random_samples(graph, ModelSpec("graph", "tensors", "fp32", *graph_tensors(graph)))

@@ -39,6 +39,8 @@ def _end(array: NDArray[Any], end: str, around: Around) -> NDArray[Any]:
         return array.reshape(len(array), -1).astype(np.float32)
     if end == "exp":
         return np.asarray(np.exp(wide), np.float32)
+    if end == "percent":
+        return np.asarray(wide / 100, np.float32)
     if end == "softmax":
         powers = np.exp(wide - wide.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
