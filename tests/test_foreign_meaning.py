@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
@@ -16,7 +17,7 @@ import dlkit
 from dlkit.cli import app
 from dlkit.errors import ExportError
 
-from .graphs import graph, node, value
+from .graphs import graph, node, rising, value
 
 PIXELS = dlkit.Pixels()
 
@@ -141,3 +142,23 @@ def test_probabilities_stay_what_they_are(kind: str, here: Path) -> None:
     with dlkit.load("net-bundle-fp32", backend="onnxruntime") as net:
         got = [one.probability for one in net.recognize(list(raw))]
     assert got == pytest.approx(given.max(1), abs=1e-5)
+
+
+# --- types ---
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.uint16, ml_dtypes.float8_e4m3fn, np.int8])
+def test_only_eight_bits_of_whole_numbers_are_int8(kind: Any, here: Path) -> None:
+    nodes = [node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
+             node("DequantizeLinear", ["q", "scale", "zero"], ["d"]),
+             node("DequantizeLinear", ["w", "scale", "zero"], ["e"]),
+             node("MatMul", ["d", "e"], ["y"])]  # fmt: skip
+    weights = {"w": rising(8, 4).astype(kind), "zero": np.zeros((), kind), "scale": np.float32(0.1)}
+    file = saved(graph(nodes, [value("x", ("n", 8))], [value("y", ("n", 4))], weights, 21))
+    if kind is np.int8:
+        assert dlkit.inspect(file).multiply_adds == {"int8": 1.0}
+        assert dlkit.export(file).spec.precision == "int8"
+        return
+    assert dlkit.inspect(file).multiply_adds == {"other": 1.0}
+    with pytest.raises(ExportError, match="other 100%"):
+        dlkit.export(file)

@@ -46,7 +46,8 @@ class Layer:
         name: of the node.
         operator: its type.
         dtype: ``fp32``, ``fp16``, ``bf16``, ``fp64``, ``int8`` or ``other``; of a product of
-            dequantised tensors ``int8``, since backends run it so.
+            dequantised tensors that of what they were, ``int8`` or ``other`` (eight-bit floats,
+            16 bits), since backends run it so.
         multiply_adds: of convolutions, matrix products and the like, else 0.
         operations: two a multiply-add; other nodes one an element that goes in or comes out.
         estimated: a shape is not known: the elements of its weights stand for its multiply-adds.
@@ -196,10 +197,12 @@ def _layer(node: ir.Node, shapes: Mapping[str, Sequence[int]]) -> Layer | None:
 
 def _dtype(node: ir.Node) -> str | None:
     """Type that a node computes in; None for indices, shapes and the like."""
-    if node.op_type in INTEGER:
-        return "int8"
-    if node_multiplies(node) and all(map(_dequantised, node.inputs[:2])):
-        return "int8"
+    if node.op_type in INTEGER:  # some of them take eight-bit floats, too
+        kinds = [one.dtype for one in node.inputs if one is not None and one.dtype is not None]
+        return "other" if any(kind.name.startswith("FLOAT8") for kind in kinds) else "int8"
+    quantised = [_quantised(one) for one in node.inputs[:2]] if node_multiplies(node) else []
+    if quantised and None not in quantised:
+        return "int8" if _EIGHT.issuperset(quantised) else "other"
     kinds = [one.dtype for one in node.outputs if one.name and one.dtype in FLOATS]
     if not kinds:
         kinds = [one.dtype for one in node.inputs if one is not None and one.dtype in FLOATS]
@@ -208,11 +211,19 @@ def _dtype(node: ir.Node) -> str | None:
     return _NAMES.get(kinds[0] or ir.DataType.UNDEFINED, "other")
 
 
-def _dequantised(value: ir.Value | None) -> bool:
+def _quantised(value: ir.Value | None) -> ir.DataType | None:
+    """The type of what a value is dequantised from; None of what is not."""
     maker = None if value is None else value.producer()
     while maker is not None and maker.op_type in _TRANSPARENT and maker.inputs[0] is not None:
         maker = maker.inputs[0].producer()
-    return maker is not None and maker.op_type == "DequantizeLinear"
+    if maker is None or maker.op_type != "DequantizeLinear":
+        return None
+    zero = maker.inputs[2] if len(maker.inputs) > 2 else None
+    given = zero or maker.inputs[0]
+    # com.microsoft, which ONNX has no rules for, has a guessed type; without a zero point 8 bits
+    if given is None or given.dtype is None or given.dtype in FLOATS:
+        return ir.DataType.UINT8
+    return given.dtype
 
 
 def _weights(model: ir.Model) -> list[Weight]:
