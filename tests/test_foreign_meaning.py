@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
+from onnx import helper, numpy_helper
 from typer.testing import CliRunner
 
 import dlkit
@@ -162,3 +163,75 @@ def test_only_eight_bits_of_whole_numbers_are_int8(kind: Any, here: Path) -> Non
     assert dlkit.inspect(file).multiply_adds == {"other": 1.0}
     with pytest.raises(ExportError, match="other 100%"):
         dlkit.export(file)
+
+
+# --- weights ---
+
+
+def matmul(**more: Any) -> onnx.ModelProto:
+    weights = {} if more else {"w": rising(6, 4)}
+    made = graph([node("MatMul", ["x", "w"], ["y"])], [value("x", ("n", 6))],
+                 [value("y", ("n", 4))], weights)  # fmt: skip
+    for name, one in more.items():
+        getattr(made.graph, name).append(one)
+    return made
+
+
+@pytest.mark.parametrize("places", [np.array([6, 16]), np.array([[1, 2], [4, 0]])])
+def test_sparse_weights_are_weights(places: NDArray[np.int64], here: Path) -> None:
+    sparse = helper.make_sparse_tensor(
+        numpy_helper.from_array(np.array([3, -2], np.float32), "w"),
+        numpy_helper.from_array(places.astype(np.int64), "w_places"),
+        [6, 4],
+    )
+    file = saved(matmul(sparse_initializer=sparse))
+    assert dlkit.inspect(file).total == {"multiply_adds": 24, "operations": 48, "weights": 24}
+    x = np.random.default_rng(0).standard_normal((5, 6)).astype(np.float32)
+    bundle = dlkit.export(file)
+    for backend in ("onnxruntime", "openvino"):
+        with dlkit.load(bundle, backend=backend) as net:
+            assert net.run(x)["y"] == pytest.approx(answer(file, {"x": x}), abs=1e-5)
+    assert dlkit.export(file, "fp16").origin["share"]["weights"] == 1
+    sparse.indices.raw_data = (places + 30).astype(np.int64).tobytes()
+    saved(matmul(sparse_initializer=sparse))
+    with pytest.raises(ExportError):
+        dlkit.inspect(file)
+
+
+def test_weights_beside_the_file_without_a_length(here: Path) -> None:
+    model = matmul()
+    tensor = model.graph.initializer[0]
+    Path("w.bin").write_bytes(bytes(8) + tensor.raw_data + bytes(100))
+    x = np.ones((2, 6), np.float32)
+    wanted = answer(saved(model), {"x": x})
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="w.bin")
+    offset = tensor.external_data.add(key="offset", value="8")
+    with dlkit.load(dlkit.export(saved(model)), backend="onnxruntime") as net:
+        assert net.run(x)["y"] == pytest.approx(wanted)
+    Path("w.bin").write_bytes(bytes(8 + 90))
+    with pytest.raises(ExportError, match=r"98 bytes, the weight w ends at 104: it is cut"):
+        dlkit.inspect("net.onnx")
+    for slip in ("abc", "-8"):
+        offset.value = slip
+        with pytest.raises(ExportError, match="where the weight w lies is no place"):
+            dlkit.inspect(saved(model))
+    offset.value = "0"
+    tensor.external_data.add(key="length", value="48")
+    with pytest.raises(ExportError, match=r"w has 48 bytes, .* \[6, 4\] need 96"):
+        dlkit.inspect(saved(model))
+
+
+@pytest.mark.parametrize("more", [-8, 8])
+def test_weights_of_another_size_than_their_shape(more: int, here: Path) -> None:
+    model = matmul()
+    tensor = model.graph.initializer[0]
+    tensor.raw_data = (tensor.raw_data + bytes(8))[: 96 + more]
+    with pytest.raises(ExportError, match=rf"w has {96 + more} bytes, .* \[6, 4\] need 96"):
+        dlkit.export(saved(model))
+    values = tensor.float_data
+    tensor.ClearField("raw_data")
+    values.extend([1.0] * (24 + more // 4))
+    with pytest.raises(ExportError, match=r"has 26 values, .* need 24|float_data size .22. is too"):
+        dlkit.inspect(saved(model))

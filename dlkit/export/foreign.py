@@ -22,7 +22,7 @@ from dlkit.export.schemas import check_known
 from dlkit.export.trace import check_graph, graph_tensors
 from dlkit.export.write import serialised
 from dlkit.graph.draws import random_nodes
-from dlkit.graph.read import external_files, file_sha256, read_graph, read_proto
+from dlkit.graph.read import file_sha256, holds_all, read_graph, read_proto
 from dlkit.graph.tidy import every_node, infer, tidied
 from dlkit.spec import PRECISIONS, ModelSpec
 from dlkit.tasks import TASKS, Task
@@ -101,7 +101,7 @@ def from_onnx(path: Path, meaning: Meaning, wanted: Wanted) -> Bundle:
         origin["kept_fp32"] = sorted(wanted.keep)
         same = around == Around() and not meaning.sizes and not wide
         origin["as_it_was"] = same
-        if same and not external_files(path):
+        if same and holds_all(path):
             return Bundle.create(target, path.read_bytes(), spec, origin)
         onnx, weights = serialised(read_proto(path) if same else graph)
         return Bundle.create(target, onnx, spec, origin, weights)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,12 +14,14 @@ from google.protobuf.message import DecodeError
 
 from dlkit.bundle import sha256
 from dlkit.errors import ExportError
+from dlkit.graph.sparse import make_dense, sparse_parts
 
 _AGAIN = "Export it again from its framework"
+_FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 
 
 def read_graph(path: Path) -> ir.Model:
-    """Read an ONNX file, and the weights that lie in files beside it.
+    """Read an ONNX file, and the weights that lie in files beside it; sparse ones become dense.
 
     External data (ONNX specification, ExternalData) are looked for beside the file, never in the
     working directory, and never outside its folder.
@@ -56,11 +60,7 @@ def read_proto(path: Path) -> onnx.ModelProto:
     inputs = {value.name for value in model.graph.input}
     if model.ir_version < 4 and any(one.name not in inputs for one in model.graph.initializer):
         model.ir_version = 4  # older ones want weights among the inputs; many writers forget it
-    external = [
-        tensor
-        for tensor in onnx.external_data_helper._get_all_tensors(model)
-        if onnx.external_data_helper.uses_external_data(tensor)
-    ]
+    external = [one for one in _tensors(model) if _outside(one)]
     for tensor in external:
         _check_external(path, tensor)
     try:
@@ -68,13 +68,18 @@ def read_proto(path: Path) -> onnx.ModelProto:
             onnx.external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
             tensor.ClearField("external_data")
             tensor.data_location = onnx.TensorProto.DEFAULT
+        for tensor in _tensors(model):
+            _check_size(path, tensor)
         onnx.checker.check_model(model)
     except (OSError, ValueError) as error:  # ValueError: among others what ONNX's own checks raise
-        if external and "2GB" in str(error):
-            return model  # too large to be checked in memory
-        raise ExportError(f"{path} cannot be used: {_one_line(error)}", _AGAIN) from error
+        if not external or "2GB" not in str(error):  # else too large to be checked in memory
+            raise ExportError(f"{path} cannot be used: {_one_line(error)}", _AGAIN) from error
     except onnx.checker.ValidationError as error:
         raise ExportError(f"{path} breaks ONNX's rules: {_one_line(error)}", _AGAIN) from error
+    try:
+        make_dense(model.graph)
+    except ValueError as error:
+        raise ExportError(f"{path} cannot be used: {_one_line(error)}", _AGAIN) from error
     return model
 
 
@@ -82,12 +87,15 @@ def external_files(path: Path) -> list[Path]:
     """The files beside an ONNX file that hold weights of it, by name; they may not exist."""
     model = onnx.ModelProto()
     model.ParseFromString(path.read_bytes())
-    names = {
-        onnx.external_data_helper.ExternalDataInfo(tensor).location
-        for tensor in onnx.external_data_helper._get_all_tensors(model)
-        if onnx.external_data_helper.uses_external_data(tensor)
-    }
+    names = {str(_place(path, tensor).location) for tensor in _tensors(model) if _outside(tensor)}
     return [path.parent / name for name in sorted(names)]
+
+
+def holds_all(path: Path) -> bool:
+    """Whether an ONNX file holds its weights itself, and as every backend reads them."""
+    model = onnx.ModelProto()
+    model.ParseFromString(path.read_bytes())
+    return not any(map(_outside, _tensors(model))) and not any(sparse_parts(model.graph))
 
 
 def file_sha256(path: Path) -> str:
@@ -97,7 +105,7 @@ def file_sha256(path: Path) -> str:
 
 def _check_external(path: Path, tensor: Any) -> None:
     """Refuse weights that lie elsewhere, or are not there."""
-    info = onnx.external_data_helper.ExternalDataInfo(tensor)
+    info = _place(path, tensor)
     place = PurePosixPath(str(info.location).replace("\\", "/"))
     file = path.parent / place
     inside = path.parent.resolve()
@@ -111,13 +119,69 @@ def _check_external(path: Path, tensor: Any) -> None:
         raise ExportError(
             f"{path}: its weights in {place} are not there", f"Put {place.name} beside {path.name}"
         )
-    size, begin = file.stat().st_size, info.offset or 0
-    if begin + (info.length or 0) > size:
+    if info.length is None:  # ONNX leaves it open; all that lies behind would be read else
+        info.length = _bytes(path, tensor)
+        tensor.external_data.add(key="length", value=str(info.length))
+    size, end = file.stat().st_size, (info.offset or 0) + info.length
+    if end > size:
         raise ExportError(
-            f"{path}: {place} has {size} bytes, the weight {tensor.name} ends at "
-            f"{begin + (info.length or 0)}: it is cut",
+            f"{path}: {place} has {size} bytes, the weight {tensor.name} ends at {end}: it is cut",
             "Copy it again",
         )
+
+
+def _check_size(path: Path, tensor: Any) -> None:
+    """Refuse a weight that holds more or fewer bytes than its shape says."""
+    if tensor.data_type == onnx.TensorProto.STRING:
+        return
+    held, needed, what = len(tensor.raw_data), _bytes(path, tensor), "bytes"
+    if not tensor.HasField("raw_data"):  # ONNX's checker sees too few of them
+        held, what = max(len(getattr(tensor, field)) for field in _FIELDS), "values"
+        kind = ir.DataType(tensor.data_type)
+        one = 2 if "COMPLEX" in kind.name else min(kind.itemsize, 1)  # two of four bits in one
+        needed = math.ceil(math.prod(tensor.dims) * one)
+        held = max(held, needed)
+    if held != needed:
+        raise ExportError(
+            f"{path}: the weight {tensor.name} has {held} {what}, its type and its shape "
+            f"{list(tensor.dims)} need {needed}",
+            _AGAIN,
+        )
+
+
+def _bytes(path: Path, tensor: Any) -> int:
+    """What a type and a shape need."""
+    try:
+        size = math.ceil(math.prod(tensor.dims) * ir.DataType(tensor.data_type).itemsize)
+    except (TypeError, ValueError) as error:
+        raise ExportError(f"{path}: the weight {tensor.name} has no type of numbers") from error
+    if min(tensor.dims, default=0) < 0:
+        raise ExportError(f"{path}: the weight {tensor.name} is {list(tensor.dims)}", _AGAIN)
+    return size
+
+
+def _place(path: Path, tensor: Any) -> Any:
+    """Where the data of a weight lie.
+
+    Raises:
+        ExportError: what says so is none.
+    """
+    try:
+        return onnx.external_data_helper.ExternalDataInfo(tensor)
+    except ValueError as error:
+        raise ExportError(
+            f"{path}: where the weight {tensor.name} lies is no place: {_one_line(error)}", _AGAIN
+        ) from error
+
+
+def _tensors(model: onnx.ModelProto) -> Iterator[Any]:
+    """All weights of a file, those of subgraphs, functions and sparse tensors included."""
+    yield from onnx.external_data_helper._get_all_tensors(model)
+    yield from sparse_parts(model.graph)
+
+
+def _outside(tensor: Any) -> bool:
+    return bool(onnx.external_data_helper.uses_external_data(tensor))
 
 
 def _one_line(error: BaseException) -> str:
