@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 import dlkit
 from dlkit.cli import app
 from dlkit.errors import ExportError
+from dlkit.export.proof.rounding import run_rounded
 
 from .graphs import graph, node, rising, value
 
@@ -235,3 +236,51 @@ def test_weights_of_another_size_than_their_shape(more: int, here: Path) -> None
     values.extend([1.0] * (24 + more // 4))
     with pytest.raises(ExportError, match=r"has 26 values, .* need 24|float_data size .22. is too"):
         dlkit.inspect(saved(model))
+
+
+# --- what keeps a divisor from 0 ---
+
+NORM = [node("Abs", ["a"], ["l"])]
+TINY = np.array(1e-12, np.float32)
+GUARDS: dict[str, tuple[list[Any], dict[str, Any], int]] = {
+    "a vector": ([node("Add", ["l", "e"], ["d"])], {"e": np.full(16, TINY)}, 18),
+    "chosen": (
+        [node("Greater", ["l", "e"], ["g"]), node("Where", ["g", "l", "e"], ["d"])],
+        {"e": TINY}, 18,
+    ),
+    "an attribute": ([node("Clip", ["l"], ["d"], min=1e-12)], {}, 10),
+    "only where it is 0": (
+        [node("Equal", ["l", "z"], ["q"]), node("Cast", ["q"], ["c"], to=1),
+         node("Mul", ["c", "e"], ["m"]), node("Add", ["l", "m"], ["d"])],
+        {"e": TINY, "z": np.array(0, np.float32)}, 18,
+    ),
+    "its reciprocal": (
+        [node("Max", ["l", "e"], ["x1"]), node("Reciprocal", ["x1"], ["r"]),
+         node("Mul", ["a", "r"], ["b"])],
+        {"e": np.array(1e-5, np.float32)}, 18,
+    ),
+    "float64": ([node("Add", ["l", "e"], ["d"])], {"e": np.full(16, 1e-300)}, 18),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", list(GUARDS))
+def test_rows_of_zeros_stay_numbers(kind: str, here: Path) -> None:
+    guard, weights, opset = GUARDS[kind]
+    dtype = "float64" if kind == "float64" else "float32"
+    nodes = [node("MatMul", ["x", "w"], ["a"]), *NORM, *guard]
+    if guard[-1].output[0] == "d":
+        nodes.append(node("Div", ["a", "d"], ["b"]))
+    products = {"w": weight(40, 16).astype(dtype), "v": weight(16, 16).astype(dtype)}
+    file = saved(
+        graph(
+            [*nodes, node("MatMul", ["b", "v"], ["y"])], [value("x", ("n", 40), dtype)],
+            [value("y", ("n", 16), dtype)], products | weights, opset,
+        )
+    )  # fmt: skip
+    x = np.zeros((2, 40), dtype)
+    x[1] = np.linspace(-1, 1, 40)
+    (got,) = run_rounded(dlkit.export(file, "fp16").onnx.read_bytes(), [{"x": x}])
+    assert got["y"] == pytest.approx(answer(file, {"x": x}), abs=0.01)
+    if kind == "float64":  # nothing here computes in it
+        with dlkit.load(dlkit.export(file), backend="onnxruntime") as net:
+            assert np.isfinite(net.run(x)["y"]).all()

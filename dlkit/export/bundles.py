@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from dlkit.atomic import same_place
@@ -143,6 +144,10 @@ def named_source(path: Path, target: Path) -> str:
 def _samples(
     graph: ir.Model, spec: ModelSpec, origin: dict[str, Any], data: str | None
 ) -> Sequence[Feeds]:
+    """Inputs, and zeros: what keeps a norm from 0 shows only there."""
     if data is None:
-        return random_samples(graph, spec)
-    return TASKS.load(spec.task).calibration(spec, origin, data, 0).batches[:_SAMPLES]
+        found: Sequence[Feeds] = random_samples(graph, spec)
+    else:
+        found = TASKS.load(spec.task).calibration(spec, origin, data, 0).batches[:_SAMPLES]
+    zeros = [{name: np.zeros_like(array) for name, array in feeds.items()} for feeds in found[:1]]
+    return [*found, *zeros]

@@ -69,9 +69,9 @@ def _single(array: NDArray[Any], name: str) -> NDArray[np.float32]:
             "Scale the network so that it fits float32, and export it anew",
         )
     array = np.where(beyond, np.copysign(_SINGLE.max, array), array)
-    if array.size == 1:
-        tiny = (array != 0) & (sizes < _SINGLE.tiny)
-        array = np.where(tiny, np.copysign(_SINGLE.tiny, array), array)
+    tiny = (array != 0) & (sizes < _SINGLE.tiny)
+    if tiny.all():
+        array = np.copysign(_SINGLE.tiny, array)
     return np.asarray(array, np.float32)
 
 

@@ -26,7 +26,9 @@ from dlkit.tasks import Feeds
 _LOSS = 0.01
 # What is added needs no digits of its own: only the sum does.
 _ADDED = frozenset({"Add", "Sub", "Sum"})
-_GUARDS = _ADDED | {"Max", "Clip"}
+_GUARDS = _ADDED | {"Max", "Clip", "Where"}
+# What must not become 0 is their input of this place.
+_DIVIDES = {"Div": 1, "Reciprocal": 0, "Log": 0, "Sqrt": 0}
 # Inputs that nobody knows may be as large as that; weights which are smaller yet have died.
 _DEAD = 1e-12
 _BIAS = 2  # place of the bias among the inputs of convolutions and products
@@ -53,6 +55,8 @@ def lost_tensors(model: ir.Model, precision: str, samples: Sequence[Feeds]) -> d
         if value.dtype == ir.DataType.FLOAT and value.name
     }
     names |= {str(one.name) for one in model.graph.inputs if one.dtype == ir.DataType.FLOAT}
+    divisors = {str(one.name) for node in model.graph if node.op_type in _DIVIDES
+                if (one := node.inputs[_DIVIDES[node.op_type]]) is not None}  # fmt: skip
     proto = ir.to_proto(model)
     seen: dict[str, tuple[float, str | None]] = {}
     for feeds in samples:
@@ -61,6 +65,8 @@ def lost_tensors(model: ir.Model, precision: str, samples: Sequence[Feeds]) -> d
         except Exception:  # ONNX Runtime's own: these inputs do not fit, others may
             continue
         for name, array in inside:
+            if name in divisors and _vanishes(array, kind):
+                found[name] = f"is divided by, {kind.name} makes 0 of it"
             largest = float(np.abs(array[np.isfinite(array)]).max(initial=0))
             if name not in seen or largest > seen[name][0]:
                 seen[name] = largest, _why(array, kind)
@@ -160,8 +166,14 @@ def _constants(model: ir.Model, kind: np.dtype[Any]) -> Iterable[tuple[str, str]
         if (why := _why(array, kind)) is None:
             continue
         yield name, why
-        if array.size == 1 and abs(float(array.ravel()[0])) < 1:
+        one_sign = array.size == 1 or bool((array > 0).all())  # of a bias both are there
+        if one_sign and np.abs(array).max() < 1:
             guarded |= {use.node for use in value.uses() if use.node.op_type in _GUARDS}
+    for node in every_node(model):  # before opset 11
+        if node.op_type == "Clip" and "min" in node.attributes:
+            least = np.array(node.attributes["min"].as_float())
+            if abs(least) < 1 and _why(least.reshape(1), kind) is not None:
+                guarded.add(node)
     # x + 1e-12, max(x, 1e-12): what comes out must not become 0 either, since it is divided by
     for node in guarded:
         for value in node.outputs:
@@ -191,6 +203,11 @@ def _harmless(model: ir.Model, kind: np.dtype[Any]) -> set[str]:
 
 def _largest(kind: np.dtype[Any]) -> float:
     return float(ml_dtypes.finfo(kind).max)  # type: ignore[no-untyped-call]
+
+
+def _vanishes(array: NDArray[Any], kind: np.dtype[Any]) -> bool:
+    """Whether half precision makes 0 of a value that is not."""
+    return bool(((array != 0) & (array.astype(kind) == 0)).any())
 
 
 def _why(array: NDArray[Any], kind: np.dtype[Any]) -> str | None:
