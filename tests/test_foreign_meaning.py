@@ -284,3 +284,21 @@ def test_rows_of_zeros_stay_numbers(kind: str, here: Path) -> None:
     if kind == "float64":  # nothing here computes in it
         with dlkit.load(dlkit.export(file), backend="onnxruntime") as net:
             assert np.isfinite(net.run(x)["y"]).all()
+
+
+def test_ranges_that_nobody_saw_are_said(here: Path) -> None:
+    """past + now = total, which random inputs do not know."""
+    nodes = [node("Concat", ["past", "now"], ["all"], axis=1),
+             node("Add", ["all", "mask"], ["m"]), node("MatMul", ["m", "w"], ["y"])]  # fmt: skip
+    axes = {"past": "p", "now": "q", "mask": "total"}
+    ends = [value(name, (1, axis, 8)) for name, axis in axes.items()]
+    file = saved(graph(nodes, ends, [value("y", (1, "total", 4))], {"w": rising(8, 4)}))
+    sizes = {"past": 3, "now": 2, "mask": 5}
+    np.savez("x.npz", **{name: np.ones((1, size, 8), np.float32) for name, size in sizes.items()})
+    command = ["export", file, "--precision", "fp16"]
+    done = CliRunner().invoke(app, command)
+    assert (done.exit_code, "ranges were looked at of weights alone" in done.output) == (0, True)
+    assert "past [1, 96, 8]" in dlkit.Bundle.open("net-bundle-fp16").origin["ranges"]
+    done = CliRunner().invoke(app, [*command, "--data", "x.npz"])
+    assert (done.exit_code, "ranges were" in done.output) == (0, False), done.output
+    assert "ranges" not in dlkit.Bundle.open("net-bundle-fp16").origin

@@ -100,6 +100,12 @@ def show_bundle(bundle: Bundle, console: Console) -> None:
                 f"{count} classes are called {name}: answers do not tell them apart",
                 highlight=False, markup=False, soft_wrap=True,
             )  # fmt: skip
+    if ranges := bundle.origin.get("ranges"):
+        console.print(
+            f"ranges were looked at {ranges}: give inputs that it takes with --data, or it may "
+            "become infinite unseen",
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
     left: Mapping[str, str] = bundle.origin.get("left_fp32", {})
     for node, why in list(left.items())[:_NAMED]:
         console.print(f"left in fp32: {node}: {why}", highlight=False, markup=False, soft_wrap=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from dlkit.errors import ExportError, UsageError
 from dlkit.export.int8.search import quantize
 from dlkit.export.lower import Say, lower, prepared, silent
 from dlkit.export.proof.precision import check_precision
+from dlkit.export.run_graph import run_graph
 from dlkit.export.sample import random_samples
 from dlkit.export.write import serialised
 from dlkit.graph.finite import nan_weights
@@ -25,6 +26,7 @@ from dlkit.plugins import unknown
 from dlkit.spec import PRECISIONS, ModelSpec
 from dlkit.tasks import TASKS, Feeds
 
+_SHOWN = 200  # characters of ONNX Runtime's error
 _SAMPLES = 4  # calls on which ranges are looked at for half precision
 
 
@@ -91,6 +93,8 @@ def lowered_bundle(
         wanted.say(f"{spec.precision}: looking at ranges")
         graph = prepared(graph, spec.precision)
         samples = _samples(graph, spec, origin, wanted.data)
+        if why := _unfit(graph, samples):
+            origin["ranges"] = f"of weights alone: the graph cannot be run on {why}"
         low = lower(
             graph, spec.name, spec.precision, wanted.keep, samples, random=wanted.data is None
         )
@@ -98,7 +102,12 @@ def lowered_bundle(
         counted = check_precision(graph, spec, wanted.keep, low.left)
         work, held = counted.shares(spec.precision)
         origin["share"] = {"multiply_adds": round(work, 4), "weights": round(held, 4)}
-    return Bundle.create(target, whole, spec, origin, weights)
+    bundle = Bundle.create(target, whole, spec, origin, weights)
+    if bundle.origin.get("ranges") != (seen := origin.get("ranges")):  # it was there; others now
+        kept = {name: one for name, one in bundle.origin.items() if name != "ranges"}
+        kept |= {"ranges": seen} if seen else {}
+        bundle = replace(bundle, origin=kept).with_certificate(bundle.certificate)
+    return bundle
 
 
 def check_weights(graph: ir.Model, name: str) -> None:
@@ -151,3 +160,18 @@ def _samples(
         found = TASKS.load(spec.task).calibration(spec, origin, data, 0).batches[:_SAMPLES]
     zeros = [{name: np.zeros_like(array) for name, array in feeds.items()} for feeds in found[:1]]
     return [*found, *zeros]
+
+
+def _unfit(graph: ir.Model, samples: Sequence[Feeds]) -> str | None:
+    """The samples' shapes and why none of them can be run, for people; None: one can."""
+    why = None
+    for feeds in samples:
+        try:
+            run_graph(ir.to_proto(graph).SerializeToString(), [feeds])
+        except Exception as error:  # ONNX Runtime's own, or protobuf's above 2 GB
+            shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
+            line = " ".join(str(error).split())[:_SHOWN]
+            why = why or f"{shapes} ({line})"
+        else:
+            return None
+    return why
