@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import dlkit
 from dlkit.cli import app
-from dlkit.errors import ExportError
+from dlkit.errors import ExportError, UsageError
 from dlkit.export.proof.rounding import run_rounded
 
 from .graphs import graph, node, rising, value
@@ -302,3 +302,41 @@ def test_ranges_that_nobody_saw_are_said(here: Path) -> None:
     done = CliRunner().invoke(app, [*command, "--data", "x.npz"])
     assert (done.exit_code, "ranges were" in done.output) == (0, False), done.output
     assert "ranges" not in dlkit.Bundle.open("net-bundle-fp16").origin
+
+
+# --- small things ---
+
+
+def test_sizes_of_axes_that_are_not_there(here: Path) -> None:
+    file = saved(matmul())
+    assert dlkit.inspect(file, {"n": 5}).total["multiply_adds"] == 5 * 24
+    for slip in ({"typo": 5}, {"n": 0}):
+        with pytest.raises(UsageError, match="expected 1 or more of a free axis: n"):
+            dlkit.inspect(file, slip)
+    refused = CliRunner().invoke(app, ["inspect", file, "--size", "typo=5"])
+    assert "the size of typo is 5" in str(refused.exception)
+
+
+def test_axes_that_are_all_called_none(here: Path) -> None:
+    ends = [value(name, ("None", "None", 4)) for name in "xy"]
+    made = graph(
+        [node("Add", ["x", "one"], ["y"])], ends[:1], ends[1:], {"one": np.ones(4, np.float32)}
+    )
+    bundle = dlkit.export(saved(made))
+    assert bundle.spec.input.shape == ("x_0", "x_1", 4)
+    with dlkit.load(bundle, backend="onnxruntime") as net:
+        assert net.run(np.ones((2, 3, 4), np.float32))["y"].shape == (2, 3, 4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_graphs_without_products(dtype: str, here: Path) -> None:
+    filled = numpy_helper.from_array(np.array([2], dtype))
+    nodes = [node("Shape", ["x"], ["s"]), node("ConstantOfShape", ["s"], ["c"], value=filled),
+             node("Mul", ["x", "c"], ["y"])]  # fmt: skip
+    file = saved(graph(nodes, [value("x", ("n", 4), dtype)], [value("y", ("n", 4), dtype)]))
+    x = np.arange(8, dtype=dtype).reshape(2, 4)
+    for precision in ("fp32", "fp16"):
+        bundle = dlkit.export(file, precision)
+        assert bundle.spec.precision == precision
+        with dlkit.load(bundle, backend="onnxruntime") as net:
+            assert np.array_equal(net.run(x)["y"], 2 * x)

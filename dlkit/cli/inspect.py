@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dlkit.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -47,6 +49,8 @@ def command(
         from dlkit.graph.inspect import inspect, read_sidecar
 
     if file.endswith((".engine", ".json")):
+        if size:
+            raise UsageError(f"--size is for graphs; {file} says what was counted of an engine")
         sidecar = read_sidecar(Path(file))
         if as_json:
             typer.echo(json.dumps(sidecar, indent=2))

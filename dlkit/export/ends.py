@@ -63,14 +63,14 @@ def ends_of(model: ir.Model, gives: str) -> tuple[str, ...]:
         ends.append("exp")
     elif maker is None or maker.op_type not in _PROBABILITIES:
         whole = sum_of_rows(_outputs(model))
-        ends += {None: ["softmax"], 1: [], 100: ["percent"]}[whole]
+        ends += {1: [], 100: ["percent"]}.get(whole or 0, ["softmax"])
     return tuple(ends)
 
 
 def sum_of_rows(arrays: Iterable[NDArray[Any]]) -> int | None:
     """What each sample's values sum up to, (N, classes) or with axes of 1 behind: 1 or 100, where
     they are probabilities; None: they are not."""
-    found = set()
+    found: set[int | None] = set()
     for array in arrays:
         rows = array.astype(np.float64).reshape(len(array), -1)
         if not np.isfinite(rows).all():
@@ -78,8 +78,7 @@ def sum_of_rows(arrays: Iterable[NDArray[Any]]) -> int | None:
         if rows.shape[1] < 2 or (rows < 0).any():
             return None
         for whole in rows.sum(axis=1):
-            near = [one for one in (1, 100) if abs(whole - one) <= _ROUNDED * one]
-            found |= set(near or [None])
+            found.add(next((one for one in (1, 100) if abs(whole - one) <= _ROUNDED * one), None))
     return found.pop() if len(found) == 1 else None
 
 

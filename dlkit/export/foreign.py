@@ -93,7 +93,7 @@ def from_onnx(path: Path, meaning: Meaning, wanted: Wanted) -> Bundle:
     }
     if draws := random_nodes(graph):
         origin["random"] = draws
-    wide = precision == "fp32" and measured(graph, spec).multiply_adds["fp64"]
+    wide = precision == "fp32" and measured(graph, spec).work["fp64"]
     if wide:  # float64 is no precision that anything here computes in
         graph = without_doubles(graph)
     if precision == own:
@@ -120,7 +120,7 @@ def own_precision(path: Path, graph: ir.Model, spec: ModelSpec, wanted: Wanted) 
         ExportError: none is: it is a mixture.
     """
     counted = measured(graph, spec).without(wanted.keep)
-    work = counted.multiply_adds if counted.multiply_adds.total() else counted.operations
+    work = counted.work
     if work["fp32"] + work["fp64"] >= REQUIRED["fp32"] * work.total():
         return "fp32"
     for name in PRECISIONS[1:]:

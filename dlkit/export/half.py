@@ -119,6 +119,9 @@ def _can(node: ir.Node, low: ir.DataType, opsets: dict[str, int]) -> bool:
         return False
     if "dtype" in found.attributes and "dtype" in node.attributes:
         return False  # it says itself what it gives
+    taken = [place for place, one in enumerate(node.inputs) if one and one.dtype == _FLOAT]
+    if node.op_type != "Cast" and not any(found.takes(place, low) for place in taken):
+        return False  # so does what makes numbers of none: ConstantOfShape, RandomNormal
     values = [one for one in (*node.inputs, *node.outputs) if one is not None and one.name]
     return all(isinstance(one.type, ir.TensorType) for one in values)
 

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from dlkit.bundle import Bundle
 from dlkit.bundle.bundle import resolve
-from dlkit.errors import BundleError
+from dlkit.errors import BundleError, UsageError
 from dlkit.given import path_of
 from dlkit.graph.finite import infinite_weights, nan_weights
 from dlkit.graph.measure import measure_first
@@ -79,6 +79,7 @@ def inspect(path: str | Path, size: Mapping[str, int] | None = None) -> Inspecte
     Raises:
         ExportError: it is no ONNX file, is cut, breaks ONNX's rules, or its weights are not there.
         BundleError: no bundle, or a damaged one.
+        UsageError: a size of an axis that is not free, or is not there.
     """
     file = path_of(path, "the graph")
     if not file.is_file():
@@ -86,6 +87,7 @@ def inspect(path: str | Path, size: Mapping[str, int] | None = None) -> Inspecte
     graph = read_graph(file)
     version, opsets = graph.ir_version or 0, dict(graph.graph.opset_imports)
     graph = tidied(graph)
+    _check_sizes(graph, size or {})
     found = measure_first(
         graph,
         (
@@ -137,6 +139,17 @@ def read_sidecar(path: Path) -> dict[str, Any]:
         return dict(json.loads(engine.sidecar.read_bytes())["engine"])
     except (OSError, ValueError, KeyError) as error:
         raise BundleError(f"{engine.sidecar} is damaged ({error})") from error
+
+
+def _check_sizes(graph: ir.Model, size: Mapping[str, int]) -> None:
+    free = {str(axis.value): None for one in graph.graph.inputs if one.shape is not None
+            for axis in one.shape if not isinstance(axis, int)}  # fmt: skip
+    for name, number in size.items():
+        if name not in free or number < 1:
+            raise UsageError(
+                f"the size of {name} is {number}, expected 1 or more of a free axis: "
+                f"{', '.join(free) or 'the graph has none'}"
+            )
 
 
 def _sized(value: ir.Value, size: Mapping[str, int], free: int) -> list[int]:

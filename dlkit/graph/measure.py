@@ -101,6 +101,11 @@ class Measurement:
         return _sum((layer.dtype, layer.operations) for layer in self.layers)
 
     @property
+    def work(self) -> Counter[str]:
+        """Multiply-adds by type; operations where nothing is multiplied."""
+        return self.multiply_adds if self.multiply_adds.total() else self.operations
+
+    @property
     def elements(self) -> Counter[str]:
         """Elements of the weights, by type."""
         return _sum((weight.dtype, weight.elements) for weight in self.weights)
@@ -126,14 +131,12 @@ class Measurement:
 
         Where nothing is multiplied, operations stand for multiply-adds.
         """
-        work = self.multiply_adds if self.multiply_adds.total() else self.operations
-        return _share(work, precision), _share(self.elements, precision)
+        return _share(self.work, precision), _share(self.elements, precision)
 
     @property
     def precision(self) -> str:
         """The type of most of the arithmetic."""
-        work = self.multiply_adds if self.multiply_adds.total() else self.operations
-        return work.most_common(1)[0][0] if work.total() else "fp32"
+        return self.work.most_common(1)[0][0] if self.work.total() else "fp32"
 
 
 def measure(model: ir.Model, sizes: Mapping[str, Sequence[int]]) -> Measurement:

@@ -152,7 +152,7 @@ def _check_size(path: Path, tensor: Any) -> None:
 def _bytes(path: Path, tensor: Any) -> int:
     """What a type and a shape need."""
     try:
-        size = math.ceil(math.prod(tensor.dims) * ir.DataType(tensor.data_type).itemsize)
+        size: int = math.ceil(math.prod(tensor.dims) * ir.DataType(tensor.data_type).itemsize)
     except (TypeError, ValueError) as error:
         raise ExportError(f"{path}: the weight {tensor.name} has no type of numbers") from error
     if min(tensor.dims, default=0) < 0:

@@ -13,6 +13,7 @@ FLOATS = frozenset(
     {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
 )
 _SEQUENCES = frozenset({"SequenceConstruct", "SplitToSequence", "SequenceInsert", "SequenceErase"})
+_NAMELESS = (None, "", "?", "None", "-1")
 _ROUNDS = 8  # of inference behind operators that ONNX does not know; each goes on from the last
 
 
@@ -88,7 +89,8 @@ def subgraphs(node: ir.Node) -> list[ir.Graph]:
 def _free_axes(graph: ir.Graph) -> None:
     """Axes that are free without a name get one of their own, or two would be taken for one.
 
-    Without a name are also "?" (PaddlePaddle's), -1, and 0 of an input.
+    Without a name are also "?" (PaddlePaddle's), "None" and "-1" (what Python writes), -1, and 0 of
+    an input.
     """
     for values, least in ((graph.inputs, 1), (graph.outputs, 0)):
         for value in values:
@@ -100,7 +102,7 @@ def _free_axes(graph: ir.Graph) -> None:
 
 
 def _nameless(size: int | ir.SymbolicDim, least: int) -> bool:
-    return size < least if isinstance(size, int) else size.value in (None, "", "?")
+    return size < least if isinstance(size, int) else size.value in _NAMELESS
 
 
 def _without_identities(model: ir.Model) -> None:
