@@ -164,7 +164,7 @@ def _gives_probabilities(module: nn.Module, inputs: list[Tensor]) -> bool:
             "or probabilities",
             "Leave the factor 100 out",
         )
-    return bool(whole == 1)
+    return whole == 1
 
 
 def _batch(inputs: list[Tensor], count: int) -> list[Tensor]:
