@@ -139,7 +139,7 @@ def test_labelled_data_keep_a_part_for_verify(full: str, here: Path) -> None:
     assert "accuracy" in certified.output
 
 
-@pytest.mark.parametrize("how", ["beside", "notes", "order"])
+@pytest.mark.parametrize("how", ["beside", "notes", "order", "names", "unused"])
 def test_a_graph_is_itself_in_whatever_file_it_lies(here: Path, how: str) -> None:
     file = Net().save(here / "net.onnx")
     model = onnx.load(file)
@@ -149,6 +149,16 @@ def test_a_graph_is_itself_in_whatever_file_it_lies(here: Path, how: str) -> Non
         model.producer_name, model.doc_string, model.graph.name = "others", "a note", "renamed"
         for node in model.graph.node:
             node.name, node.doc_string = f"n_{node.name}", "a note"
+    elif how == "names":
+        ends = {one.name for one in (*model.graph.input, *model.graph.output)}
+        for node in model.graph.node:
+            for names in (node.input, node.output):
+                names[:] = [one if one in ends else f"t_{one}" for one in names]
+        for one in model.graph.initializer:
+            one.name = f"t_{one.name}"
+    elif how == "unused":
+        nobodys = numpy_helper.from_array(np.zeros(3, np.float32), "nobodys")
+        model.graph.initializer.append(nobodys)
     else:
         weights = list(reversed(model.graph.initializer))
         for one in weights:

@@ -1,65 +1,87 @@
-"""What an ONNX graph computes with, whatever file it lies in: to see that two are the same."""
+"""What an ONNX graph computes, whatever file it lies in: to see that two are the same."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import onnx
+import onnx_ir as ir
 from onnx.numpy_helper import to_array
 
 
-def content_sha256(model: onnx.ModelProto) -> str:
-    """Hash of opsets, functions, inputs, outputs, nodes and weights, hexadecimal.
+def content_sha256(model: ir.Model) -> str:
+    """Hash of opsets, of the ends' names and types, and of how outputs follow from inputs,
+    hexadecimal.
 
-    Of no account are where weights lie and how they are stored, in which order they and the nodes
-    stand, who wrote the file, what it notes of shapes inside, and all that is there for people.
+    Of no account are names inside, where weights lie and how they are stored, in which order they
+    and the nodes stand, what no output needs, who wrote the file, sizes that it notes, and all that
+    is there for people.
 
     Args:
-        model: with its weights in memory, as ``read_proto`` gives it.
+        model: as ``tidied`` gives it.
     """
-    return _hash(
-        [_opsets(model.opset_import), *sorted(map(_function, model.functions)), _graph(model.graph)]
-    ).decode()
+    proto = ir.to_proto(model)
+    opsets = sorted((_domain(one.domain), one.version) for one in proto.opset_import)
+    graph = proto.graph
+    held = {one.name for one in graph.initializer}
+    known = {one.name: _hash([_end(one)], "input") for one in graph.input if one.name not in held}
+    ends = [*sorted(known.values()), *map(_end, graph.output)]
+    return _hash([repr(opsets).encode(), *ends, *_Scope(known).given(graph)]).hex()
 
 
-def _graph(graph: onnx.GraphProto) -> bytes:
-    """Nodes know each other by the names of tensors, so their order says nothing."""
-    ends = [_plain(value) for value in (*graph.input, *graph.output)]
-    held = [_tensor(one, one.name) for one in graph.initializer]
-    sparse = sorted(map(_plain, graph.sparse_initializer))
-    return _hash([*ends, *sparse, *sorted([*held, *map(_node, graph.node)])])
+@dataclass(frozen=True)
+class _Scope:
+    """Where nodes stand.
+
+    Attributes:
+        known: of each tensor by its name: a hash of all that it is computed from.
+        depth: bodies and branches around them.
+    """
+
+    known: dict[str, bytes]
+    depth: int = 0
+
+    def given(self, graph: onnx.GraphProto) -> list[bytes]:
+        """The outputs of a graph, whose inputs are known."""
+        self.known.update({one.name: _tensor(one) for one in graph.initializer})
+        for node in graph.node:  # in order: each stands behind what it takes
+            made = self._node(node)
+            found = {name: _hash([made], str(at)) for at, name in enumerate(node.output) if name}
+            self.known.update(found)
+        return [self.known[one.name] for one in graph.output]
+
+    def _node(self, node: onnx.NodeProto) -> bytes:
+        about = repr((_domain(node.domain), node.op_type, node.overload, len(node.output)))
+        taken = [self.known[name] if name else b"" for name in node.input]
+        return _hash([*taken, b"->", *sorted(map(self._attribute, node.attribute))], about)
+
+    def _attribute(self, one: onnx.AttributeProto) -> bytes:
+        tensors = [*([one.t] if one.HasField("t") else []), *one.tensors]
+        graphs = [*([one.g] if one.HasField("g") else []), *one.graphs]
+        rest = onnx.AttributeProto()
+        rest.CopyFrom(one)
+        for name in ("t", "tensors", "g", "graphs"):
+            rest.ClearField(name)
+        return _hash([_plain(rest), *map(_tensor, tensors), *map(self._inside, graphs)])
+
+    def _inside(self, graph: onnx.GraphProto) -> bytes:
+        """A body or branch; its inputs are told by their places."""
+        own = {one.name: f"{self.depth} {place}".encode() for place, one in enumerate(graph.input)}
+        return _hash(_Scope({**self.known, **own}, self.depth + 1).given(graph))
 
 
-def _function(one: onnx.FunctionProto) -> bytes:
-    where = [_domain(one.domain), one.name, *one.input, "->", *one.output, *one.attribute]
-    rest = [*map(_attribute, one.attribute_proto), *map(_node, one.node)]
-    return _hash([repr(where).encode(), _opsets(one.opset_import), *sorted(rest)])
-
-
-def _node(node: onnx.NodeProto) -> bytes:
-    if node.op_type == "Constant" and len(node.attribute) == 1 and node.attribute[0].HasField("t"):
-        return _tensor(node.attribute[0].t, node.output[0])  # a weight in another place
-    where = [_domain(node.domain), node.op_type, *node.input, "->", *node.output]
-    return _hash([repr(where).encode(), *sorted(map(_attribute, node.attribute))])
-
-
-def _attribute(one: onnx.AttributeProto) -> bytes:
-    tensors = [*([one.t] if one.HasField("t") else []), *one.tensors]
-    graphs = [*([one.g] if one.HasField("g") else []), *one.graphs]
-    rest = onnx.AttributeProto()
-    rest.CopyFrom(one)
-    for name in ("t", "tensors", "g", "graphs"):
-        rest.ClearField(name)
-    return _hash([_plain(rest), *(_tensor(t, "") for t in tensors), *map(_graph, graphs)])
-
-
-def _tensor(tensor: onnx.TensorProto, name: str) -> bytes:
-    about = f"{name} {tensor.data_type} {list(tensor.dims)}".encode()
+def _tensor(tensor: onnx.TensorProto) -> bytes:
+    about = f"{tensor.data_type} {list(tensor.dims)}"
     if tensor.data_type == onnx.TensorProto.STRING:
-        return _hash([about, repr(list(tensor.string_data)).encode()])
-    return _hash([about, tensor.raw_data or to_array(tensor).tobytes()])
+        return _hash([repr(list(tensor.string_data)).encode()], about)
+    return _hash([tensor.raw_data or to_array(tensor).tobytes()], about)
+
+
+def _end(value: onnx.ValueInfoProto) -> bytes:
+    return f"{value.name} {value.type.tensor_type.elem_type}".encode()
 
 
 def _plain(message: Any) -> bytes:
@@ -72,16 +94,12 @@ def _plain(message: Any) -> bytes:
     return bytes(copy.SerializeToString(deterministic=True))
 
 
-def _opsets(opsets: Iterable[onnx.OperatorSetIdProto]) -> bytes:
-    return repr(sorted((_domain(one.domain), one.version) for one in opsets)).encode()
-
-
 def _domain(name: str) -> str:
     return "" if name == "ai.onnx" else name
 
 
-def _hash(parts: Iterable[bytes]) -> bytes:
-    digest = hashlib.sha256()
+def _hash(parts: Iterable[bytes], about: str = "") -> bytes:
+    digest = hashlib.sha256(hashlib.sha256(about.encode()).digest())
     for part in parts:
         digest.update(hashlib.sha256(part).digest())
-    return digest.hexdigest().encode()
+    return digest.digest()

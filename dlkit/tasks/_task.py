@@ -159,8 +159,12 @@ class Task(ABC):
         for one, other in zip(expected, outputs, strict=True):
             for name in one:
                 wanted = one[name].astype(np.float64)
+                if not wanted.size:
+                    continue
                 gaps.append(np.abs(wanted - other[name].astype(np.float64)).ravel())
                 spread.append(np.abs(wanted - wanted.mean()).ravel())
+        if not gaps:  # nothing beside nothing
+            return 1.0
         whole = float(np.concatenate(spread).mean())
         return 1 - float(np.concatenate(gaps).mean()) / (whole or 1.0)
 

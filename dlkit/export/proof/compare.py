@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dlkit.bundle import Measured
 from dlkit.errors import BackendError, VerifyError
 from dlkit.export.proof.channels import Channel, worst_channel
-from dlkit.tasks import HeldOut, Outputs, Task, Tolerance
+from dlkit.tasks import HeldOut, Outputs, Task, Tolerance, batch_of
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,14 @@ class Expected:
         """Score a reference's outputs.
 
         Raises:
-            VerifyError: the reference itself gives NaN: nothing can be compared.
+            VerifyError: the reference itself gives NaN, or nothing: nothing can be compared.
         """
+        if not any(array.size for one in outputs for array in one.values()):
+            raise VerifyError(
+                f"the reference finds nothing in {data.name}, every output is empty: there is "
+                "nothing to compare",
+                "Give inputs in which it finds something, with --data",
+            )
         if any(np.isnan(array).any() for one in outputs for array in one.values()
                if array.dtype.kind == "f"):  # fmt: skip
             raise VerifyError(
@@ -49,6 +55,22 @@ class Expected:
         if task.relative:
             scales = {name: _scale([one[name] for one in outputs]) for name in scales}
         return cls(task, data, outputs, data.score(outputs[: data.scored]), scales)
+
+    @property
+    def varies(self) -> bool:
+        """Whether any output is another for another input."""
+        return any(self._varies(name) for name in self.outputs[0])
+
+    def _varies(self, name: str) -> bool:
+        first: NDArray[Any] | None = None
+        for feeds, found in zip(self.data.batches, self.outputs, strict=True):
+            array = found[name]
+            apart = array.ndim > 0 and len(array) == batch_of(feeds)
+            rows = array if apart else array[None]
+            first = rows[0] if first is None else first
+            if rows.shape[1:] != first.shape or (rows != first).any():
+                return True
+        return False
 
     def beside(
         self,

@@ -19,13 +19,14 @@ from dlkit.export.sample import Sizes, measured
 from dlkit.export.trace import same_tensors
 from dlkit.export.write import serialised
 from dlkit.graph.content import content_sha256
-from dlkit.graph.read import file_sha256, read_graph, read_proto
+from dlkit.graph.read import file_sha256, read_graph
 from dlkit.graph.tidy import tidied
 from dlkit.tasks import Feeds, Outputs
 
 
 def same_graph(bundle: Bundle, path: Path) -> bool:
-    """Whether an ONNX file holds the bundle's own graph: its nodes and weights, wherever they lie.
+    """Whether an ONNX file computes what the bundle's own graph does, with the same nodes and
+    weights, whatever those are called and wherever they lie.
 
     Raises:
         ExportError: the file cannot be read.
@@ -34,7 +35,8 @@ def same_graph(bundle: Bundle, path: Path) -> bool:
         return True
     if bundle.spec.precision != "fp32":
         return False  # a reference is float32
-    return content_sha256(read_proto(path)) == content_sha256(read_proto(bundle.onnx))
+    file, own = (content_sha256(tidied(read_graph(one))) for one in (path, bundle.onnx))
+    return file == own
 
 
 def from_file(bundle: Bundle, path: Path, name: str = "") -> Independent:
@@ -42,7 +44,7 @@ def from_file(bundle: Bundle, path: Path, name: str = "") -> Independent:
 
     Raises:
         UsageError: it is no graph, is not float32, does not take what the bundle takes, or is the
-            bundle's own graph, in whatever files its weights lie.
+            bundle's own graph, as ``same_graph`` has it.
     """
     try:
         graph, same = tidied(read_graph(path)), same_graph(bundle, path)
@@ -50,7 +52,7 @@ def from_file(bundle: Bundle, path: Path, name: str = "") -> Independent:
         raise UsageError(error.what, error.mend) from error
     if same:
         raise UsageError(
-            f"{path} is the graph of {bundle.path} itself: nothing is compared with itself",
+            f"{path} holds the very graph that is verified: nothing is compared with itself",
             "Name the module in torch that it was made from",
         )
     digest = file_sha256(path)

@@ -50,7 +50,7 @@ def held_out(bundle: Bundle, data: Data | None = None, count: int | None = None)
 
 
 def enough(task: Task, data: HeldOut) -> None:
-    """Refuse too few inputs for a certificate.
+    """Refuse too few inputs for a certificate, or the same ones again and again.
 
     Raises:
         UsageError: says how many are needed.
@@ -62,6 +62,21 @@ def enough(task: Task, data: HeldOut) -> None:
             data.more
             or "Name data that has as many with --data, and leave --count away or as large",
         )
+    marks = data.samples()
+    different = data.count - (len(marks) - len(set(marks)))
+    if not data.random and _of_quantities(data) and different < task.least_inputs:
+        raise UsageError(
+            f"a certificate for the task '{task.name}' needs {task.least_inputs} different inputs "
+            f"or more, {data.name} gives {different} different ones, {data.count} in all",
+            "Name data with more different ones with --data",
+        )
+
+
+def _of_quantities(data: HeldOut) -> bool:
+    """Whether inputs are numbers or pixels: of indices and flags alone there may not be as many
+    different ones."""
+    kinds = {array.dtype for array in data.batches[0].values()}
+    return any(kind.kind in "fV" or kind == np.uint8 for kind in kinds)
 
 
 def unseen(bundle: Bundle, data: HeldOut) -> None:

@@ -46,8 +46,8 @@ def measure(
 
     Raises:
         UsageError: what was named does not fit, or too few inputs.
-        VerifyError: there is no reference, or it gives NaN; or the bundle was calibrated on these
-            inputs.
+        VerifyError: there is no reference, it gives NaN or nothing, or the same for all that is
+            to certify; or the bundle was calibrated on these inputs.
         InputError: the data cannot be read.
         BackendError: no backend runs here.
     """
@@ -63,6 +63,12 @@ def measure(
     unseen(bundle, inputs)
     say(reference.name)
     expected = Expected.of(task, inputs, reference.run(inputs.batches))
+    if to_certify and not expected.varies:
+        raise VerifyError(
+            f"{reference.name} gives the same for every input of {inputs.name}: other weights "
+            "might do so, too, and there is nothing to certify",
+            "Name inputs on which its outputs differ with --data; or was it never trained?",
+        )
     rows: list[Measured] = []
     refused: dict[str, BackendError] = {}
     for backend, device in ways:

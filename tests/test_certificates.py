@@ -1,0 +1,145 @@
+"""Certificates that would say nothing, or less than the one that is there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from typer.testing import CliRunner
+
+import dlkit
+from dlkit.bundle import Bundle
+from dlkit.cli import app
+from dlkit.errors import UsageError, VerifyError
+
+from .foreign_graphs import FLOAT, node, value, weight
+
+
+def command(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory of its own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def saved(
+    path: str, nodes: list[Any], inputs: list[Any], outputs: list[Any],
+    weights: dict[str, NDArray[Any]],
+) -> str:  # fmt: skip
+    held = [numpy_helper.from_array(array, name) for name, array in weights.items()]
+    graph = helper.make_graph(nodes, "g", inputs, outputs, held)
+    opsets = [helper.make_opsetid("", 18)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    Path(path).write_bytes(model.SerializeToString())
+    return path
+
+
+def product(path: str, factor: float = 1.0) -> str:
+    weights = {"w": weight(np.random.default_rng(0), 6, 4) * np.float32(factor)}
+    ends = [value("x", FLOAT, ["n", 6])], [value("y", FLOAT, ["n", 4])]
+    return saved(path, [node("MatMul", ["x", "w"], "y")], *ends, weights)
+
+
+def finder(path: str, seed: int, limit: float) -> str:
+    """Gives the scores above a limit."""
+    nodes = [
+        node("MatMul", ["x", "w"], "s"),
+        node("Greater", ["s", "limit"], "over"),
+        node("NonZero", ["over"], "places"),
+        node("Transpose", ["places"], "rows", perm=[1, 0]),
+        node("GatherND", ["s", "rows"], "y"),
+    ]
+    weights = {"w": weight(np.random.default_rng(seed), 6, 4), "limit": np.float32(limit)}
+    ends = [value("x", FLOAT, ["n", 6])], [value("y", FLOAT, ["k"])]
+    return saved(path, nodes, *ends, {name: np.asarray(one) for name, one in weights.items()})
+
+
+def test_a_finder_that_finds_nothing(here: Path) -> None:
+    finder("a.onnx", 1, limit=1e6)
+    finder("b.onnx", 2, limit=1e6)
+    half = dlkit.export("a.onnx", "fp16", out="half")
+    for against in ("a.onnx", "b.onnx"):
+        done = command("verify", "half", "--against", against, "--data", "random")
+        assert done.exit_code == 1
+        assert "finds nothing in random inputs" in str(done.exception)
+    assert Bundle.open(half.path).certificate is None
+    with pytest.raises(VerifyError, match="nothing to compare"):
+        dlkit.verify("a.onnx", "b.onnx", "random")
+    # some calls without a find are no fault
+    finder("c.onnx", 1, limit=1.5)
+    certified = dlkit.verify(dlkit.export("c.onnx", "fp16", out="some"), "c.onnx", "random")
+    assert certified.measured[0].agreement > 0.99
+    json.loads(Path("some/model.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_the_same_input_a_hundred_times(here: Path) -> None:
+    product("net.onnx")
+    half = dlkit.export("net.onnx", "fp16", out="half")
+    random = np.random.default_rng(0)
+    np.save("x.npy", np.repeat(random.standard_normal((50, 6), np.float32), 2, axis=0))
+    with pytest.raises(UsageError, match="gives 50 different ones, 100 in all"):
+        dlkit.verify(half, data="x.npy")
+    assert Bundle.open(half.path).certificate is None
+    np.save("x.npy", random.standard_normal((100, 6), np.float32))
+    assert dlkit.verify(half, data="x.npy").inputs.count == 100
+    assert dlkit.verify("net.onnx", product("b.onnx", factor=1.000001), np.ones((2, 6), np.float32))
+
+
+def test_indices_are_few(here: Path) -> None:
+    weights = {
+        "t": weight(np.random.default_rng(0), 7, 8),
+        "w": weight(np.random.default_rng(1), 8, 4),
+    }
+    nodes = [node("Gather", ["t", "i"], "rows"), node("MatMul", ["rows", "w"], "y")]
+    saved(
+        "net.onnx",
+        nodes,
+        [value("i", TensorProto.INT64, ["n"])],
+        [value("y", FLOAT, ["n", 4])],
+        weights,
+    )
+    half = dlkit.export("net.onnx", "fp16", out="half")
+    np.save("i.npy", np.arange(100) % 7)
+    assert dlkit.verify(half, data="i.npy").inputs.count == 100
+    np.save("i.npy", np.arange(100) * 0)
+    with pytest.raises(VerifyError, match="gives the same for every input"):
+        dlkit.verify(half, data="i.npy")
+
+
+def test_a_reference_that_gives_the_same_for_everything(here: Path) -> None:
+    nodes = [node("MatMul", ["x", "w"], "s"), node("Min", ["s", "low"], "y")]
+    for name in "ab":
+        weights = {
+            "w": weight(np.random.default_rng(ord(name)), 6, 4),
+            "low": np.array(-1e6, np.float32),
+        }
+        saved(
+            f"{name}.onnx",
+            nodes,
+            [value("x", FLOAT, ["n", 6])],
+            [value("y", FLOAT, ["n", 4])],
+            weights,
+        )
+    full = dlkit.export("a.onnx", out="full")
+    with pytest.raises(VerifyError, match=r"b.onnx gives the same for every input"):
+        dlkit.verify(full, "b.onnx", "random")
+    assert Bundle.open(full.path).certificate is None
+
+
+def test_fixed_sizes_do_not_make_another_graph(here: Path) -> None:
+    weights = {"w": weight(np.random.default_rng(0), 4, 3, 3, 3)}
+    ends = [value("x", FLOAT, ["n", 3, "h", "w"])], [value("y", FLOAT, ["n", 4, "a", "b"])]
+    saved("net.onnx", [node("Conv", ["x", "w"], "y")], *ends, weights)
+    full = dlkit.export("net.onnx", out="full", example=(3, 8, 8))
+    with pytest.raises(VerifyError, match=r"net.onnx, which it was made from, is the same graph"):
+        dlkit.verify(full, data="random")
+    assert Bundle.open(full.path).certificate is None
