@@ -143,3 +143,32 @@ def test_fixed_sizes_do_not_make_another_graph(here: Path) -> None:
     with pytest.raises(VerifyError, match=r"net.onnx, which it was made from, is the same graph"):
         dlkit.verify(full, data="random")
     assert Bundle.open(full.path).certificate is None
+
+
+def test_ends_are_paired_by_name_in_whatever_order(here: Path) -> None:
+    weights = {"w": weight(np.random.default_rng(0), 8, 8)}
+    nodes = [
+        node("MatMul", ["q", "w"], "a"),
+        node("Sub", ["a", "k"], "y"),
+        node("Relu", ["y"], "z"),
+    ]
+    for name, inputs, outputs in (("a", "qk", "yz"), ("b", "kq", "zy"), ("c", "qk", "zy")):
+        ends = ([value(one, FLOAT, ["n", 8]) for one in side] for side in (inputs, outputs))
+        saved(f"{name}.onnx", nodes, *ends, weights)
+    random = np.random.default_rng(1)
+    np.savez("x.npz", **{one: random.standard_normal((9, 8), np.float32) for one in "qk"})
+    half = dlkit.export("a.onnx", "fp16", out="half")
+    for what, against in ((half, "b.onnx"), (half, "c.onnx")):
+        assert all(row.within for row in dlkit.verify(what, against, "random").measured)
+    renamed = saved(  # of the names that both have, the others by place
+        "d.onnx",
+        [
+            node("MatMul", ["query", "w"], "a"),
+            node("Sub", ["a", "k"], "y"),
+            node("Relu", ["y"], "other"),
+        ],
+        [value("k", FLOAT, ["n", 8]), value("query", FLOAT, ["n", 8])],
+        [value("other", FLOAT, ["n", 8]), value("y", FLOAT, ["n", 8])],
+        weights,
+    )
+    assert all(row.within for row in dlkit.verify("a.onnx", renamed, "x.npz").measured)

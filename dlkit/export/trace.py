@@ -217,21 +217,36 @@ def check_graph(graph: ir.Model, spec: ModelSpec) -> None:
 
 
 def same_tensors(graph: ir.Model, spec: ModelSpec) -> dict[str, str]:
-    """The graph's name of each input and output of a spec: its own, else that in the same place.
+    """The graph's name of each input and output of a spec: its own, in whatever place; those that
+    are called otherwise are paired in their order.
 
     Raises:
         ExportError: they have other numbers, types or sizes.
     """
-    try:
-        check_graph(graph, spec)
-        return {}
-    except ExportError:
-        inputs, outputs = graph_tensors(graph)
-        fits = len(inputs) == len(spec.inputs) and len(outputs) == len(spec.outputs)
-        pairs = list(zip((*spec.inputs, *spec.outputs), (*inputs, *outputs), strict=False))
-        if not fits or not all(_fits(one, other) or _fits(other, one) for one, other in pairs):
-            raise
-        return {one.name: other.name for one, other in pairs}
+    inputs, outputs = graph_tensors(graph)
+    names: dict[str, str] = {}
+    for what, ours, theirs in (("input", spec.inputs, inputs), ("output", spec.outputs, outputs)):
+        if len(ours) != len(theirs):
+            raise ExportError(
+                f"{spec.name}: the graph has the {what}s {_names(theirs)}, its spec {_names(ours)}"
+            )
+        for one, other in _pairs(ours, theirs):
+            if not _fits(one, other) and not _fits(other, one):
+                raise ExportError(
+                    f"{spec.name}: the graph's {what} is {other}, its spec says {one}"
+                )
+            names[one.name] = other.name
+    return names
+
+
+def _pairs(
+    ours: Sequence[TensorSpec], theirs: Sequence[TensorSpec]
+) -> list[tuple[TensorSpec, TensorSpec]]:
+    """Tensors of the same name; the others, as many of both, in their order."""
+    named = {one.name: one for one in theirs}
+    known = {one.name for one in ours}
+    rest = iter([one for one in theirs if one.name not in known])
+    return [(one, named[one.name] if one.name in named else next(rest)) for one in ours]
 
 
 def graph_tensors(graph: ir.Model) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:

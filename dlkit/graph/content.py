@@ -16,8 +16,8 @@ def content_sha256(model: ir.Model) -> str:
     """Hash of opsets, of the ends' names and types, and of how outputs follow from inputs,
     hexadecimal.
 
-    Of no account are names inside, where weights lie and how they are stored, in which order they
-    and the nodes stand, what no output needs, who wrote the file, sizes that it notes, and all that
+    Of no account are names inside, where weights lie and how they are stored, in which order they,
+    the nodes and the ends stand, what no output needs, who wrote the file, sizes that it notes, and all that
     is there for people.
 
     Args:
@@ -28,8 +28,10 @@ def content_sha256(model: ir.Model) -> str:
     graph = proto.graph
     held = {one.name for one in graph.initializer}
     known = {one.name: _hash([_end(one)], "input") for one in graph.input if one.name not in held}
-    ends = [*sorted(known.values()), *map(_end, graph.output)]
-    return _hash([repr(opsets).encode(), *ends, *_Scope(known).given(graph)]).hex()
+    inputs = sorted(known.values())
+    given = _Scope(known).given(graph)
+    outputs = [_hash(both) for both in zip(map(_end, graph.output), given, strict=True)]
+    return _hash([repr(opsets).encode(), *inputs, *sorted(outputs)]).hex()
 
 
 @dataclass(frozen=True)
