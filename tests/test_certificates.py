@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import dlkit
 from dlkit.bundle import Bundle
 from dlkit.cli import app
 from dlkit.errors import UsageError, VerifyError
+from dlkit.runtime.session import runnable
 
 from .foreign_graphs import FLOAT, node, value, weight
 
@@ -143,6 +145,35 @@ def test_fixed_sizes_do_not_make_another_graph(here: Path) -> None:
     with pytest.raises(VerifyError, match=r"net.onnx, which it was made from, is the same graph"):
         dlkit.verify(full, data="random")
     assert Bundle.open(full.path).certificate is None
+
+
+def test_fewer_backends_do_not_take_the_place_of_more(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product("net.onnx")
+    half = dlkit.export("net.onnx", "fp16", out="half")
+
+    def rows() -> list[str]:
+        found = Bundle.open(half.path).certificate
+        assert found is not None
+        return [row.backend for row in found.measured]
+
+    verify = "verify", "half", "--data", "random"
+    assert command(*verify).exit_code == 0
+    before = rows()
+    assert "onnxruntime" in before
+    few = [way for way in runnable(half) if way[0] != before[0]]
+    monkeypatch.setattr(sys.modules["dlkit.export.proof.verify"], "runnable", lambda _: few)
+    done = command(*verify)
+    assert done.exit_code == 0
+    assert f"(nothing of {before[0]})" in " ".join(done.output.split())
+    assert rows() == before
+    assert command(*verify, "--replace").exit_code == 0
+    assert rows() == before[1:]
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    assert command(*verify).exit_code == 0
+    assert rows() == before
 
 
 def test_ends_are_paired_by_name_in_whatever_order(here: Path) -> None:

@@ -73,7 +73,8 @@ def command(
         typer.Option(
             "--replace",
             help="Write the new certificate even where the one that is there says more: it was "
-            "measured on more inputs, or on real ones where these are random.",
+            "measured on more inputs, on real ones where these are random, or on backends that "
+            "are not here.",
         ),
     ] = False,
     engine: Annotated[

@@ -176,7 +176,7 @@ def verify(
         count: most inputs.
         weights: of the module that ``against`` names.
         out: folder of a copy that gets the certificate instead.
-        replace: also a certificate that says more: on more inputs, or on real ones.
+        replace: also a certificate that says more: on more inputs, real ones, or more backends.
         say: called with what is measured next.
 
     Returns:

@@ -17,8 +17,8 @@ def content_sha256(model: ir.Model) -> str:
     hexadecimal.
 
     Of no account are names inside, where weights lie and how they are stored, in which order they,
-    the nodes and the ends stand, what no output needs, who wrote the file, sizes that it notes, and all that
-    is there for people.
+    the nodes and the ends stand, what no output needs, who wrote the file, sizes that it notes, and
+    all that is there for people.
 
     Args:
         model: as ``tidied`` gives it.

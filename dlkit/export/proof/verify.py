@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime
 import platform
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from dlkit.bundle import Bundle, Certificate, Inputs, Measured, Reference
-from dlkit.errors import BackendError, VerifyError
+from dlkit.bundle.engine import Engine, engine_files
+from dlkit.errors import BackendError, BundleError, VerifyError
 from dlkit.export.lower import Say, silent
 from dlkit.export.proof.compare import Expected, said
 from dlkit.export.proof.inputs import Data, enough, held_out, unseen
@@ -197,9 +199,23 @@ def weaker(bundle: Bundle, found: Certificate) -> str | None:
         return None
     if found.inputs.random and not there.inputs.random:
         return f"random inputs instead of {there.inputs.count} of {there.inputs.name}"
-    if found.inputs.count < there.inputs.count and found.inputs.random == there.inputs.random:
+    if there.inputs.random and not found.inputs.random:
+        return None
+    if found.inputs.count < there.inputs.count:
         return f"{found.inputs.count} inputs instead of {there.inputs.count}"
-    return None
+    tried = {(row.backend, row.sha256) for row in found.measured}
+    lacking = [row.backend for one in _files(bundle) for row in there.rows(one)
+               if (row.backend, one) not in tried]  # fmt: skip
+    return f"nothing of {', '.join(dict.fromkeys(lacking))}" if lacking else None
+
+
+def _files(bundle: Bundle) -> list[str]:
+    """Hashes of what a backend may run of a bundle: its graph, and engines that are there."""
+    found = [bundle.sha256]
+    for path in engine_files(bundle):
+        with suppress(BundleError):  # damaged, or of another graph
+            found.append(Engine.open(path, bundle).sha256)
+    return found
 
 
 def _worth_it(found: Certificate) -> None:
