@@ -166,6 +166,22 @@ def test_weights_above_the_limit_stay_beside_the_graph(here: Path, monkeypatch: 
             Bundle.open(bundle.path)
 
 
+def test_modules_above_the_limit_keep_their_weights(here: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(sys.modules["dlkit.export.write"], "LARGEST", 1000)
+    net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4))
+    x = np.random.default_rng(0).standard_normal((3, 64), np.float32)
+    for precision in ("fp32", "fp16"):
+        bundle = dlkit.export(net.eval(), precision, example=(64,), name="net")
+        assert bundle.weights is not None
+        with dlkit.load(bundle, task="tensors", backend="onnxruntime") as model:
+            (found,) = model.run(x).values()
+        assert np.abs(found - net(torch.from_numpy(x)).detach().numpy()).max() < 0.005
+    np.save("x.npy", x)
+    with pytest.raises(ExportError, match="int8 is made of graphs of at most"):
+        dlkit.export(net, "int8", example=(64,), name="net", data="x.npy")
+    assert not Path("net-int8").exists()
+
+
 # --- files that are none, and what a spec says wrongly ---
 
 

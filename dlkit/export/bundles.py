@@ -20,8 +20,9 @@ from dlkit.export.lower import Say, lower, prepared, silent
 from dlkit.export.proof.precision import check_precision
 from dlkit.export.run_graph import run_graph
 from dlkit.export.sample import random_samples
-from dlkit.export.write import serialised
+from dlkit.export.write import LARGEST, serialised
 from dlkit.graph.finite import nan_weights
+from dlkit.graph.tidy import tidied
 from dlkit.plugins import unknown
 from dlkit.spec import PRECISIONS, ModelSpec
 from dlkit.tasks import TASKS, Feeds
@@ -80,12 +81,18 @@ def lowered_bundle(
     """
     check_weights(graph, spec.name)
     origin["kept_fp32"] = sorted(wanted.keep)
-    weights = b""
     if spec.precision == "fp32":
-        whole = lower(graph, spec.name, "fp32", wanted.keep).graph
-        check_precision(whole, spec, wanted.keep)
+        low = lower(graph, spec.name, "fp32", wanted.keep)
+        whole, weights = low.graph, low.weights
+        check_precision(tidied(graph), spec, wanted.keep)
     elif spec.precision == "int8":
         prepared_graph, weights = serialised(prepared(graph, "int8"))
+        if weights:  # the quantiser and what measures it hold graphs in one piece
+            raise ExportError(
+                f"{spec.name} has weights of {len(weights) / 1e9:.1f} GB, int8 is made of graphs "
+                f"of at most {LARGEST / 1e9:.1f} GB",
+                "Use --precision fp16",
+            )
         found = quantize(prepared_graph, spec, origin, wanted.keep, wanted.data, wanted.say)
         whole, origin["int8"] = found.graph, found.report
         check_precision(whole, spec, wanted.keep)
