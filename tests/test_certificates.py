@@ -1,4 +1,4 @@
-"""Certificates that would say nothing, or less than the one that is there."""
+"""Certificates that would say nothing, or less than the one that is there; files beside files."""
 
 from __future__ import annotations
 
@@ -203,3 +203,29 @@ def test_ends_are_paired_by_name_in_whatever_order(here: Path) -> None:
         weights,
     )
     assert all(row.within for row in dlkit.verify("a.onnx", renamed, "x.npz").measured)
+
+
+def test_the_list_of_a_file_lies_in_the_working_directory(here: Path) -> None:
+    random = np.random.default_rng(0)
+    big, small = weight(random, 6, 8) * np.float32(6e4), weight(random, 8, 4) / np.float32(6e4)
+    ends = [value("x", FLOAT, ["n", 6])], [value("y", FLOAT, ["n", 4])]
+    layers = [node("MatMul", ["x", "big"], "a"), node("MatMul", ["a", "small"], "y")]
+    saved("b.onnx", layers, *ends, {"big": big, "small": small})
+    layers = [
+        node("Cast", ["x"], "h", to=TensorProto.FLOAT16),
+        node("MatMul", ["h", "big"], "a"),
+        node("MatMul", ["a", "small"], "z"),
+        node("Cast", ["z"], "y", to=FLOAT),
+    ]
+    half = {"big": big.astype(np.float16), "small": small.astype(np.float16)}
+    Path("in").mkdir()
+    saved("in/a.onnx", layers, *ends, half)
+    np.save("x.npy", random.standard_normal((20, 6), np.float32))
+    bisect = "verify", "in/a.onnx", "--against", "b.onnx", "--data", "x.npy", "--bisect"
+    done = command(*bisect)
+    assert done.exit_code == 0, done.output
+    assert "--keep-fp32 a-keep-fp32.json" in done.output
+    nodes = json.loads(Path("a-keep-fp32.json").read_text())["keep_fp32"]
+    assert [one["node"] for one in nodes] == ["a_n", "y_n"]
+    assert command(*bisect, "--out", "mine.json").exit_code == 0
+    assert Path("mine.json").read_bytes() == Path("a-keep-fp32.json").read_bytes()

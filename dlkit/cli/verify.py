@@ -65,7 +65,8 @@ def command(
         Path | None,
         typer.Option(
             help="Folder of a copy that gets the certificate; with --bisect: the list.",
-            show_default="the bundle itself; keep-fp32.json beside it",
+            show_default="the bundle itself; keep-fp32.json beside it, of an ONNX file "
+            "NAME-keep-fp32.json here",
         ),
     ] = None,
     replace: Annotated[
@@ -105,7 +106,10 @@ def command(
     if bisect:
         with tempfile.TemporaryDirectory() as folder:
             opened = subject(bundle, against, Path(folder), weights)
-            _bisect(opened, against, weights, data, count, out, engine, console)
+            path = out or opened.path.parent / "keep-fp32.json"
+            if out is None and Path(folder) in opened.path.parents:  # which is gone afterwards
+                path = Path(f"{opened.spec.name}-keep-fp32.json")
+            _bisect(opened, against, weights, data, count, path, engine, console)
         return
     with notes.status("verifying") as status:
 
@@ -190,7 +194,7 @@ def _bisect(
     weights: Path | None,
     data: str | None,
     count: int | None,
-    out: Path | None,
+    path: Path,
     engine: bool,
     console: Console,
 ) -> None:
@@ -202,7 +206,6 @@ def _bisect(
     from dlkit.export.proof.engine_runner import engine_runner
     from dlkit.export.proof.rounding import run_rounded
 
-    path = out or bundle.path.parent / "keep-fp32.json"
     check_list(path)
     runner = engine_runner(bundle) if engine else run_rounded
     with Notes(stderr=True).status("bisecting") as status:
