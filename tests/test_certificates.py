@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import dlkit
 from dlkit.bundle import Bundle
 from dlkit.cli import app
-from dlkit.errors import UsageError, VerifyError
+from dlkit.errors import InputError, UsageError, VerifyError
 from dlkit.runtime.session import runnable
 
 from .foreign_graphs import FLOAT, node, value, weight
@@ -45,9 +45,9 @@ def saved(
     return path
 
 
-def product(path: str, factor: float = 1.0) -> str:
+def product(path: str, factor: float = 1.0, batch: int | str = "n") -> str:
     weights = {"w": weight(np.random.default_rng(0), 6, 4) * np.float32(factor)}
-    ends = [value("x", FLOAT, ["n", 6])], [value("y", FLOAT, ["n", 4])]
+    ends = [value("x", FLOAT, [batch, 6])], [value("y", FLOAT, [batch, 4])]
     return saved(path, [node("MatMul", ["x", "w"], "y")], *ends, weights)
 
 
@@ -229,3 +229,36 @@ def test_the_list_of_a_file_lies_in_the_working_directory(here: Path) -> None:
     assert [one["node"] for one in nodes] == ["a_n", "y_n"]
     assert command(*bisect, "--out", "mine.json").exit_code == 0
     assert Path("mine.json").read_bytes() == Path("a-keep-fp32.json").read_bytes()
+
+
+def test_a_fixed_batch_and_samples_that_are_no_multiple_of_it(here: Path) -> None:
+    product("net.onnx", batch=4)
+    random = np.random.default_rng(0)
+    np.save("x.npy", random.standard_normal((102, 6), np.float32))
+    np.save("few.npy", random.standard_normal((3, 6), np.float32))
+    np.save("other.npy", random.standard_normal((102, 6), np.float32))
+    half = dlkit.export("net.onnx", "fp16", data="few.npy")
+    int8 = dlkit.export("net.onnx", "int8", data="other.npy")
+    assert int8.origin["int8"]["calibration"]["count"] == 52
+    assert int8.origin["int8"]["validation"]["count"] == 50
+    for bundle in (half, int8):
+        done = command("verify", bundle.path, "--data", "x.npy")
+        assert done.exit_code == 0, done.output
+        assert "102 of x.npy" in done.output
+    with pytest.raises(InputError, match=r"expected x float32 \(samples, 6\)"):
+        dlkit.verify(half, data=np.zeros((102, 5), np.float32))
+
+
+@pytest.mark.parametrize("batch", ["n", 4])
+def test_count_is_of_samples(here: Path, batch: int | str) -> None:
+    product("net.onnx", batch=batch)
+    half = dlkit.export("net.onnx", "fp16")
+    given = np.random.default_rng(0).standard_normal((4, 51, 6), np.float32)
+    Path("in").mkdir()
+    for place, array in enumerate(given):
+        np.save(f"in/{place}.npy", array)
+    for data in ("in", [{"x": array} for array in given]):
+        assert dlkit.verify(half, data=data, count=101).inputs.count == 101
+    Path("in/3.npy").write_bytes(b"no array")  # read no further than needed
+    done = command("verify", half.path, "--data", "in", "--count", 100)
+    assert "100 of in" in done.output, done.output

@@ -17,6 +17,7 @@ from dlkit.bundle import Bundle
 from dlkit.errors import InputError, UsageError
 from dlkit.spec import ModelSpec, TensorSpec
 from dlkit.tasks._arrays import check_arrays, read_arrays
+from dlkit.tasks._calls import calls
 from dlkit.tasks._data import Calibration, Feeds, HeldOut, batch_of, halves
 from dlkit.tasks._model import Answers, Model
 from dlkit.tasks._pictures import is_pictures, picture_batches
@@ -143,13 +144,9 @@ class Tensors(Task):
         if is_pictures(data):
             pictures = picture_batches(data, spec, count)
             return HeldOut(Path(data).resolve().name, pictures, 0, lambda _: {})
-        files = _array_files(Path(data))[:count]
-        batches = []
-        for path in files:
-            feeds, _ = read_arrays(path.read_bytes(), str(path), spec)
-            for part in calls(spec, feeds):
-                check_arrays(spec, part)
-                batches.append(part)
+        files = _array_files(Path(data))
+        read = (read_arrays(path.read_bytes(), str(path), spec)[0] for path in files)
+        batches = calls(spec, read, count)
         return HeldOut(Path(data).resolve().name, batches, 0, lambda _: {})
 
     def has_held_out(self, spec: ModelSpec, origin: Mapping[str, Any]) -> bool:
@@ -189,18 +186,6 @@ class Tensors(Task):
     def wrap(self, network: nn.Module, config: Any, meaning: Mapping[str, Any]) -> nn.Module:
         """The network as it is."""
         return network.eval()
-
-
-def calls(spec: ModelSpec, feeds: Feeds) -> list[Feeds]:
-    """Arrays with more samples than a graph of a fixed batch takes, as several calls."""
-    size = spec.fixed_batch
-    counts = {len(array) if array.ndim else 0 for array in feeds.values()}
-    if size is None or len(counts) != 1 or (count := counts.pop()) % size or not count:
-        return [feeds]
-    return [
-        {name: array[at : at + size] for name, array in feeds.items()}
-        for at in range(0, count, size)
-    ]
 
 
 def _cut(spec: ModelSpec, found: HeldOut) -> HeldOut:

@@ -117,15 +117,16 @@ class QdqGraph:
                 )
 
     def _fitting(self, batches: Iterable[Feeds]) -> Iterable[Feeds]:
-        """In parts, where the graph takes a fixed number of samples; what is left over is not."""
+        """In parts, where the graph takes a fixed number of samples; the last is filled up with its
+        first ones, which change no range."""
         first = self._model.graph.input[0].type.tensor_type.shape.dim
         size = first[0].dim_value if first else 0
         if size < 1 or GraphSession(self._model.SerializeToString()).spec.fixed_batch is None:
             return batches
         return [
-            {name: array[at : at + size] for name, array in feeds.items()}
+            {name: array[np.arange(at, at + size) % len(array)] for name, array in feeds.items()}
             for feeds in batches
-            for at in range(0, batch_of(feeds) - size + 1, size)
+            for at in range(0, batch_of(feeds), size)
         ]
 
     def quantised(self, layers: Collection[str]) -> bytes:

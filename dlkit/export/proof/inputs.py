@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 
 from dlkit.bundle import Bundle
 from dlkit.errors import InputError, UsageError, VerifyError
-from dlkit.spec import ModelSpec
 from dlkit.tasks import TASKS, Feeds, HeldOut, Task
-from dlkit.tasks._arrays import check_arrays
+from dlkit.tasks._calls import calls
 from dlkit.tasks._data import MARK
-from dlkit.tasks.tensors import calls
 
 # A dataset's name or a folder; an array of the only input; arrays by the names of the inputs; or
 # several of those, a call each.
@@ -43,7 +41,7 @@ def held_out(bundle: Bundle, data: Data | None = None, count: int | None = None)
     if isinstance(data, np.ndarray):
         data = {bundle.spec.input.name: data}
     given = [data] if isinstance(data, Mapping) else list(data)
-    batches = [part for feeds in given for part in _parts(task, bundle.spec, feeds, count)]
+    batches = calls(bundle.spec, given, count, task.batch["cpu"])
     if not batches:
         raise InputError("there is no array to compare on", "Give one sample or more")
     return HeldOut("arrays", batches, 0, lambda _: {})
@@ -98,22 +96,3 @@ def unseen(bundle: Bundle, data: HeldOut) -> None:
             "calibrated on: they say nothing about others, and there is no certificate",
             "Give data that it has not seen, with --data HELD_OUT",
         )
-
-
-def _parts(task: Task, spec: ModelSpec, feeds: Feeds, count: int | None) -> list[Feeds]:
-    """Arrays in batches, where the graph takes any number of samples."""
-    if spec.fixed_batch is not None:
-        parts = calls(spec, feeds)[: count and -(-count // spec.fixed_batch)]
-        for part in parts:
-            check_arrays(spec, part)
-        return parts
-    check_arrays(spec, feeds)
-    free = {one.shape[0] for one in spec.inputs if one.shape and isinstance(one.shape[0], str)}
-    if len(free) != 1 or not all(one.shape and one.shape[0] in free for one in spec.inputs):
-        return [feeds]
-    samples = min(len(next(iter(feeds.values()))), count or 1 << 62)
-    step = task.batch["cpu"]
-    return [
-        {name: array[at : min(at + step, samples)] for name, array in feeds.items()}
-        for at in range(0, samples, step)
-    ]
