@@ -200,7 +200,7 @@ def test_a_reference_that_gives_nan_is_none(here: Path) -> None:
     broken = nn.Linear(3, 2)
     nn.init.constant_(broken.weight, float("nan"))
     with pytest.raises(VerifyError, match="reference gives NaN"):
-        verify(bundle, broken, np.ones((100, 3), np.float32))
+        verify(bundle, broken, np.arange(300, dtype=np.float32).reshape(100, 3))
 
 
 @pytest.mark.long
