@@ -73,6 +73,8 @@ def keep_list(source: str, console: Console) -> Iterator[None]:
 
 def show_bundle(bundle: Bundle, console: Console) -> None:
     """Size and shares, what was put around the graph, and what half precision could not hold."""
+    from dlkit.tasks import TASKS
+
     size = bundle.onnx.stat().st_size + (bundle.weights.stat().st_size if bundle.weights else 0)
     share = bundle.origin.get("share")
     in_it = ""
@@ -86,7 +88,7 @@ def show_bundle(bundle: Bundle, console: Console) -> None:
     )
     if ends := bundle.origin.get("around", {}).get("ends"):
         console.print(f"put behind the graph: {', '.join(ends)}", highlight=False)
-    elif "around" in bundle.origin and bundle.spec.task == "recognize":
+    elif "around" in bundle.origin and TASKS.load(bundle.spec.task).gives == "probabilities":
         console.print("put behind the graph: nothing, it gives probabilities", highlight=False)
     if draws := bundle.origin.get("random"):
         console.print(
