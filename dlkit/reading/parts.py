@@ -49,6 +49,11 @@ def one_digit(mask: NDArray[np.uint8], whatever: bool = False) -> tuple[Ends, li
     return _around(whole), [_around(own), *(_around(one[None]) for one in parts[beside])]
 
 
+def at_border(ends: Ends, shape: tuple[int, ...]) -> bool:
+    """Whether an area reaches the border of an image (H, W)."""
+    return min(ends[:2]) == 0 or ends[2] == shape[1] or ends[3] == shape[0]
+
+
 def _around(parts: _Areas) -> Ends:
     x0, y0 = parts[:, 0].min(), parts[:, 1].min()
     x1, y1 = (parts[:, 0] + parts[:, 2]).max(), (parts[:, 1] + parts[:, 3]).max()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dlkit import images
 from dlkit.reading.page import Box
-from dlkit.reading.parts import SPECK, Ends, one_digit
+from dlkit.reading.parts import SPECK, Ends, at_border, one_digit
 from dlkit.reading.square import EDGE, mnist, stroke_width
 
 _LOOK = 96  # pixels of the longer side at which an image is looked at
@@ -117,6 +117,8 @@ def plain(grey: images.UInt8, whatever: bool = False) -> Found | None:
         return None  # a shadow, or the ground around a sheet
     squares = _squares(_cut(grey, small, ink, found), fills)
     box = _in_image(found, small, grey)
+    if not fills and any(at_border(one, ink.shape) for one in apart[1:]):
+        apart = []  # a neighbour was cut off there
     signs = () if large else tuple(_in_image(one, small, grey) for one in apart)
     share = max(box.width / width, box.height / height)
     return Found(squares, box, share, box.width / box.height, smooth or large, large, signs)
