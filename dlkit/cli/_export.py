@@ -6,6 +6,7 @@ import contextlib
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,27 +91,23 @@ def show_bundle(bundle: Bundle, console: Console) -> None:
         console.print(f"put behind the graph: {', '.join(ends)}", highlight=False)
     elif "around" in bundle.origin and TASKS.load(bundle.spec.task).gives == "probabilities":
         console.print("put behind the graph: nothing, it gives probabilities", highlight=False)
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     if draws := bundle.origin.get("random"):
-        console.print(
+        say(
             f"it answers differently each time: {', '.join(draws[:_NAMED])} draw random numbers, "
-            "so that verify has nothing to compare with",
-            highlight=False, markup=False, soft_wrap=True,
-        )  # fmt: skip
+            "so that verify has nothing to compare with"
+        )
     for name, count in Counter(bundle.spec.labels).most_common(_NAMED):  # ImageNet has two cranes
         if count > 1:
-            console.print(
-                f"{count} classes are called {name}: answers do not tell them apart",
-                highlight=False, markup=False, soft_wrap=True,
-            )  # fmt: skip
+            say(f"{count} classes are called {name}: answers do not tell them apart")
     if ranges := bundle.origin.get("ranges"):
-        console.print(
+        say(
             f"ranges were looked at {ranges}: give inputs that it takes with --data, or it may "
-            "become infinite unseen",
-            highlight=False, markup=False, soft_wrap=True,
-        )  # fmt: skip
+            "become infinite unseen"
+        )
     left: Mapping[str, str] = bundle.origin.get("left_fp32", {})
     for node, why in list(left.items())[:_NAMED]:
-        console.print(f"left in fp32: {node}: {why}", highlight=False, markup=False, soft_wrap=True)
+        say(f"left in fp32: {node}: {why}")
     if len(left) > _NAMED:
         console.print(f"and {len(left) - _NAMED} more; model.json names all", highlight=False)
 

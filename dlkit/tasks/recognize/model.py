@@ -159,10 +159,13 @@ class Recognizer(Model[images.Image, None, Prediction]):
     def in_form(self, stack: images.UInt8) -> images.UInt8:
         """Many images of the network's own size, (N, H, W) or (N, H, W, 3), as ``prepare`` gives
         each; quickly, since nearly all stay as they are."""
-        if not self.bundle.spec.pages or stack.ndim != 3 or are_upright(stack).all():
+        if not self.bundle.spec.pages or stack.ndim != 3:
+            return stack
+        others = np.flatnonzero(~are_upright(stack)).tolist()
+        if not others:
             return stack
         stack = stack.copy()
-        for index in np.flatnonzero(~are_upright(stack)).tolist():
+        for index in others:
             stack[index] = self.prepare(stack[index])[0]
         return stack
 
