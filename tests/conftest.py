@@ -70,6 +70,13 @@ def operators_read_once() -> Iterator[None]:
 
 
 @pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory of its own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def one_thread() -> Iterator[None]:
     """For networks so small that threads wait for each other most of the time."""
     before = torch.get_num_threads()

@@ -26,13 +26,6 @@ def command(*arguments: object) -> Any:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory of its own."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def saved(
     path: str, nodes: list[Any], inputs: list[Any], outputs: list[Any],
     weights: dict[str, NDArray[Any]],

@@ -34,13 +34,6 @@ def command(*arguments: object) -> Any:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory of its own."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def pixels(count: int = 1) -> dict[str, Any]:
     return {"pixels": np.random.default_rng(5).integers(0, 256, (count, 28, 28), dtype=np.uint8)}
 

@@ -24,13 +24,6 @@ from .graphs import graph, node, rising, value
 PIXELS = dlkit.Pixels()
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory of its own."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def saved(model: onnx.ModelProto) -> str:
     Path("net.onnx").write_bytes(model.SerializeToString())
     return "net.onnx"

@@ -77,13 +77,6 @@ DOUBLE = build().double()
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory of its own."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def images(count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, 32, 48, 3), dtype=np.uint8)
 

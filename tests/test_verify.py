@@ -47,13 +47,6 @@ def dlkit(*arguments: object) -> Any:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory of its own."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def change_weights(run: Path, **factors: float) -> Path:
     """Multiply weights of a run: ``change_weights(run, **{"0.weight": 2.0})``."""
     state = Run(run).load_checkpoint()
