@@ -11,7 +11,7 @@ from dlkit.training.recipe import RECIPES
 
 _MOST_PARAMETERS = 3_000_000  # above it a recipe is for a GPU
 # Traced in make test, in these; the others are in make test-long.
-QUICK, QUICK_PRECISIONS = ("lenet", "wgan_small"), ("fp32", "fp16")
+QUICK, QUICK_PRECISIONS = ("lenet", "gan"), ("fp32", "fp16")
 ELSEWHERE = {
     ("denoiser", "int8"): "takes minutes; test_int8 has the shipped one",
     ("cyclegan_small", "int8"): "takes minutes; it is refused once it is trained (docs/parity.md)",

@@ -33,6 +33,8 @@ from dlkit.errors import BackendError, DlkitError
 from dlkit.runtime.session import runnable
 from dlkit.spec import ModelSpec, TensorSpec
 
+from .long import long
+
 DIGITS = Path(__file__).parent.parent / "samples" / "digits"
 QUICK = ("--seconds", "0.01", "--rounds", "1", "--device", "cpu")
 
@@ -384,13 +386,7 @@ def test_medians_spread_and_percentiles() -> None:
 
 @pytest.mark.parametrize(
     "recipe",
-    [
-        "mlp",
-        *(
-            pytest.param(one, marks=pytest.mark.long)
-            for one in ("lenet", "wgan_small", "resnet_small")
-        ),
-    ],
+    ["mlp", *map(long, ("lenet", "wgan_small", "resnet_small"))],
 )
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_arithmetic_of_the_graph_is_that_of_the_network(

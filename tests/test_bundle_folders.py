@@ -26,6 +26,7 @@ from dlkit.training.engine.start import train
 from dlkit.training.recipe import RECIPES
 
 from .foreign_graphs import Net
+from .long import long
 
 SETTINGS = ("--set", "epochs=1", "--set", "batch_size=100")
 
@@ -232,7 +233,7 @@ def test_empty_names_of_runs() -> None:
             call()
 
 
-@pytest.mark.parametrize("name", [".", "..", "../b"])
+@pytest.mark.parametrize("name", [".", long(".."), long("../b")])
 def test_the_folder_that_one_is_in(
     name: str, bundle: Bundle, net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

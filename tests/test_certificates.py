@@ -20,6 +20,7 @@ from dlkit.errors import InputError, UsageError, VerifyError
 from dlkit.runtime.session import runnable
 
 from .foreign_graphs import FLOAT, node, value, weight
+from .long import long
 
 
 def command(*arguments: object) -> Any:
@@ -140,6 +141,7 @@ def test_fixed_sizes_do_not_make_another_graph(here: Path) -> None:
     assert Bundle.open(full.path).certificate is None
 
 
+@pytest.mark.long
 def test_fewer_backends_do_not_take_the_place_of_more(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,7 +244,7 @@ def test_a_fixed_batch_and_samples_that_are_no_multiple_of_it(here: Path) -> Non
         dlkit.verify(half, data=np.zeros((102, 5), np.float32))
 
 
-@pytest.mark.parametrize("batch", ["n", 4])
+@pytest.mark.parametrize("batch", ["n", long(4)])
 def test_count_is_of_samples(here: Path, batch: int | str) -> None:
     product("net.onnx", batch=batch)
     half = dlkit.export("net.onnx", "fp16")

@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 from dlkit.cli import app
 from dlkit.runtime.folders.lines import checked
 
+from .long import long
+
 
 def run(*arguments: object) -> Any:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
@@ -45,7 +47,7 @@ def forget(manifest: Path, *kinds: str) -> None:
     manifest.write_text("".join(left))
 
 
-@pytest.mark.parametrize("way", ["", pytest.param("file://", marks=pytest.mark.long)])
+@pytest.mark.parametrize("way", ["", long("file://")])
 def test_outputs_of_one_size_one_after_the_other(way: str, scans: Path, tmp_path: Path) -> None:
     """Of BMP files the size does not tell whose they are; what came last counts."""
     folders = [tmp_path / name for name in ("one", "two")]
@@ -84,8 +86,8 @@ def test_pictures_of_one_size_one_after_the_other(digits: Path, tmp_path: Path) 
     ("kind", "how"),
     [
         ("denoise", "longer"),
-        ("run", "other"),
-        ("recognize", "zeros"),
+        pytest.param("run", "other", marks=pytest.mark.long),
+        pytest.param("recognize", "zeros", marks=pytest.mark.long),
         pytest.param("file://", "longer", marks=pytest.mark.long),
     ],
 )

@@ -89,6 +89,7 @@ def detector(path: Path, sign: float) -> Path:
     return image_net(path, {"w": w, "wb": boxes, "ws": scores * sign, "k": np.float32(640)}, nodes)
 
 
+@pytest.mark.long
 def test_scores_beside_boxes(tmp_path: Path) -> None:
     right, wrong = detector(tmp_path / "a.onnx", 1), detector(tmp_path / "b.onnx", -1)
     for name in ("x", "seen"):
@@ -102,6 +103,7 @@ def test_scores_beside_boxes(tmp_path: Path) -> None:
             dlkit.verify(bad, right, tmp_path / "x.npz")
 
 
+@pytest.mark.long
 def test_a_classifier_of_many_classes_in_eight_bits(tmp_path: Path) -> None:
     harmless = classifier(tmp_path / "a.onnx", 1)
     made = dlkit.export(harmless, "int8", tmp_path / "a", data=str(features(tmp_path / "a.npz", 1)))

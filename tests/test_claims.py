@@ -20,6 +20,7 @@ from dlkit.cli import app
 from dlkit.errors import DlkitError, InputError, UsageError
 from dlkit.tasks.recognize.datasets import load_labelled
 
+from .long import long, long_but
 from .test_ownership import answers
 
 
@@ -41,7 +42,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("command", ["recognize", "detect"])
-@pytest.mark.parametrize("linked", [False, True])
+@pytest.mark.parametrize("linked", [False, long(True)])
 def test_a_folder_of_pictures_that_no_dlkit_wrote_into(
     command: str, linked: bool, scans: Path, tmp_path: Path
 ) -> None:
@@ -150,7 +151,7 @@ def test_archives_that_are_renamed(tmp_path: Path) -> None:
     assert line["etag"].endswith(f"-{archive.stat().st_ino}")
 
 
-@pytest.mark.parametrize("text", ['{"dataset":"mine"}', '{"check": "mine"}', "x\ny"])
+@pytest.mark.parametrize("text", [long('{"dataset":"mine"}'), '{"check": "mine"}', long("x\ny")])
 def test_a_manifest_of_others_stays(text: str, scans: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
@@ -210,7 +211,7 @@ def test_no_input_is_replaced_by_the_output_of_another(
     assert (below / "a.png").read_bytes() == before
 
 
-@pytest.mark.parametrize("way", ["", "file://"])
+@pytest.mark.parametrize("way", ["", long("file://")])
 def test_a_table_that_was_corrected_stays(way: str, digits: Path, tmp_path: Path) -> None:
     table = tmp_path / "p.csv"
     arguments = ("recognize", digits, "--out", f"{way}{table}")
@@ -294,7 +295,7 @@ EDITS = {
 }
 
 
-@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("edit", long_but(["odd value"], EDITS))
 def test_an_edited_line_does_not_count(edit: str, digits: Path, tmp_path: Path) -> None:
     table, manifest = tmp_path / "p.csv", tmp_path / "p.csv.manifest.jsonl"
     assert run("recognize", digits, "--out", table).exit_code == 0

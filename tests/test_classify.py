@@ -35,6 +35,8 @@ from dlkit.training.engine.start import train
 from dlkit.training.recipe import RECIPES
 from dlkit.training.rehearsal import rehearse
 
+from .long import long
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -88,7 +90,7 @@ def log(run: Path) -> list[dict[str, object]]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("step", [3, pytest.param(12, marks=pytest.mark.long)])
+@pytest.mark.parametrize("step", [3, long(12)])
 def test_resumed_in_the_middle_of_an_epoch_ends_with_the_same_weights(
     step: int, few: str, tmp_path: Path
 ) -> None:

@@ -114,6 +114,7 @@ def test_objects_are_black_in_clean_pictures_and_where_the_boxes_say(scans: list
     assert np.mean(dark) > 0.95
 
 
+@pytest.mark.long
 def test_empty_scans_have_empty_clean_pictures() -> None:
     empty = [scan for seed in range(120) if not (scan := simulate(seed, (96, 64))).body_mask.any()]
     assert empty
@@ -160,6 +161,7 @@ def test_files_masks_and_boxes(tmp_path: Path) -> None:
     assert "not empty" in again.stderr
 
 
+@pytest.mark.long
 def test_workers_do_not_change_the_pairs(tmp_path: Path) -> None:
     for workers in (1, 2):
         write_pairs(tmp_path / str(workers), range(8), (64, 48), workers=workers)

@@ -271,6 +271,7 @@ def test_tables_replace_no_input_and_nothing_of_others(scans: Path, tmp_path: Pa
     assert len(table.read_text().splitlines()) > 4
 
 
+@pytest.mark.long
 def test_the_detector_is_loaded_as_the_denoiser_is(
     scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

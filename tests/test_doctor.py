@@ -84,6 +84,7 @@ def test_wheels_that_overwrite_each_other_and_one_without_its_module(
     assert "the module tensorrt is not there" in absent
 
 
+@pytest.mark.long
 def test_a_broken_library_does_not_end_the_look_at_the_others(tmp_path: Path) -> None:
     (tmp_path / "openvino").mkdir()
     (tmp_path / "openvino" / "__init__.py").write_text("")  # imports, and has nothing

@@ -36,6 +36,7 @@ from dlkit.tasks.recognize.datasets import load_labelled
 from dlkit.training.engine.run import Run
 
 from .conftest import untrained_run
+from .long import long
 from .test_mutants import peak
 
 
@@ -107,7 +108,7 @@ def lines_that_are_whole(path: Path) -> list[dict[str, Any]]:
     return [line for line in found if "file" in line]
 
 
-@pytest.mark.parametrize("task", ["recognize", pytest.param("denoise", marks=pytest.mark.long)])
+@pytest.mark.parametrize("task", ["recognize", long("denoise")])
 def test_a_second_run_redoes_what_changed(
     task: str, digits_folder: Path, scans: Path, tmp_path: Path
 ) -> None:
@@ -204,6 +205,7 @@ def test_full_disk(scans: Path, tmp_path: Path) -> None:
     assert len(list(out.glob("*.png"))) == 120
 
 
+@pytest.mark.long
 def test_no_room_for_the_manifest(digits_folder: Path, tmp_path: Path) -> None:
     """However much of it there is, no later run takes the table for somebody else's."""
     table, limits = tmp_path / "p.csv", resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -25,6 +25,7 @@ from dlkit.export.proof.rounding import run_rounded
 from dlkit.runtime.session import open_session, runnable
 
 from .foreign_graphs import FINE, FLOAT, Net, node, value, weight
+from .long import long, long_but
 
 LABELS = [str(digit) for digit in range(10)]
 CLASSES = {"task": "recognize", "labels": LABELS}
@@ -54,7 +55,7 @@ def on(bundle: Bundle, backend: str, device: str) -> Any:
         session.close()
 
 
-@pytest.mark.parametrize("kind", FINE)
+@pytest.mark.parametrize("kind", long_but(list(FINE)[::3], FINE))
 def test_half_precision_of_files_as_they_come(kind: str, here: Path) -> None:
     file = FINE[kind](Net()).save(here / "net.onnx")
     bundle = dlkit.export(file, "fp16", **CLASSES)
@@ -159,6 +160,7 @@ def test_weights_above_the_limit_stay_beside_the_graph(here: Path, monkeypatch: 
             Bundle.open(bundle.path)
 
 
+@pytest.mark.long
 def test_modules_above_the_limit_keep_their_weights(here: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(sys.modules["dlkit.export.write"], "LARGEST", 1000)
     net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4))
@@ -397,8 +399,8 @@ def colour_net(channels_last: bool = False, opset: int = 17, gives: str = "logit
 
 
 @pytest.mark.parametrize("last", [False, True])
-@pytest.mark.parametrize("colour", ["rgb", "bgr"])
-@pytest.mark.parametrize("gives", ["logits", "raw"])
+@pytest.mark.parametrize("colour", [long("rgb"), "bgr"])
+@pytest.mark.parametrize("gives", ["logits", long("raw")])
 def test_pixels_are_put_into_the_graph(last: bool, colour: str, gives: str, here: Path) -> None:
     Path("net.onnx").write_bytes(colour_net(last, opset=11, gives=gives))
     Path("names.txt").write_text("a\nb\nc\nd\n")

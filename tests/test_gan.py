@@ -34,6 +34,8 @@ from dlkit.training.gan.pool import ImagePool
 from dlkit.training.gan.scans import crops
 from dlkit.training.recipe import RECIPES, Recipe
 
+from .long import long
+
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SCANS = ["pairs=3", "held_out=1", "height=128", "width=128", "iterations=4", "checkpoint_every=2",
@@ -277,7 +279,7 @@ def test_both_critics_of_cyclegan_are_shown_what_the_pools_give() -> None:
 # --- parts, processes, resuming ---
 
 
-@pytest.mark.parametrize("name", ["gan", "wgan_small", "pix2pix_small", "cyclegan_small"])
+@pytest.mark.parametrize("name", ["gan", long("wgan_small"), "pix2pix_small", "cyclegan_small"])
 def test_a_batch_in_parts_gives_the_step_of_the_whole(name: str) -> None:
     changes: dict[str, Any] = {"pool": 0} if name == "cyclegan_small" else {}
     if name == "gan":  # dropout is drawn for each part
@@ -319,7 +321,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["cgan", pytest.param("cyclegan_small", marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", ["cgan", long("cyclegan_small")])
 def test_interrupted_and_resumed_ends_with_the_same_state(name: str, tmp_path: Path) -> None:
     recipe = tiny(name)
 

@@ -20,6 +20,8 @@ from dlkit import images
 from dlkit.cli import app
 from dlkit.errors import InputError
 
+from .long import long
+
 UInt8 = images.UInt8
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -45,7 +47,7 @@ def animated(path: Path, frames: list[UInt8]) -> None:
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=100, **lossless)
 
 
-@pytest.mark.parametrize("suffix", [".tif", ".png", ".webp"])
+@pytest.mark.parametrize("suffix", [".tif", long(".png"), long(".webp")])
 def test_every_frame_is_cleaned(suffix: str, scan: UInt8, cleaned: UInt8, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     animated(tmp_path / "in" / f"a{suffix}", [scan, scan[:, ::-1].copy(), scan[::-1].copy()])

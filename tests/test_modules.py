@@ -355,6 +355,7 @@ def test_a_spec_that_the_graph_is_not_is_refused() -> None:
             trace(nn.Linear(3, 2), spec)
 
 
+@pytest.mark.long
 def test_one_name_is_one_size() -> None:
     class Sum(nn.Module):
         def forward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -392,6 +393,7 @@ def product(path: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_an_onnx_file_alone_serves_arrays(here: Path) -> None:
     file = product(here / "theirs.onnx")
     full = export(file)

@@ -31,6 +31,7 @@ from dlkit.tasks._arrays import read_arrays
 from dlkit.training.engine.run import Run
 
 from .conftest import untrained_run
+from .long import long
 
 MOST_MEMORY = 300_000_000  # bytes that a file of some kilobytes may cost
 MUTANTS = int(os.environ.get("DLKIT_MUTANTS", "200"))
@@ -195,14 +196,16 @@ def survive_the_door(original: bytes, mutate: Mutate, ending: str, folder: Path,
     return refused
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp", ".webp", ".pgm", ".tiff"])
+@pytest.mark.parametrize(
+    "suffix", [".png", ".jpg", ".tif", *map(long, (".bmp", ".webp", ".pgm", ".tiff"))]
+)
 def test_images(suffix: str, tmp_path: Path) -> None:
     data = encoded(suffix)
     refused = survive_the_door(data, bytes_mutant, suffix, tmp_path / "in", suffix == ".png")
     assert refused >= MUTANTS // 20
 
 
-@pytest.mark.parametrize("kind", ["npy", "npz", "zip", "idx", "gz"])
+@pytest.mark.parametrize("kind", ["npy", "npz", *map(long, ("zip", "idx", "gz"))])
 def test_arrays(kind: str, tmp_path: Path) -> None:
     digits = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
     buffer = io.BytesIO()
@@ -306,6 +309,7 @@ def test_recipes(tmp_path: Path) -> None:
     survive(path.read_bytes(), json_mutant, use, least=MUTANTS // 10)
 
 
+@pytest.mark.long
 def test_checkpoints(tmp_path: Path) -> None:
     """A flipped bit in the weights must be found, too: each mutant that loads is the original."""
     run = Run(untrained_run(tmp_path, "lenet_relu"))

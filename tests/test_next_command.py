@@ -20,6 +20,7 @@ from dlkit.bundle import Bundle
 from dlkit.cli import app
 
 from .foreign_graphs import Net
+from .long import long_but
 
 NAMES = ("rose", "leaf", "sea")
 FACTORY = """
@@ -117,6 +118,7 @@ def test_int8_is_not_certified_on_what_it_was_calibrated_on(full: str, here: Pat
     assert Bundle.open("full-int8").certificate is not None
 
 
+@pytest.mark.long
 def test_int8_of_arrays_is_not_certified_on_them_either(here: Path) -> None:
     file = Net().save(here / "net.onnx")
     random = np.random.default_rng(0)
@@ -130,6 +132,7 @@ def test_int8_of_arrays_is_not_certified_on_them_either(here: Path) -> None:
     assert certified.exit_code == 0, said(certified)
 
 
+@pytest.mark.long
 def test_labelled_data_keep_a_part_for_verify(full: str, here: Path) -> None:
     made, labels = pictures(630, 1)
     np.savez("numbered.npz", images=made, labels=labels)
@@ -139,7 +142,9 @@ def test_labelled_data_keep_a_part_for_verify(full: str, here: Path) -> None:
     assert "accuracy" in certified.output
 
 
-@pytest.mark.parametrize("how", ["beside", "notes", "order", "names", "unused"])
+@pytest.mark.parametrize(
+    "how", long_but(["notes", "order"], ["beside", "notes", "order", "names", "unused"])
+)
 def test_a_graph_is_itself_in_whatever_file_it_lies(here: Path, how: str) -> None:
     file = Net().save(here / "net.onnx")
     model = onnx.load(file)

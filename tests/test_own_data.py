@@ -22,6 +22,8 @@ from dlkit.training.engine.fabric import Hardware, open_compute
 from dlkit.training.engine.trainer import Trainer
 from dlkit.training.recipe import RECIPES
 
+from .long import long
+
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 RANDOM = np.random.default_rng(0)
@@ -290,7 +292,7 @@ def test_pairs_in_colour_train_a_network_in_colour(recipe: str, tmp_path: Path) 
         assert model.denoise([values])[0].shape == values.shape
 
 
-@pytest.mark.parametrize("order", [pytest.param("rgb", marks=pytest.mark.long), "bgr"])
+@pytest.mark.parametrize("order", [long("rgb"), "bgr"])
 def test_arrays_in_files_are_rgb_and_in_memory_bgr(order: str, tmp_path: Path) -> None:
     """Whatever order the network takes, and whether its size is theirs."""
     names = ["red", "green", "blue"] if order == "rgb" else ["blue", "green", "red"]

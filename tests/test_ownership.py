@@ -32,6 +32,8 @@ from dlkit.runtime.folders.pace import Pace
 from dlkit.tasks import Model
 from dlkit.tasks.recognize import Recognizer
 
+from .long import long
+
 
 def run(*arguments: object) -> Any:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
@@ -173,6 +175,7 @@ def test_answers_of_another_backend_do_not_count(scans: Path, tmp_path: Path) ->
         assert "2 done, 0 failed" in done.output
 
 
+@pytest.mark.long
 def test_answers_in_another_arithmetic_do_not_count(
     scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -494,8 +497,8 @@ with atomic_path(Path("a.txt"), many=True) as part:
 BRIEF = ("--seconds", "0.01", "--rounds", "1", "--batches", "1", "--backend", "onnxruntime")
 WRITERS = [
     ("card", "digits", "--out"),
-    ("bench", "digits", *BRIEF, "--json"),
-    pytest.param(("bench", "digits", *BRIEF, "--html"), marks=pytest.mark.long),
+    long(("bench", "digits", *BRIEF, "--json")),
+    long(("bench", "digits", *BRIEF, "--html")),
     ("simulate", "crops", "--count", "6", "--workers", "1", "--out"),
     ("generate", "digit_maker", "--count", "1", "--out"),
 ]

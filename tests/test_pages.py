@@ -31,7 +31,10 @@ from dlkit.runtime.backends.onnxruntime import OnnxRuntimeSession
 from dlkit.tasks.recognize import Recognizer
 from dlkit.tasks.recognize.datasets import load_labelled
 
+from .long import long, long_but
+
 _QUICK = ("plain", "squared", "desk")  # kinds of paper that are read each time; long tests read all
+_QUICK_FORMS = ("12 x 10, bright on black", "64 x 64, dark, with room", "8 x 8, bright on black")
 
 
 def run(*arguments: object) -> Any:
@@ -90,9 +93,7 @@ def texts(model: Recognizer, image: images.Image, mode: str = "auto") -> list[st
     return [line.text for line in model.read(image, mode).lines]
 
 
-@pytest.mark.parametrize(
-    "kind", [one if one in _QUICK else pytest.param(one, marks=pytest.mark.long) for one in KINDS]
-)
+@pytest.mark.parametrize("kind", long_but(_QUICK, KINDS))
 def test_pages_are_read(kind: str, model: Recognizer, digits: Digits) -> None:
     score = measure.pages(model, digits, count=2, seed=3, kind=kind)
     assert score.digits > 60
@@ -111,7 +112,7 @@ def test_marks_are_no_digits(model: Recognizer, digits: Digits) -> None:
     assert score.lost <= 0.02 * score.digits
 
 
-@pytest.mark.parametrize("kind", ["plain", "squared", "desk"])
+@pytest.mark.parametrize("kind", [long("plain"), "squared", long("desk")])
 def test_photographs_of_one_digit_are_read(kind: str, model: Recognizer, digits: Digits) -> None:
     score = measure.singles(model, digits, count=24, seed=4, kind=kind)
     assert score.wrong <= 1
@@ -163,8 +164,8 @@ def test_of_a_large_page_the_middle_says_whether_squares_go(
     assert score.share >= 94
 
 
-@pytest.mark.parametrize("auto", [False, True])
-@pytest.mark.parametrize("form", measure.FORMS)
+@pytest.mark.parametrize("auto", [long(False), True])
+@pytest.mark.parametrize("form", long_but(_QUICK_FORMS, measure.FORMS))
 def test_crops_are_read(form: str, auto: bool, model: Recognizer, digits: Digits) -> None:
     score = measure.crops(model, digits, 150 if auto else 300, measure.FORMS[form], auto)
     assert score.share >= 97.3 - 2 * (form == "8 x 8, bright on black")
@@ -218,7 +219,7 @@ def test_a_sign_beside_one_digit_is_kept(
 
 
 @pytest.mark.parametrize("mode", ["auto", "single"])
-@pytest.mark.parametrize("outside", [0, 10])
+@pytest.mark.parametrize("outside", [long(0), 10])
 @pytest.mark.parametrize(("gap", "ink"), [(8, 0), (20, 0), (8, 150)])
 def test_a_printed_box_around_a_digit_is_no_ink_of_its(
     gap: int, ink: int, outside: int, mode: str, model: Recognizer, digits: Digits
@@ -331,9 +332,7 @@ def test_a_broken_stroke_is_joined(model: Recognizer, page: UInt8) -> None:
     assert texts(model, broken) == LINES
 
 
-@pytest.mark.parametrize(
-    "side", [60, *(pytest.param(one, marks=pytest.mark.long) for one in (20, 150))]
-)
+@pytest.mark.parametrize("side", [60, long(20), long(150)])
 @pytest.mark.parametrize(("rows", "columns"), [(2, 1), (3, 1), (7, 1), (7, 6)])
 @pytest.mark.parametrize("noise", [0.0, 3.0])
 def test_digits_below_each_other_are_not_one(

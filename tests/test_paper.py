@@ -20,6 +20,8 @@ from dlkit.tasks.recognize.datasets import load_labelled
 from dlkit.tasks.recognize.paper_crops import paper_crops
 from dlkit.training.find.crops import crops
 
+from .long import long_but
+
 
 @pytest.fixture(scope="module")
 def digits() -> Digits:
@@ -27,7 +29,7 @@ def digits() -> Digits:
     return Digits(found.test_images, found.test_labels)
 
 
-@pytest.mark.parametrize("pen", PENS)
+@pytest.mark.parametrize("pen", long_but(["thin"], PENS))
 @pytest.mark.parametrize("kind", [*KINDS, "any"])
 def test_every_kind_of_page(kind: str, pen: str, digits: Digits) -> None:
     page, again = (

@@ -21,6 +21,7 @@ from dlkit.training.engine.run import Run
 from dlkit.training.recipe import RECIPES
 
 from .covered import COVERED, ELSEWHERE, FULL, LOWERED, QUICK
+from .long import long
 
 
 def test_every_architecture_is_covered_in_every_precision() -> None:
@@ -81,6 +82,7 @@ def test_fp16_graph_holds_half_weights(bundle_of: Callable[[str, str], Bundle]) 
     assert half < 0.55 * full
 
 
+@pytest.mark.long
 def test_files_name_no_path_of_this_machine(bundle_of: Callable[[str, str], Bundle]) -> None:
     for bundle in (*map(Bundle.open, shipped()), bundle_of("resnet_small", "fp16")):
         data = bundle.onnx.read_bytes()
@@ -88,7 +90,7 @@ def test_files_name_no_path_of_this_machine(bundle_of: Callable[[str, str], Bund
         assert b"name_scopes" in data
 
 
-@pytest.mark.parametrize("name", ["resnet_small", "mlp_plus"])
+@pytest.mark.parametrize("name", ["resnet_small", long("mlp_plus")])
 def test_a_bundle_alone_gives_its_network_back_though_the_exporter_folded_normalisations(
     name: str, bundle_of: Callable[[str, str], Bundle]
 ) -> None:

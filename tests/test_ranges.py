@@ -37,6 +37,7 @@ def test_twelve_bits_in_sixteen(suffix: str, scan: UInt8, cleaned: UInt8, tmp_pa
     assert "outside the range of 0 to 1000" in narrow.output
 
 
+@pytest.mark.long
 def test_fewer_bits_are_never_taken_for_sixteen(scan: UInt8, tmp_path: Path) -> None:
     deep = np.rint(scan.astype(np.float64) / 255 * 4095).astype(np.uint16)
     (tmp_path / "in").mkdir()

@@ -20,6 +20,8 @@ from dlkit.training.engine.fabric import Hardware, open_compute
 from dlkit.training.engine.trainer import Trainer
 from dlkit.training.recipe import RECIPES, Recipe
 
+from .long import long
+
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 # Of a recipe in which every field matters: a text that --set takes, and another one.
@@ -325,7 +327,7 @@ def test_every_field_changes_what_happens(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(one, marks=pytest.mark.long if one == "finder" else []) for one in TABLES],
+    [long(one) if one == "finder" else one for one in TABLES],
 )
 def test_a_loss_that_has_a_scale_may_not_run_away(name: str) -> None:
     recipe = usually(name)

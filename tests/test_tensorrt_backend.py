@@ -35,6 +35,7 @@ from dlkit.spec import ModelSpec, TensorSpec
 
 from .fake_gpu import FakeGpu
 from .fake_trt import PIXELS, make_trt, plan
+from .long import long
 
 PROFILE = Profile((1, 4, 4), (4, 8, 8), (8, 40, 16))
 KEY = EngineKey(
@@ -125,7 +126,13 @@ def live_names() -> dict[str, Sequence[str]]:
     return {name: dir(getattr(trt, name)) for name in dir(trt)}
 
 
-@pytest.fixture(params=["tensorrt_rtx, installed", *(path.stem for path in _RECORDED)])
+@pytest.fixture(
+    params=[
+        "tensorrt_rtx, installed",
+        *map(long, (path.stem for path in _RECORDED[:-1])),
+        _RECORDED[-1].stem,
+    ]
+)
 def machine(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Machine:

@@ -32,6 +32,8 @@ from dlkit.training.gan.recipe import WganRecipe
 from dlkit.training.gan.trainer import WganTrainer, gradient_penalty
 from dlkit.training.recipe import RECIPES, Recipe, from_json
 
+from .long import long
+
 PAIRS = ["pairs=4", "held_out=1", "batch_size=2", "height=96", "width=64"]
 TINY = {
     "mlp": ["epochs=2"],
@@ -50,7 +52,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize(
     "name",
-    ["mlp", *(pytest.param(one, marks=pytest.mark.long) for one in ("wgan_small", "denoiser"))],
+    ["mlp", long("wgan_small"), long("denoiser")],
 )
 def test_interrupted_and_resumed_ends_with_the_same_weights(name: str, tmp_path: Path) -> None:
     recipe = tiny(name)

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 from dlkit.cli import app
 from dlkit.errors import DlkitError
 
+from .long import long
+
 BRIEF = ("--seconds", "0.01", "--rounds", "1", "--batches", "1", "--backend", "onnxruntime")
 SCANS, OTHER = "SCANS", "OTHER"  # a folder of scans, a place where something may go
 WRITERS: list[Sequence[str]] = [
@@ -39,7 +41,11 @@ WRITERS: list[Sequence[str]] = [
 ANEW = {"denoise", "run", "detect", "recognize", "card", "bench", "generate", "evaluate", "pack"}
 
 
-@pytest.mark.parametrize("command", WRITERS, ids=" ".join)
+@pytest.mark.parametrize(
+    "command",
+    [long(one) if one[1] == SCANS and one[0] != "denoise" else one for one in WRITERS],
+    ids=" ".join,
+)
 def test_pipes_devices_and_files_in_the_way(
     command: Sequence[str], scans: Path, tmp_path: Path
 ) -> None:

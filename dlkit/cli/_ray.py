@@ -76,7 +76,7 @@ def ray_tally(job: Job, flags: Flags, console: Console, on_gpu: bool) -> Tally:
             f"there is no Ray cluster at {flags.ray} ({line})", "Start one: ray start --head"
         ) from error
     try:
-        found: Any = ray.nodes()  # type: ignore[no-untyped-call]
+        found: Any = ray.nodes()
         nodes = [node["Resources"] for node in found if node["Alive"]]
         processors = min((node["CPU"] for node in nodes if node.get("CPU")), default=1)
         run = ray.remote(
