@@ -7,6 +7,7 @@ import itertools
 import json
 import shutil
 import tracemalloc
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,25 @@ def test_pages_are_read(kind: str, model: Recognizer, digits: Digits) -> None:
     score = measure.pages(model, digits, count=2, seed=3, kind=kind)
     assert score.digits > 60
     assert score.share >= 94
+
+
+@pytest.mark.parametrize(
+    ("kind", "seeds"),
+    [
+        ("desk", (16, 17, 75, 90)),
+        ("shadow", (32, 36, 82, 119)),
+        pytest.param("desk", range(60), marks=pytest.mark.long),
+        pytest.param("shadow", range(60), marks=pytest.mark.long),
+    ],
+)
+def test_no_desk_or_shadow_is_taken_for_a_digit(
+    kind: str, seeds: Sequence[int], model: Recognizer, digits: Digits
+) -> None:
+    for seed in seeds:  # without noise, the whole page looks like one broad stroke from afar
+        random = np.random.default_rng(seed)
+        made = simulate(random, digits, kind, "mnist", size=(560, 420))
+        written = sum(sign.text.isdigit() for line in made.lines for sign in line.signs)
+        assert len(model.read(made.image).digits) >= 0.8 * written, seed
 
 
 def test_digits_that_touch_are_told_apart(model: Recognizer, digits: Digits) -> None:

@@ -2,6 +2,8 @@
 
 colour.py       an image of any kind in one channel in which the ink shows
 single.py       one digit on plain ground, by its levels alone
+parts.py        areas of ink: which are one digit, and which are signs beside it
+ground.py       what one digit is told from: pages, shadows, frames, noise
 upright.py      images of the network's own size, which nearly all go to it as they are
 blank.py        small images of nothing
 square.py       a digit as MNIST has it: 28 x 28, bright on black

@@ -10,31 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit import images
+from dlkit.reading.ground import LOOK, in_corners, is_one, is_paper, is_smooth, is_thick
 from dlkit.reading.page import Box
-from dlkit.reading.parts import SPECK, Ends, at_border, one_digit
-from dlkit.reading.square import EDGE, mnist, stroke_width
+from dlkit.reading.parts import Ends, at_border, one_digit
+from dlkit.reading.square import EDGE, mnist
 
-_LOOK = 96  # pixels of the longer side at which an image is looked at
-# A large one, which may be a page, is looked at so many times as large; of its side a stroke has so
-# much where it is one digit.
-_CLOSER, _BROAD = 4, 0.04
 _CUT = 160  # pixels of the longer side of a digit that is cut out
 _CONTRAST = 24.0  # of 255: less between ink and ground is none
 _ROUGH = 0.07  # of the contrast: how much the ground may vary
 _CLEAN = 0.006  # of the contrast: ground that varies less was drawn or cut out, not photographed
-# Of the range: pixels that differ by less from those around them are even; and how many are, at
-# least, where there is no noise.
-_NOISE, _EVEN = 0.0045, 0.25
 _FEW = 24  # pixels of the longer side: smaller images are enlarged first,
 _SHARP = 0.6  # and by how much of what is blurred away they are made sharper
 _TINY = 40  # pixels of the longer side: edges are all there is, and say nothing of the ground
 _INK, _FAINT = 0.4, 0.12  # of the contrast: ink, and its blurred edge
-_EMPTY = 0.1  # of the middle: less ink in it is none
-_PAPER = 0.68  # of its box: what fills more, and has a loop, is what was written on
 _NEAR = 0.07  # of the image: how near to its border a digit ends that fills it
 _CROP = 256  # pixels of the longer side: what is larger is rather a photograph than a crop
 _MOST_ALONG = 0.6  # of the border: more ink along it is none
-_THICK = 0.2  # of a digit's longer side: half of its strokes' width, at most
 _BAR, _FULL = 0.3, 0.55  # of its box: what fills more may be a stretched stroke,
 _GAPS, _BENT, _UNEVEN = 0.05, 0.07, 0.4  # with gaps, bends and changes of width up to these
 _UPRIGHT = 0.55  # of its height: a digit that is less wide than this
@@ -93,9 +84,9 @@ def plain(grey: images.UInt8, whatever: bool = False) -> Found | None:
     dark_rim = 1.0 - (bright - (cv2.countNonZero(inner) if inner.size else 0)) / rim
     # ink is the smaller part, and rarer along the border; and it lies not in the corners alone
     dark = share + dark_rim < 1.0
-    if _in_corners(mask, dark):
+    if in_corners(mask, dark):
         dark = not dark
-    if not whatever and _is_paper(mask, dark):
+    if not whatever and is_paper(mask, dark):
         return None
     along = dark_rim if dark else 1.0 - dark_rim
     rough = whatever or max(height, width) <= _TINY
@@ -107,13 +98,13 @@ def plain(grey: images.UInt8, whatever: bool = False) -> Found | None:
         return None
     found, apart = parts
     large = max(height, width) > _CROP
-    smooth = rough or varies <= _CLEAN or (not large and _is_smooth(grey))
+    smooth = rough or varies <= _CLEAN or (not large and is_smooth(grey))
     fills = _fills(ink, _FAINT if smooth else _INK)
-    if large and fills and _is_one(grey, level, dark) and _is_smooth(grey):
+    if large and fills and is_one(grey, level, dark) and is_smooth(grey):
         large, smooth = False, True
     if not (whatever or (fills and smooth)) and (along > _MOST_ALONG or varies > _ROUGH):
         return None
-    if not whatever and large and _is_thick(ink, found):
+    if not whatever and large and is_thick(ink, found):
         return None  # a shadow, or the ground around a sheet
     squares = _squares(_cut(grey, small, ink, found), fills)
     box = _in_image(found, small, grey)
@@ -137,9 +128,9 @@ def _small(grey: images.UInt8) -> images.UInt8:
     """An image as it is looked at. Tiny ones are enlarged, and sharpened by a pixel of theirs: they
     were made smaller by averaging."""
     longer = max(grey.shape)
-    if _FEW <= longer <= _LOOK:
+    if _FEW <= longer <= LOOK:
         return grey
-    scale = _LOOK / 2 / longer if longer < _FEW else _LOOK / longer
+    scale = LOOK / 2 / longer if longer < _FEW else LOOK / longer
     size = [max(1, round(side * scale)) for side in grey.shape[::-1]]
     if scale < 1:
         return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
@@ -184,57 +175,6 @@ def _fills(ink: NDArray[np.float32], least: float) -> bool:
     height, width = ink.shape
     side, end = max(1, int(_NEAR * width)), max(1, int(_NEAR * height))
     return x < side and y < end and x + across > width - side and y + down > height - end
-
-
-def _is_smooth(grey: images.UInt8) -> bool:
-    """Whether there is no noise: what was drawn or enlarged, not photographed."""
-    low, high, _, _ = cv2.minMaxLoc(grey)
-    most = _NOISE * (high - low)
-    even = cv2.inRange(cv2.Laplacian(grey, cv2.CV_16S, ksize=1), -most, most)
-    return cv2.countNonZero(even) >= _EVEN * grey.size
-
-
-def _is_one(grey: images.UInt8, level: float, dark: bool) -> bool:
-    """Whether ink, dark or bright beyond a level, is one digit's when it is looked at closer: of
-    broad strokes, which a page, a table or a drawing does not have."""
-    scale = min(1.0, _CLOSER * _LOOK / max(grey.shape))
-    size = [max(1, round(side * scale)) for side in grey.shape[::-1]]
-    finer = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-    kind = cv2.THRESH_BINARY_INV if dark else cv2.THRESH_BINARY
-    mask = np.asarray(cv2.threshold(finer, level, 1, kind)[1], np.uint8)
-    return stroke_width(mask) > _BROAD * max(size) and one_digit(mask) is not None
-
-
-def _is_thick(ink: NDArray[np.float32], ends: Ends) -> bool:
-    """Whether an area is no stroke."""
-    mask = (ink > 0.5).view(np.uint8)
-    half = float(cv2.distanceTransform(mask, cv2.DIST_L2, 3).max())
-    return half > _THICK * max(ends[2] - ends[0], ends[3] - ends[1])
-
-
-def _in_corners(mask: images.UInt8, dark: bool) -> bool:
-    """Whether ink, dark or bright, is in the corners of an image and not in its middle."""
-    corners = [bool(mask[y, x]) for y in (0, -1) for x in (0, -1)]
-    if corners.count(not dark) < 2:
-        return False
-    height, width = mask.shape
-    middle = mask[height // 3 : -(height // 3) or None, width // 3 : -(width // 3) or None]
-    bright = cv2.countNonZero(middle)
-    return (middle.size - bright if dark else bright) < _EMPTY * middle.size
-
-
-def _is_paper(mask: images.UInt8, dark: bool) -> bool:
-    """Whether what is dark, or bright, is the inside of a frame: it fills its box as no digit with
-    a loop does, and something is written in it."""
-    area = cv2.bitwise_not(mask) if dark else mask
-    x, y, width, height = cv2.boundingRect(area)
-    if cv2.countNonZero(area) <= _PAPER * width * height:
-        return False
-    inside = cv2.bitwise_not(area[y : y + height, x : x + width])
-    parts = cv2.connectedComponentsWithStats(inside)[2][1:]
-    left, top, across, down, size = parts.T
-    within = (left > 0) & (top > 0) & (left + across < width) & (top + down < height)
-    return bool((within & (size >= SPECK * (inside > 0).sum())).any())
 
 
 def _cut(
