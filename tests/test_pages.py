@@ -120,6 +120,18 @@ def test_no_desk_or_shadow_is_taken_for_a_digit(
         assert len(model.read(made.image).digits) >= 0.8 * written, seed
 
 
+@pytest.mark.parametrize("seed", [29, 95, 115, 117, 133])
+def test_in_a_small_photograph_the_edge_of_a_shadow_is_no_digit(
+    seed: int, model: Recognizer, digits: Digits
+) -> None:
+    random = np.random.default_rng([5, seed])
+    made = simulate(random, digits, "shadow", size=(120, 200), tall=30)
+    written = [sign.text for line in made.lines for sign in line.signs if sign.text.isdigit()]
+    found = [digit.label for digit in model.read(made.image).digits]
+    assert len(set(written)) > 1
+    assert paper_score.edits("".join(found), "".join(written)) <= 1
+
+
 def test_digits_that_touch_are_told_apart(model: Recognizer, digits: Digits) -> None:
     score = measure.pages(model, digits, count=3, seed=3, kind="plain", touching=0.1)
     assert score.share >= 90

@@ -104,12 +104,14 @@ def plain(grey: images.UInt8, whatever: bool = False) -> Found | None:
         large, smooth = False, True
     if not (whatever or (fills and smooth)) and (along > _MOST_ALONG or varies > _ROUGH):
         return None
-    if not whatever and large and is_thick(ink, found):
-        return None  # a shadow, or the ground around a sheet
+    partly = not _fills(ink, _INK)
+    ground = large or (partly and at_border(found, ink.shape))
+    if not whatever and ground and is_thick(ink, found):
+        return None  # a shadow, or what is around a sheet
     squares = _squares(_cut(grey, small, ink, found), fills)
     box = _in_image(found, small, grey)
-    if not fills and any(at_border(one, ink.shape) for one in apart[1:]):
-        apart = []  # a neighbour was cut off there
+    if partly and any(at_border(one, ink.shape) for one in apart):
+        apart = []  # a neighbour was cut off there, or a shadow
     signs = () if large else tuple(_in_image(one, small, grey) for one in apart)
     share = max(box.width / width, box.height / height)
     return Found(squares, box, share, box.width / box.height, smooth or large, large, signs)
