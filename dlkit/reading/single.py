@@ -105,8 +105,8 @@ def plain(grey: images.UInt8, whatever: bool = False) -> Found | None:
     if not (whatever or (fills and smooth)) and (along > _MOST_ALONG or varies > _ROUGH):
         return None
     partly = not _fills(ink, _INK)
-    ground = large or (partly and at_border(found, ink.shape))
-    if not whatever and ground and is_thick(ink, found):
+    cut_off = partly and at_border(found, ink.shape) and not (fills and is_smooth(grey))
+    if not rough and (large or cut_off) and is_thick(ink, found):
         return None  # a shadow, or what is around a sheet
     squares = _squares(_cut(grey, small, ink, found), fills)
     box = _in_image(found, small, grey)
