@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--part", default="test", help="test or train")
     parser.add_argument("--model", default="digits", help="bundle")
     parser.add_argument("--pages", type=int, default=20, help="of each kind and pen")
+    parser.add_argument("--words", type=int, default=0, help="pages with words, of each kind")
     parser.add_argument("--singles", type=int, default=300, help="photographs of one digit a kind")
     parser.add_argument("--crops", type=int, default=1000, help="crops of each form")
     parser.add_argument("--kinds", nargs="*", default=KINDS)
@@ -56,9 +57,10 @@ def main() -> None:
     total = Score()
     if options.pages:
         print(
-            "| paper | pen | digits | right | lines right | lost | marks | as digits | s a page |"
+            "| paper | pen | digits | right | lines right | lost | marks | as digits | in the text "
+            "| in vain | s a page |"
         )
-        print("|---|---|---|---|---|---|---|---|---|")
+        print("|---|---|---|---|---|---|---|---|---|---|---|")
     for kind in options.kinds:
         for pen in options.pens if options.pages else ():
             score = pages(model, digits, options.pages, options.seed, kind, pen, options.touching,
@@ -67,12 +69,18 @@ def main() -> None:
             print(
                 f"| {kind} | {pen} | {score.digits} | {score.share:.2f} % | {score.whole} of "
                 f"{score.lines} | {score.lost} | {score.marks} | {score.taken} | "
+                f"{score.said} of {score.signs} | {score.in_vain} | "
                 f"{score.seconds / score.images:.2f} |", flush=True
             )  # fmt: skip
     if total.digits:
         print(f"\nAll: {total.share:.2f} % of {total.digits}. Probability 0.9 or more: "
               f"{total.sure}, wrong {total.sure_wrong}; less: {total.unsure}, wrong "
               f"{total.unsure_wrong}.\n")  # fmt: skip
+    if options.words:
+        print("| paper with words beside digits | in the text | in vain |\n|---|---|---|")
+    for kind in options.kinds if options.words else ():
+        score = pages(model, digits, options.words, options.seed, kind, "any", words=True)
+        print(f"| {kind} | {score.said} of {score.signs} | {score.in_vain} |", flush=True)
     if options.singles:
         print("| photographs of one digit | right | taken for pages |\n|---|---|---|")
     for kind in options.kinds if options.singles else ():
@@ -116,12 +124,14 @@ def pages(
     touching: float = 0.0,
     write: Path | None = None,
     size: tuple[int, int] | None = None,
+    words: bool = False,
 ) -> Score:
-    """Read that many pages of a kind."""
+    """Read that many pages of a kind; with words in every second number, where it has lines."""
     score = Score()
+    more = {"marks": 0.5, "letters": 0.9, "words": 1.0} if words else {}
     for index in range(count):
         random = np.random.default_rng([seed, index, KINDS.index(kind)])
-        made = simulate(random, digits, kind, pen, size=size, touching=touching)
+        made = simulate(random, digits, kind, pen, size=size, touching=touching, **more)
         begun = time.perf_counter()
         page = model.read(made.image)
         score.seconds += time.perf_counter() - begun

@@ -6,8 +6,10 @@ missed, wrong, too much, in the wrong order or in the wrong line counts against 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from dlkit.tasks.recognize.paper_crops import overlap
 # Intersection over union of a read digit and a written sign: a stroke's box is taken for at least
 # so many of its heights wide.
 SAME, _NARROW = 0.3, 0.4
+_SIGNS = re.compile(r"[^0-9\n]+")
 
 
 @dataclass
@@ -31,6 +34,8 @@ class Score:
         lines, whole: that are written; of them read right, digit by digit.
         marks, taken: signs that are no digits; of them read as digits.
         lost: digits that nothing was read at.
+        signs, said, in_vain: places between digits where other signs are; of them those at which
+            the text has something; and those where it has something and nothing is.
         sure, sure_wrong: digits read with a probability of 0.9 or more; of them wrong.
         unsure, unsure_wrong: the others; of them wrong.
     """
@@ -43,6 +48,9 @@ class Score:
     marks: int = 0
     taken: int = 0
     lost: int = 0
+    signs: int = 0
+    said: int = 0
+    in_vain: int = 0
     sure: int = 0
     sure_wrong: int = 0
     unsure: int = 0
@@ -70,6 +78,7 @@ def compare(score: Score, made: Page, page: read_page.Page) -> None:
         if line in left:
             left.remove(line)
             score.whole += 1
+    _compare_signs(score, [line.text for line in made.lines], [line.text for line in page.lines])
     signs = made.signs
     same = alike(page, signs)
     is_digit = np.array([sign.is_digit for sign in signs], bool)
@@ -95,6 +104,16 @@ def alike(page: read_page.Page, signs: Sequence[Sign]) -> NDArray[np.float32]:
     boxes = np.array([digit.box for digit in page.digits], np.float32).reshape(-1, 4)
     tall = [sign.box[3] for sign in signs if sign.is_digit]
     return overlap(boxes, truth, _NARROW * float(np.median(tall)) if tall else 0.0)
+
+
+def _compare_signs(score: Score, written: list[str], read: list[str]) -> None:
+    """Count where other signs than digits are, and where the text says so, whatever they are."""
+    there, said = (_SIGNS.sub("?", "\n".join(text).replace(" ", "")) for text in (written, read))
+    same = SequenceMatcher(None, there, said, autojunk=False).get_matching_blocks()
+    found = sum(there[at : at + long].count("?") for at, _, long in same)
+    score.signs += there.count("?")
+    score.said += found
+    score.in_vain += said.count("?") - found
 
 
 def only(text: str) -> str:

@@ -144,6 +144,35 @@ def test_marks_are_no_digits(model: Recognizer, digits: Digits) -> None:
     assert score.lost <= 0.02 * score.digits
 
 
+def test_what_is_left_out_of_a_line_is_in_its_text(model: Recognizer, digits: Digits) -> None:
+    """Signs; words of several letters; and a unit, printed."""
+    signs = measure.pages(model, digits, count=4, seed=5, kind="marks", pen="mnist")
+    words = measure.pages(model, digits, count=3, seed=5, kind="plain", words=True)
+    for score, least in ((signs, 0.9), (words, 0.85)):
+        assert score.signs > 15
+        assert score.said >= least * score.signs
+        assert score.in_vain <= 0.15 * score.signs
+    sheet: UInt8 = np.full((240, 900, 3), 250, np.uint8)
+    for place, unit in enumerate(("EUR", "kg", "pieces")):
+        left, bottom = 40 + 290 * place, 140
+        for text, column, thick in (("75", left, 4), (unit, left + 90, 2)):
+            cv2.putText(sheet, text, (column, bottom), 0, 1.6, (40, 40, 40), thick, cv2.LINE_AA)
+    for shown in (sheet, 255 - sheet):
+        (line,) = model.read(shown, "page").lines
+        assert "".join(digit.label for digit in line.digits) == "757575"
+        assert [part.strip("? ") for part in line.text.split("75")] == [""] * 4
+        assert line.text.count("75?") + line.text.count("75 ?") == 3
+
+
+@pytest.mark.parametrize("kind", ["ruled", long("plain"), long("squared"), long("boxes")])
+def test_without_words_nothing_is_said_of_them(
+    kind: str, model: Recognizer, digits: Digits
+) -> None:
+    score = measure.pages(model, digits, count=2, seed=6, kind=kind, pen="mnist")
+    assert score.signs == 0
+    assert score.in_vain <= 0.02 * score.digits + score.lost  # a lost digit is left out, too
+
+
 @pytest.mark.parametrize("kind", [long("plain"), "squared", long("desk")])
 def test_photographs_of_one_digit_are_read(kind: str, model: Recognizer, digits: Digits) -> None:
     score = measure.singles(model, digits, count=24, seed=4, kind=kind)

@@ -1,4 +1,4 @@
-"""Signs that are no digits: points, commas, signs of arithmetic, letters, scribbles."""
+"""Signs that are no digits: points, commas, signs of arithmetic, letters, words, scribbles."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ BETWEEN = ".,-/:"  # stand between digits
 BEFORE = "-+("
 BEHIND = "%)"
 JOINING = "+=-"
+_UNITS = ("EUR", "USD", "Euro", "kg", "cm", "mm", "km", "pcs", "Stk", "Mai", "units", "Total")
 _LETTERS = "ACDEFGHJKLMNPRTUVWXYabdefhkmnprtwxyz&#@*"
 _WOBBLE = 0.09  # of the digits' height: how far parts of a letter are shifted at most
 _FONTS = (
@@ -29,7 +30,7 @@ class Mark(NamedTuple):
     """A drawn sign.
 
     Attributes:
-        text: its character, ``OTHER`` for a letter or a scribble.
+        text: its character, ``OTHER`` for a letter, a word or a scribble.
         ink: uint8 (H, W), cropped to it.
         top: of its ink below the top of the digits beside it, in pixels.
     """
@@ -110,6 +111,14 @@ def _dots(random: Random, text: str, tall: float, width: float) -> Mark:
     ink = trimmed(np.asarray(cv2.resize(canvas, None, fx=0.25, fy=0.25,
                                         interpolation=cv2.INTER_AREA), np.uint8))  # fmt: skip
     return Mark(text, ink, at - radius)
+
+
+def word(random: Random, tall: float, width: float) -> Mark:
+    """A unit, or a few letters."""
+    if random.random() < 0.6:
+        return letter(random, str(random.choice(_UNITS)), tall, width)
+    letters = random.choice(list(_LETTERS), int(random.integers(2, 6)))
+    return letter(random, "".join(letters), tall, width)
 
 
 def letter(random: Random, text: str, tall: float, width: float) -> Mark:

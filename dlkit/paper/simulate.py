@@ -25,6 +25,7 @@ def simulate(
     touching: float = 0.0,
     marks: float | None = None,
     letters: float = 0.1,
+    words: float = 0.0,
     wide: tuple[float, float] | None = None,
 ) -> Page:
     """A page that follows from the random generator alone.
@@ -37,7 +38,8 @@ def simulate(
         tall: height of the digits in pixels.
         touching: share of neighbouring digits that touch.
         marks: share of the numbers that have other signs in or beside them; by default the kind's.
-        letters: of these, the share with a letter or a scribble; below 1.
+        letters: of these, the share with a letter, a word or a scribble; below 1.
+        words: of these, the share that are words, such as units.
         wide: how many times as wide digits are drawn, from and to, where no boxes are printed.
     """
     mixed = kind == "any"
@@ -56,6 +58,7 @@ def simulate(
         digits, random, np.zeros((height, width), np.uint8), pen(random, pen_name, tall), tall,
         marks=marks,
         letters=letters,
+        words=words,
         touching=touching,
         wide=_widths(random, mixed, None if printed in ("boxes", "form") else wide),
         sparse=mixed and random.random() < 0.2,

@@ -43,7 +43,8 @@ class Writer:
         ink: uint8 (H, W): what was written.
         tall: height of the digits in pixels.
         marks: share of the numbers that have other signs in or beside them.
-        letters: of these, the share with a letter or a scribble.
+        letters: of these, the share with a letter, a word or a scribble.
+        words: of these, the share that are words.
         touching: share of neighbouring digits that touch.
         wide: how many times as wide digits are drawn, from and to.
         sparse: the sheet has a few signs alone.
@@ -56,6 +57,7 @@ class Writer:
     tall: float
     marks: float = 0.0
     letters: float = 0.1
+    words: float = 0.0
     touching: float = 0.0
     wide: tuple[float, float] = (0.85, 1.15)
     sparse: bool = False
@@ -127,7 +129,10 @@ class Writer:
                         random.uniform(*self.wide))  # fmt: skip
             return ink, tall - ink.shape[0] if random.random() < 0.5 else (tall - len(ink)) / 2
         width = self.tool.width * random.choice([1.0, random.uniform(0.8, 1.8)])
-        found = marks.mark(random, letter, tall, width)
+        if letter == OTHER and self.words and random.random() < self.words:
+            found = marks.word(random, tall, width)
+        else:
+            found = marks.mark(random, letter, tall, width)
         return found.ink, found.top
 
     def _one_of(self, label: int) -> int:

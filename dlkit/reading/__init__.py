@@ -11,6 +11,7 @@ finder.py       where digits and other signs are: a network's answer, as boxes
 ink.py          pieces of ink: what hangs together
 crops.py        a sign with what is around it, as the network takes it that reads them
 signs.py        digits and other signs: what both networks together say
+unread.py       ink that neither of them has
 lines.py        reading order
 reading.py      all of it for one image
 page.py         the answer

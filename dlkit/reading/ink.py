@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +16,22 @@ _LOW, _WIDE, _TALL = 10, 2.2, 5.0  # pixels; heights; widths and some pixels: of
 _MOST = 4000  # pieces: what has more is no page but noise
 
 
-def pieces(grey: images.UInt8) -> NDArray[np.float32]:
-    """Boxes around what may be digits by its size: float32 (N, 4), at most 4,000.
+class Pieces(NamedTuple):
+    """Pieces of ink.
+
+    Attributes:
+        boxes: float32 (N, 4), left, top, width and height in the image's pixels.
+        filled: float32 (N,), how much of its box each fills, 0 to 1.
+        like_digits: bool (N,), whether each may be a digit by its size.
+    """
+
+    boxes: NDArray[np.float32]
+    filled: NDArray[np.float32]
+    like_digits: NDArray[np.bool_]
+
+
+def pieces(grey: images.UInt8) -> Pieces:
+    """What is not too low to be a digit or a letter: at most 4,000.
 
     Args:
         grey: uint8 (H, W), dark ink on bright paper or bright on dark.
@@ -28,8 +44,14 @@ def pieces(grey: images.UInt8) -> NDArray[np.float32]:
     ink = cv2.adaptiveThreshold(
         grey, 1, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY_INV, _AROUND, _DEPTH
     )
-    found = cv2.connectedComponentsWithStats(ink)[2][1:, :4]
-    wide, tall = found[:, 2], found[:, 3]
-    boxes = found[(tall >= _LOW) & (wide < _WIDE * tall) & (tall < _TALL * wide + _LOW)][:_MOST]
+    found = cv2.connectedComponentsWithStats(ink)[2][1:]
+    found = found[found[:, cv2.CC_STAT_HEIGHT] >= _LOW][:_MOST]
+    boxes, areas = found[:, :4], found[:, cv2.CC_STAT_AREA]
+    wide, tall = boxes[:, 2], boxes[:, 3]
+    like_digits = (wide < _WIDE * tall) & (tall < _TALL * wide + _LOW)
     left_top, sizes = boxes[:, :2] - 0.5, boxes[:, 2:] + 1  # half a pixel more on each side
-    return np.asarray(np.hstack([left_top, sizes]) / scale, np.float32)
+    return Pieces(
+        np.asarray(np.hstack([left_top, sizes]) / scale, np.float32),
+        np.asarray(areas / (wide * tall), np.float32),
+        like_digits,
+    )

@@ -73,10 +73,11 @@ def beside(mark: Float, digits: Float) -> tuple[int, float] | None:
     it stands in none."""
     heights = np.maximum(digits[:, 3], 0.6 * digits[:, 2])
     steps = (mark[:2] + mark[2:4] / 2 - digits[:, :2] - digits[:, 2:4] / 2) / heights[:, None]
-    there = (steps[:, 1] > _MARK[0]) & (steps[:, 1] < _MARK[1]) & (np.abs(steps[:, 0]) < _NEAR)
+    across = np.maximum(np.abs(steps[:, 0]) - mark[2] / 2 / heights, 0)  # from its nearer end
+    there = (steps[:, 1] > _MARK[0]) & (steps[:, 1] < _MARK[1]) & (across < _NEAR)
     if not there.any():
         return None
-    far = np.where(there, np.hypot(steps[:, 0], steps[:, 1]), np.inf)
+    far = np.where(there, np.hypot(across, steps[:, 1]), np.inf)
     return int(far.argmin()), float(far.min())
 
 

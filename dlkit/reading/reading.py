@@ -14,8 +14,9 @@ from dlkit.errors import UsageError
 from dlkit.reading import colour, lines, ruling, square
 from dlkit.reading.crops import OTHER
 from dlkit.reading.page import Box, Digit, Line, Page
-from dlkit.reading.signs import Networks, Sign, find_signs
+from dlkit.reading.signs import Found, Networks, Sign, find_signs
 from dlkit.reading.single import plain
+from dlkit.reading.unread import unread
 
 MODES = ("auto", "single", "page")
 
@@ -85,7 +86,7 @@ def read(
     """
     if mode not in MODES:
         raise UsageError(f"there is no mode '{mode}'", f"Use one of {', '.join(MODES)}")
-    grey, signs = _seen(image, networks)
+    grey, seen = _seen(image, networks)
     squares: list[images.UInt8] = []
     found = plain(grey) if mode != "page" else None
     apart = found.signs if found is not None else ()
@@ -94,14 +95,14 @@ def read(
         squares = [images.fit(one, *size) for one in found.squares]
         if found.clean and (mode == "single" or not found.large):
             return Reading(squares, found.box)
-    signs = find_signs(grey, networks, apart) if signs is None else signs
-    digits = [sign for sign in signs if sign.is_digit]
+    seen = find_signs(grey, networks, apart) if seen is None else seen
+    digits = [sign for sign in seen.signs if sign.is_digit]
     several = mode == "auto" and sum(one.probability >= _SURE_DIGIT for one in digits) > 1
     if found is not None and squares and found.clean and not several:
         return Reading(squares, found.box)
-    single = mode == "single" or (mode == "auto" and _has_one(signs, digits, max(grey.shape)))
+    single = mode == "single" or (mode == "auto" and _has_one(seen.signs, digits, max(grey.shape)))
     if several or not (single or squares):
-        return Reading([], known=_page(signs, grey.shape))
+        return Reading([], known=_page(seen, grey))
     if not digits:
         return Reading(squares, found.box) if found is not None and squares else whole(grey, size)
     best = max(digits, key=lambda sign: sign.probability * sign.box[3] * _inner(sign, grey.shape))
@@ -127,16 +128,23 @@ def whole(grey: images.UInt8, size: tuple[int, int] = _MNIST) -> Reading:
     return Reading([images.fit(images.fit(grey, square.SIDE, square.SIDE), *size)], box)
 
 
-def _seen(image: images.Image, networks: Networks) -> tuple[images.UInt8, list[Sign] | None]:
-    """The image in one channel; and the signs in it, where that was chosen by them."""
+def _seen(image: images.Image, networks: Networks) -> tuple[images.UInt8, Found | None]:
+    """The image in one channel; and what is in it, where that was chosen by it."""
     grey = colour.channel(image)
-    other = ruling.without_squares(image)
-    if other is None:
+    axis = ruling.beside_squares(image)
+    if axis is None:
         return grey, None
     part = ruling.middle(grey.shape)  # what disturbs there disturbs elsewhere
-    both = [(one, find_signs(one[part], networks)) for one in (grey, other)]
-    chosen, signs = max(both, key=lambda one: sum(s.probability for s in one[1] if s.is_digit))
-    return chosen, signs if grey[part].shape == grey.shape else None
+    found = find_signs(grey[part], networks)
+    without = find_signs(axis.levels(image[part]), networks)
+    if _sure(without) > _sure(found):
+        grey, found = axis.levels(image), without
+    return grey, found if grey[part].shape == grey.shape else None
+
+
+def _sure(found: Found) -> float:
+    """How many digits there are, each by its probability."""
+    return sum(sign.probability for sign in found.signs if sign.is_digit)
 
 
 def _has_one(signs: list[Sign], digits: list[Sign], side: int) -> bool:
@@ -146,24 +154,27 @@ def _has_one(signs: list[Sign], digits: list[Sign], side: int) -> bool:
     return len(digits) == len(signs) == 1
 
 
-def _page(signs: list[Sign], shape: tuple[int, ...]) -> Page:
-    """Lines of the digits, with the signs that stand in them."""
-    digits = [sign for sign in signs if sign.is_digit]
+def _page(found: Found, grey: images.UInt8) -> Page:
+    """Lines of the digits, with the signs, and the ink that was not read, that stand in them."""
+    digits = [sign for sign in found.signs if sign.is_digit]
     if not digits:
         return Page(())
-    marks = [sign for sign in signs if not sign.is_digit]
-    boxes = np.array([sign.box for sign in [*digits, *marks]], np.float32)
+    signs = [*digits, *(sign for sign in found.signs if not sign.is_digit)]
+    boxes = np.array([sign.box for sign in signs], np.float32)
+    if found.ink is not None:
+        more = unread(grey, found.ink, boxes, boxes[: len(digits)])
+        signs += [Sign(OTHER, 0.0, tuple(box)) for box in more.tolist()]
+        boxes = np.vstack([boxes, more])
     flat = lines.level(boxes, lines.tilt(boxes[: len(digits)]))
     rows = lines.lines(flat[: len(digits)])
     row_of = {place: number for number, row in enumerate(rows) for place in row}
     members: list[list[int]] = [list(row) for row in rows]
     for place in range(len(digits), len(boxes)):
-        found = lines.beside(flat[place], flat[: len(digits)])
-        if found is not None:
-            members[row_of[found[0]]].append(place)
-    both = [*digits, *marks]
-    return Page(tuple(_line(sorted(row, key=lambda one: _middle(flat[one])), both, flat, shape)
-                      for row in members))  # fmt: skip
+        beside = lines.beside(flat[place], flat[: len(digits)])
+        if beside is not None:
+            members[row_of[beside[0]]].append(place)
+    rows = [sorted(row, key=lambda one: _middle(flat[one])) for row in members]
+    return Page(tuple(_line(row, signs, flat, grey.shape) for row in rows))
 
 
 def _line(row: list[int], signs: list[Sign], flat: _Float, shape: tuple[int, ...]) -> Line:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from dlkit import images
 
@@ -21,8 +24,26 @@ _APART, _PAPERS, _MOST = 8.0, 3.0, 0.7
 _INK, _PAPER = 30.0, 230.0  # levels of the result
 
 
-def without_squares(image: images.Image) -> images.UInt8 | None:
-    """The image along the axis of colour on which its squares are as bright as the paper.
+class Axis(NamedTuple):
+    """An axis of colour.
+
+    Attributes:
+        steep: (3,), levels of the result by those of blue, green and red.
+        paper: (3,), the paper's colour.
+    """
+
+    steep: NDArray[np.float64]
+    paper: NDArray[np.float32]
+
+    def levels(self, image: images.Image) -> images.UInt8:
+        """An image, uint8 or uint16 (H, W, 3 or 4) BGR, along the axis: uint8 (H, W), ink dark."""
+        start = _PAPER - self.paper @ self.steep
+        along = cv2.transform(_colours(image), self.steep[None]) + start
+        return np.asarray(along.clip(0, 255), np.uint8)
+
+
+def beside_squares(image: images.Image) -> Axis | None:
+    """The axis of colour on which an image's squares are as bright as the paper.
 
     Between paper and line all colours lie on one way; the axis is at a right angle to it, towards
     the ink.
@@ -31,16 +52,14 @@ def without_squares(image: images.Image) -> images.UInt8 | None:
         image: uint8 or uint16, (H, W), (H, W, 3) BGR or (H, W, 4) BGRA, of which alpha is left out.
 
     Returns:
-        uint8 (H, W), ink dark; None where there are no squares, they are weak, or of the ink's
-        colour; or there are no colours.
+        None where there are no squares, they are weak, or of the ink's colour; or there are no
+        colours.
     """
     if image.ndim == 2 or min(image.shape[:2]) < _LEAST:
         return None
-    image = image[:, :, :3]
-    grey = images.grey(image)
-    part = middle(grey.shape)
+    part = image[middle(image.shape)][:, :, :3]
     stroke = np.ones((_STROKE, _STROKE), np.uint8)
-    depth = np.asarray(cv2.morphologyEx(grey[part], cv2.MORPH_BLACKHAT, stroke), np.float32)
+    depth = np.asarray(cv2.morphologyEx(images.grey(part), cv2.MORPH_BLACKHAT, stroke), np.float32)
     contrast = float(np.quantile(depth, 0.995))
     if contrast < _CONTRAST:
         return None
@@ -51,8 +70,7 @@ def without_squares(image: images.Image) -> images.UInt8 | None:
         return None
     if np.median(depth[lines]) < _STRONG * np.median(depth[ink]):
         return None
-    scale = np.float32(1 / 257 if image.dtype == np.uint16 else 1)
-    colours = image[part].astype(np.float32) * scale
+    colours = _colours(part)
     paper = np.median(colours.reshape(-1, 3), axis=0)
     line = np.median(colours[lines], axis=0) - paper
     written = colours[ink] - paper
@@ -65,9 +83,13 @@ def without_squares(image: images.Image) -> images.UInt8 | None:
         return None
     if np.mean(beside @ axis > apart / 2) < _MOST:
         return None
-    steep = (_INK - _PAPER) / apart * axis
-    levels = cv2.transform(image.astype(np.float32) * scale, steep[None]) + (_PAPER - paper @ steep)
-    return np.asarray(levels.clip(0, 255), np.uint8)
+    return Axis((_INK - _PAPER) / apart * axis, paper)
+
+
+def _colours(image: images.Image) -> NDArray[np.float32]:
+    """Blue, green and red from 0 to 255: float32 (H, W, 3)."""
+    scale = np.float32(1 / 257 if image.dtype == np.uint16 else 1)
+    return np.asarray(image[:, :, :3].astype(np.float32) * scale, np.float32)
 
 
 def middle(shape: tuple[int, ...]) -> tuple[slice, slice]:

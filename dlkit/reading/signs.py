@@ -64,10 +64,23 @@ class Sign:
         return self.label.isdigit()
 
 
+@dataclass(frozen=True)
+class Found:
+    """What there is in an image.
+
+    Attributes:
+        signs: what both networks together take for digits and other signs.
+        ink: all pieces of ink, read or not; none where there is no sign.
+    """
+
+    signs: list[Sign]
+    ink: ink.Pieces | None = None
+
+
 def find_signs(
     grey: images.UInt8, networks: Networks, known: Sequence[tuple[float, ...]] = ()
-) -> list[Sign]:
-    """What both networks together take for digits and other signs.
+) -> Found:
+    """Find and read what there is in an image.
 
     Args:
         known: left, top, width and height of a digit, and of signs beside it of whatever kind,
@@ -79,18 +92,21 @@ def find_signs(
     else:
         found = finder.find(grey, networks.find, parts=True)
     if not len(found):
-        return []
-    boxes, chances, read = _with_wholes(grey, found, networks)
+        return Found([])
+    pieces = ink.pieces(grey)
+    whole = pieces.boxes[pieces.like_digits]
+    boxes, chances, read = _with_wholes(grey, found, whole, networks)
     label, sure = _judged(chances, read)
     there = _stay(boxes, chances, label, sure)
-    return [
+    signs = [
         Sign(LABELS[label[place]], float(sure[place]), tuple(boxes[place].tolist()))
         for place in np.flatnonzero(there).tolist()
     ]
+    return Found(signs, pieces)
 
 
 def _with_wholes(
-    grey: images.UInt8, found: _Float, networks: Networks
+    grey: images.UInt8, found: _Float, pieces: _Float, networks: Networks
 ) -> tuple[_Float, _Float, _Float]:
     """What was found, and the digits that the finder saw in parts: read.
 
@@ -108,7 +124,7 @@ def _with_wholes(
         again = networks.read(np.concatenate(nearer)).reshape(len(_LOOKS), len(unsure), -1)
         read[unsure] = (read[unsure] + again.sum(axis=0)) / (1 + len(_LOOKS))
     sure = digit & _DIGITS[read.argmax(axis=1)] & (read.max(axis=1) >= _SURE)
-    wholes, parts = _wholes(ink.pieces(grey), boxes, digit, sure)
+    wholes, parts = _wholes(pieces, boxes, digit, sure)
     if not len(wholes):
         return boxes, chances, read
     whole = networks.read(looks(scales, wholes, heights[[part[0] for part in parts]]))
