@@ -39,7 +39,9 @@ def main() -> None:
     parser.add_argument("--part", default="test", help="test or train")
     parser.add_argument("--model", default="digits", help="bundle")
     parser.add_argument("--pages", type=int, default=20, help="of each kind and pen")
-    parser.add_argument("--words", type=int, default=0, help="pages with words, of each kind")
+    parser.add_argument(
+        "--words", type=int, default=0, help="pages with words, of each kind, any pen"
+    )
     parser.add_argument("--singles", type=int, default=300, help="photographs of one digit a kind")
     parser.add_argument("--crops", type=int, default=1000, help="crops of each form")
     parser.add_argument("--kinds", nargs="*", default=KINDS)

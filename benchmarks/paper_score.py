@@ -35,7 +35,8 @@ class Score:
         marks, taken: signs that are no digits; of them read as digits.
         lost: digits that nothing was read at.
         signs, said, in_vain: places between digits where other signs are; of them those at which
-            the text has something; and those where it has something and nothing is.
+            the text has something; and those where it has something else than what is written by
+            hand: nothing, a printed word, a digit that was lost.
         sure, sure_wrong: digits read with a probability of 0.9 or more; of them wrong.
         unsure, unsure_wrong: the others; of them wrong.
     """

@@ -145,23 +145,33 @@ def test_marks_are_no_digits(model: Recognizer, digits: Digits) -> None:
 
 
 def test_what_is_left_out_of_a_line_is_in_its_text(model: Recognizer, digits: Digits) -> None:
-    """Signs; words of several letters; and a unit, printed."""
+    """Signs, and words of several letters."""
     signs = measure.pages(model, digits, count=4, seed=5, kind="marks", pen="mnist")
     words = measure.pages(model, digits, count=3, seed=5, kind="plain", words=True)
-    for score, least in ((signs, 0.9), (words, 0.85)):
-        assert score.signs > 15
-        assert score.said >= least * score.signs
+    for score in (signs, words):
+        assert score.signs > 30
+        assert score.said >= 0.9 * score.signs
         assert score.in_vain <= 0.15 * score.signs
-    sheet: UInt8 = np.full((240, 900, 3), 250, np.uint8)
-    for place, unit in enumerate(("EUR", "kg", "pieces")):
-        left, bottom = 40 + 290 * place, 140
-        for text, column, thick in (("75", left, 4), (unit, left + 90, 2)):
-            cv2.putText(sheet, text, (column, bottom), 0, 1.6, (40, 40, 40), thick, cv2.LINE_AA)
-    for shown in (sheet, 255 - sheet):
-        (line,) = model.read(shown, "page").lines
-        assert "".join(digit.label for digit in line.digits) == "757575"
-        assert [part.strip("? ") for part in line.text.split("75")] == [""] * 4
-        assert line.text.count("75?") + line.text.count("75 ?") == 3
+
+
+@pytest.mark.parametrize("scale", [1, long(1.6), 2, long(3)])
+@pytest.mark.parametrize("bright", [False, True])
+def test_a_printed_word_beside_a_number_is_in_the_text(
+    scale: float, bright: bool, model: Recognizer
+) -> None:
+    words = ("EUR", "kg", "pieces", "HELL", "MIN", "Stk")
+    sheet: UInt8 = np.full((round(90 * scale) * len(words), round(330 * scale), 3), 250, np.uint8)
+    thick = round(1.6 * scale)
+    for place, word in enumerate(words):
+        bottom = round((60 + 90 * place) * scale)
+        for text, left, font in (("75", 30, 0), (word, 110, (0, 2, 3)[place % 3])):
+            cv2.putText(sheet, text, (round(left * scale), bottom), font, scale, (40, 40, 40),
+                        thick, cv2.LINE_AA)  # fmt: skip
+    found = model.read(255 - sheet if bright else sheet, "page").lines
+    assert len(found) == len(words)
+    assert all(line.text.startswith("75") for line in found)
+    # one may be lost: letters, an S or an I, are sometimes read as digits
+    assert sum("?" in line.text[2:] for line in found) >= len(words) - 1
 
 
 @pytest.mark.parametrize("kind", ["ruled", long("plain"), long("squared"), long("boxes")])

@@ -14,7 +14,7 @@ BETWEEN = ".,-/:"  # stand between digits
 BEFORE = "-+("
 BEHIND = "%)"
 JOINING = "+=-"
-_UNITS = ("EUR", "USD", "Euro", "kg", "cm", "mm", "km", "pcs", "Stk", "Mai", "units", "Total")
+_WORDS = ("EUR", "USD", "Euro", "kg", "cm", "mm", "km", "pcs", "Stk", "Mai", "units", "Total")
 _LETTERS = "ACDEFGHJKLMNPRTUVWXYabdefhkmnprtwxyz&#@*"
 _WOBBLE = 0.09  # of the digits' height: how far parts of a letter are shifted at most
 _FONTS = (
@@ -114,9 +114,9 @@ def _dots(random: Random, text: str, tall: float, width: float) -> Mark:
 
 
 def word(random: Random, tall: float, width: float) -> Mark:
-    """A unit, or a few letters."""
+    """A unit or the like, or a few letters."""
     if random.random() < 0.6:
-        return letter(random, str(random.choice(_UNITS)), tall, width)
+        return letter(random, str(random.choice(_WORDS)), tall, width)
     letters = random.choice(list(_LETTERS), int(random.integers(2, 6)))
     return letter(random, "".join(letters), tall, width)
 

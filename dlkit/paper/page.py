@@ -12,7 +12,7 @@ UInt8: TypeAlias = NDArray[np.uint8]
 Float: TypeAlias = NDArray[np.float32]
 Random: TypeAlias = np.random.Generator
 
-OTHER = "?"  # a sign that has no character of its own: a letter, a scribble
+OTHER = "?"  # a sign that has no character of its own: a letter, a word, a scribble
 
 
 @dataclass(frozen=True)

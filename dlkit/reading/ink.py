@@ -31,7 +31,7 @@ class Pieces(NamedTuple):
 
 
 def pieces(grey: images.UInt8) -> Pieces:
-    """What is not too low to be a digit or a letter: at most 4,000.
+    """What is not too low to be a digit or a letter: at most 4,000 of each kind.
 
     Args:
         grey: uint8 (H, W), dark ink on bright paper or bright on dark.
@@ -39,19 +39,24 @@ def pieces(grey: images.UInt8) -> Pieces:
     scale = min(1.0, (_PIXELS / grey.size) ** 0.5)
     if scale < 1:
         grey = np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
-    if np.median(grey) < 128:
-        grey = cv2.bitwise_not(grey)  # type: ignore[assignment]
     ink = cv2.adaptiveThreshold(
-        grey, 1, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY_INV, _AROUND, _DEPTH
+        on_bright(grey), 1, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY_INV, _AROUND, _DEPTH
     )
     found = cv2.connectedComponentsWithStats(ink)[2][1:]
-    found = found[found[:, cv2.CC_STAT_HEIGHT] >= _LOW][:_MOST]
-    boxes, areas = found[:, :4], found[:, cv2.CC_STAT_AREA]
-    wide, tall = boxes[:, 2], boxes[:, 3]
-    like_digits = (wide < _WIDE * tall) & (tall < _TALL * wide + _LOW)
-    left_top, sizes = boxes[:, :2] - 0.5, boxes[:, 2:] + 1  # half a pixel more on each side
+    wide, tall = found[:, cv2.CC_STAT_WIDTH], found[:, cv2.CC_STAT_HEIGHT]
+    high = tall >= _LOW
+    like = high & (wide < _WIDE * tall) & (tall < _TALL * wide + _LOW)
+    kinds = found[like][:_MOST], found[high & ~like][:_MOST]
+    found = np.vstack(kinds)
+    boxes, sizes = found[:, :4], found[:, 2:4]
+    left_top, sides = boxes[:, :2] - 0.5, sizes + 1  # half a pixel more on each side
     return Pieces(
-        np.asarray(np.hstack([left_top, sizes]) / scale, np.float32),
-        np.asarray(areas / (wide * tall), np.float32),
-        like_digits,
+        np.asarray(np.hstack([left_top, sides]) / scale, np.float32),
+        np.asarray(found[:, cv2.CC_STAT_AREA] / sizes.prod(axis=1), np.float32),
+        np.arange(len(found)) < len(kinds[0]),
     )
+
+
+def on_bright(grey: images.UInt8) -> images.UInt8:
+    """An image whose ink is dark: inverted where most of it is dark."""
+    return np.asarray(cv2.bitwise_not(grey) if np.median(grey) < 128 else grey, np.uint8)

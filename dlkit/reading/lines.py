@@ -17,7 +17,7 @@ _WIDE = 1.8  # of the usual gap: and is wider than this
 _PITCH = 1.3  # of the usual step from middle to middle: and that is wider than this
 _FAR = 6.0  # heights: digits further apart say nothing of the tilt
 _MARK = (-0.75, 0.95)  # heights above and below the middle of the digits: signs of their line
-_NEAR = 3.5  # heights: from the next digit to a sign of its line
+_NEAR = 3.5  # heights: from the middle of the next digit to the nearer end of a sign of its line
 
 
 def tilt(boxes: Float) -> float:

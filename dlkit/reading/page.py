@@ -34,7 +34,8 @@ class Line:
     """Digits that stand in one line.
 
     Attributes:
-        text: they joined, with a space where a wide gap is.
+        text: they joined, with a space where a wide gap is, points, commas and minus where they
+            are sure, and ``?`` for other signs and for ink that was not read.
         digits: from the left to the right.
     """
 

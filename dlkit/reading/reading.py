@@ -131,7 +131,7 @@ def whole(grey: images.UInt8, size: tuple[int, int] = _MNIST) -> Reading:
 def _seen(image: images.Image, networks: Networks) -> tuple[images.UInt8, Found | None]:
     """The image in one channel; and what is in it, where that was chosen by it."""
     grey = colour.channel(image)
-    axis = ruling.beside_squares(image)
+    axis = ruling.without_squares(image)
     if axis is None:
         return grey, None
     part = ruling.middle(grey.shape)  # what disturbs there disturbs elsewhere
@@ -161,8 +161,8 @@ def _page(found: Found, grey: images.UInt8) -> Page:
         return Page(())
     signs = [*digits, *(sign for sign in found.signs if not sign.is_digit)]
     boxes = np.array([sign.box for sign in signs], np.float32)
-    if found.ink is not None:
-        more = unread(grey, found.ink, boxes, boxes[: len(digits)])
+    if found.pieces is not None:
+        more = unread(grey, found.pieces, boxes, boxes[: len(digits)])
         signs += [Sign(OTHER, 0.0, tuple(box)) for box in more.tolist()]
         boxes = np.vstack([boxes, more])
     flat = lines.level(boxes, lines.tilt(boxes[: len(digits)]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -32,8 +32,8 @@ class Axis(NamedTuple):
         paper: (3,), the paper's colour.
     """
 
-    steep: NDArray[np.float64]
-    paper: NDArray[np.float32]
+    steep: NDArray[np.floating[Any]]
+    paper: NDArray[np.floating[Any]]
 
     def levels(self, image: images.Image) -> images.UInt8:
         """An image, uint8 or uint16 (H, W, 3 or 4) BGR, along the axis: uint8 (H, W), ink dark."""
@@ -42,7 +42,7 @@ class Axis(NamedTuple):
         return np.asarray(along.clip(0, 255), np.uint8)
 
 
-def beside_squares(image: images.Image) -> Axis | None:
+def without_squares(image: images.Image) -> Axis | None:
     """The axis of colour on which an image's squares are as bright as the paper.
 
     Between paper and line all colours lie on one way; the axis is at a right angle to it, towards

@@ -70,11 +70,11 @@ class Found:
 
     Attributes:
         signs: what both networks together take for digits and other signs.
-        ink: all pieces of ink, read or not; none where there is no sign.
+        pieces: of ink, read or not; None where the finder found nothing.
     """
 
     signs: list[Sign]
-    ink: ink.Pieces | None = None
+    pieces: ink.Pieces | None = None
 
 
 def find_signs(

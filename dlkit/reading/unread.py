@@ -15,7 +15,7 @@ _HIGH, _WIDE = (0.5, 1.8), (0.12, 8.0)
 _FILLED = 0.1  # of its box: what has less is a rule that is not quite level
 _READ = 0.3  # of the smaller box: what shares so much with a sign was read
 _DARK = 0.6  # of the digits' contrast: what has less is no writing
-_ROW, _COLUMN = 0.85, 0.95  # of a row or column of its box: printed lines fill so much
+_CORNER, _INNER = 6, 4  # parts of a side: a printed box has ink in the corners, none in the middle
 
 
 def unread(grey: images.UInt8, pieces: ink.Pieces, signs: _Float, digits: _Float) -> _Float:
@@ -36,23 +36,35 @@ def unread(grey: images.UInt8, pieces: ink.Pieces, signs: _Float, digits: _Float
     boxes = pieces.boxes[like & (pieces.filled > _FILLED)]
     read = finder.close(finder.inside, boxes, _READ, signs)
     boxes = boxes[np.array([not len(places) for places in read], bool)]
-    least = _DARK * float(np.median([_contrast(_part(grey, box)) for box in digits]))
-    dark = [_is_writing(_part(grey, box), least) for box in boxes]
-    return np.asarray(boxes[np.array(dark, bool)], np.float32)
+    paper = ink.on_bright(grey)
+    least = _DARK * float(np.median([_contrast(_part(paper, box)) for box in digits]))
+    written = [_is_writing(_part(paper, box), least) for box in boxes]
+    return np.asarray(boxes[np.array(written, bool)], np.float32)
 
 
 def _is_writing(part: images.UInt8, least: float) -> bool:
-    """Whether it has that contrast, and no row or column that is all ink."""
-    if _contrast(part) < least:
+    """Whether it has that contrast, and is no empty printed box."""
+    low, high = _levels(part)
+    if high - low < least:
         return False
-    dark = part < np.quantile(part, (0.05, 0.95)).mean()
-    written = dark if dark.mean() < 0.5 else ~dark
-    return bool(written.mean(axis=1).max() < _ROW and written.mean(axis=0).max() < _COLUMN)
+    dark = part < (low + high) / 2
+    rows, columns = (max(1, side // _CORNER) for side in dark.shape)
+    corners = (dark[y, x] for y in (slice(rows), slice(-rows, None))
+               for x in (slice(columns), slice(-columns, None)))  # fmt: skip
+    rows, columns = (side // _INNER for side in dark.shape)
+    inner = dark[rows : len(dark) - rows, columns : dark.shape[1] - columns]
+    return bool(inner.any() or not all(corner.any() for corner in corners))
 
 
-def _contrast(part: images.UInt8) -> float:
-    low, high = np.quantile(part, (0.05, 0.95))
-    return float(high - low)
+def _contrast(part: images.UInt8) -> int:
+    low, high = _levels(part)
+    return high - low
+
+
+def _levels(part: images.UInt8) -> tuple[int, int]:
+    """The ends of its levels, but for a twentieth at each."""
+    rising = np.sort(part, axis=None)
+    return int(rising[len(rising) // 20]), int(rising[-1 - len(rising) // 20])
 
 
 def _part(grey: images.UInt8, box: _Float) -> images.UInt8:
