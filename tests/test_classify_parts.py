@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 import torch
 import torchvision
 from torch import nn
 from torch.nn import functional as F
 
+from dlkit.bundle import SHIPPED
 from dlkit.errors import UsageError
 from dlkit.tasks.recognize.datasets import load_labelled
 from dlkit.tasks.recognize.pixels import PixelClassifier
@@ -156,3 +158,19 @@ def test_simple_cnn_is_the_papers_m3_and_may_pool_once() -> None:
 
 def count(network: nn.Module) -> int:
     return sum(weight.numel() for weight in network.parameters())
+
+
+@pytest.mark.parametrize("width", [0.05, 0.215, 0.3, 1.0])
+def test_resnet_has_channels_that_are_fast_on_onnx_runtime(width: float) -> None:
+    network = RECIPES.load("reader").example().network.replace(width=width).build()
+    channels = [one.out_channels for one in network.modules() if isinstance(one, nn.Conv2d)]
+    assert max(channels) >= 512 * width
+    assert not any(count % 4 for count in channels)
+
+
+def test_the_shipped_reader_has_such_channels() -> None:
+    graph = onnx.load(SHIPPED / "digit_reader" / "model.onnx").graph
+    shapes = {weight.name: tuple(weight.dims) for weight in graph.initializer}
+    channels = [shapes[node.input[1]][0] for node in graph.node if node.op_type == "Conv"]
+    assert len(channels) == 20
+    assert not any(count % 4 for count in channels)

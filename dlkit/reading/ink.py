@@ -59,4 +59,5 @@ def pieces(grey: images.UInt8) -> Pieces:
 
 def on_bright(grey: images.UInt8) -> images.UInt8:
     """An image whose ink is dark: inverted where most of it is dark."""
-    return np.asarray(cv2.bitwise_not(grey) if np.median(grey) < 128 else grey, np.uint8)
+    mostly_dark = np.count_nonzero(grey < 128) > grey.size / 2  # a median takes sixty times as long
+    return np.asarray(cv2.bitwise_not(grey) if mostly_dark else grey, np.uint8)

@@ -14,6 +14,7 @@ _Float = NDArray[np.float32]
 _HIGH, _WIDE = (0.5, 1.8), (0.12, 8.0)
 _FILLED = 0.1  # of its box: what has less is a rule that is not quite level
 _READ = 0.3  # of the smaller box: what shares so much with a sign was read
+_SOME = 40  # digits say how dark the ink is
 _DARK = 0.6  # of the digits' contrast: what has less is no writing
 _CORNER, _INNER = 6, 4  # parts of a side: a printed box has ink in the corners, none in the middle
 
@@ -36,8 +37,11 @@ def unread(grey: images.UInt8, pieces: ink.Pieces, signs: _Float, digits: _Float
     boxes = pieces.boxes[like & (pieces.filled > _FILLED)]
     read = finder.close(finder.inside, boxes, _READ, signs)
     boxes = boxes[np.array([not len(places) for places in read], bool)]
+    if not len(boxes):
+        return boxes
     paper = ink.on_bright(grey)
-    least = _DARK * float(np.median([_contrast(_part(paper, box)) for box in digits]))
+    some = digits[:: 1 + len(digits) // _SOME]
+    least = _DARK * float(np.median([_contrast(_part(paper, box)) for box in some]))
     written = [_is_writing(_part(paper, box), least) for box in boxes]
     return np.asarray(boxes[np.array(written, bool)], np.float32)
 

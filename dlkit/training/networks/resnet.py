@@ -14,6 +14,9 @@ from dlkit.training.networks._common import ClassifierConfig, activation, scaled
 # (channels, stride of the first block) of the four stages, two blocks each.
 _STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))
 _BLOCKS_PER_STAGE = 2
+# ONNX Runtime has fast convolutions on the CPU only for channels in multiples of four (measured: the
+# reader with 16, 28, 56, 112 takes 0.4 of the time that it took with 14, 28, 55, 110).
+_CHANNELS = 4
 # (kernel, stride) of stems that are a single convolution.
 _STEMS = {"small": (3, 1), "half": (5, 2)}
 
@@ -54,7 +57,7 @@ class Residual(nn.Module):
 
 def build(config: Config) -> nn.Module:
     """Stem, eight residual blocks, global average pooling, logits."""
-    channels = scaled(64, config.width)
+    channels = _channels(64, config)
     if config.stem == "imagenet":
         modules: list[nn.Module] = [
             nn.Conv2d(config.channels, channels, kernel_size=7, stride=2, padding=3),
@@ -72,13 +75,18 @@ def build(config: Config) -> nn.Module:
     else:
         raise unknown("stem", config.stem, ["imagenet", *_STEMS])
     for wide, first_stride in _STAGES:
-        out = scaled(wide, config.width)
+        out = _channels(wide, config)
         for block in range(_BLOCKS_PER_STAGE):
             modules.append(Residual(channels, out, first_stride if block == 0 else 1, config))
             channels = out
     return nn.Sequential(
         *modules, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, config.classes)
     )
+
+
+def _channels(wide: int, config: Config) -> int:
+    """So many of a layer, times the width, rounded up to a multiple of four."""
+    return -(-scaled(wide, config.width) // _CHANNELS) * _CHANNELS
 
 
 ARCHITECTURE = Architecture("resnet", recognize.TASK, Config, build)
