@@ -36,7 +36,7 @@ def unread(grey: images.UInt8, pieces: ink.Pieces, signs: _Float, digits: _Float
     like = (tall > _HIGH[0]) & (tall < _HIGH[1]) & (wide > _WIDE[0]) & (wide < _WIDE[1])
     boxes = pieces.boxes[like & (pieces.filled > _FILLED)]
     read = finder.close(finder.inside, boxes, _READ, signs)
-    boxes = boxes[np.array([not len(places) for places in read], bool)]
+    boxes = np.asarray(boxes[np.array([not len(places) for places in read], bool)], np.float32)
     if not len(boxes):
         return boxes
     paper = ink.on_bright(grey)
