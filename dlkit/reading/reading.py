@@ -26,6 +26,7 @@ _BROAD = 1.15  # heights: what is wider may be several digits that touch
 _ICON = 64  # pixels: an image that is smaller, with nothing found, is still one digit
 _SURE_DIGIT = 0.9  # probability from which a photographed digit is read by nothing else
 _SURE = 0.6  # probability from which a point, comma or minus is written as such
+_INVENTED = 4  # digits that were found are outweighed by a quarter as many that are none
 _Float = NDArray[np.float32]
 
 
@@ -143,8 +144,8 @@ def _seen(image: images.Image, networks: Networks) -> tuple[images.UInt8, Found 
 
 
 def _sure(found: Found) -> float:
-    """How many digits there are, each by its probability."""
-    return sum(sign.probability for sign in found.signs if sign.is_digit)
+    """How many digits there are, surely: those that may be none count against them."""
+    return sum(1 - _INVENTED * (1 - one.probability) for one in found.signs if one.is_digit)
 
 
 def _has_one(signs: list[Sign], digits: list[Sign], side: int) -> bool:
