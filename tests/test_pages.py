@@ -213,6 +213,17 @@ def test_a_wide_open_four_is_one_digit(wide: float, bright: bool, model: Recogni
     assert texts(model, 255 - page if bright else page) == ["4 4 4"]
 
 
+@pytest.mark.long
+def test_unsure_digits_do_not_keep_the_squares(model: Recognizer, digits: Digits) -> None:
+    """With its squares the middle of this page shows more digits, without them surer ones."""
+    random = np.random.default_rng([0, 13, KINDS.index("squared")])
+    made = simulate(random, digits, "squared", "mnist", size=(1632, 1224))
+    score = paper_score.Score()
+    paper_score.compare(score, made, model.read(made.image))
+    assert score.digits == 122
+    assert score.wrong <= 6
+
+
 def test_of_a_large_page_the_middle_says_whether_squares_go(
     model: Recognizer, digits: Digits, monkeypatch: pytest.MonkeyPatch
 ) -> None:

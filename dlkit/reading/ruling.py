@@ -52,8 +52,8 @@ def without_squares(image: images.Image) -> Axis | None:
         image: uint8 or uint16, (H, W), (H, W, 3) BGR or (H, W, 4) BGRA, of which alpha is left out.
 
     Returns:
-        None where there are no squares, they are weak, or of the ink's colour; or there are no
-        colours.
+        the axis; None where there are no squares, they are weak, or of the ink's colour; or there
+        are no colours.
     """
     if image.ndim == 2 or min(image.shape[:2]) < _LEAST:
         return None
