@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 
 # Imports and long lists of files make objects by the hundred thousand, and no garbage: looking for
 # it after every 700, as Python does by default, takes a tenth of a command's start.
 _NEW_OBJECTS = 50_000
 _INTERRUPTED = 130
+_SOON = 0.05  # seconds
 
 
 def main() -> None:
@@ -27,6 +29,7 @@ def main() -> None:
     try:
         if with_handler:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            sys.unraisablehook = _interrupt_again
         app()
     except DlkitError as error:
         _end(str(error), 2)
@@ -41,6 +44,16 @@ def main() -> None:
 def _leave_quietly(*_: object) -> None:
     """Ctrl-C while the command line is being loaded: there is nothing to end, nothing to say."""
     os._exit(_INTERRUPTED)
+
+
+def _interrupt_again(lost: sys.UnraisableHookArgs) -> None:
+    """Ctrl-C came where Python lets no exception out, as in the callbacks of weak references that
+    each import has: it comes once more."""
+    if isinstance(lost.exc_value, KeyboardInterrupt):
+        here = threading.get_ident()  # the main thread: no other one is interrupted
+        threading.Timer(_SOON, signal.pthread_kill, (here, signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def _open_streams() -> None:

@@ -140,6 +140,28 @@ def test_interrupted_while_it_is_loaded(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_interrupted_where_python_lets_no_exception_out() -> None:
+    """As in the callbacks that each import has: it is not lost, also where the process waits."""
+    program = (
+        "import os, select, signal, weakref\n"
+        "import dlkit.cli\n"
+        "from dlkit.__main__ import main\n"
+        "def app():\n"
+        "    class Object: pass\n"
+        "    gone = Object()\n"
+        "    kept = weakref.ref(gone, lambda _: os.kill(os.getpid(), signal.SIGINT) or print())\n"
+        "    del gone\n"
+        "    select.select([], [], [], 60)\n"
+        "dlkit.cli.app = app\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=50
+    )
+    assert (done.returncode, done.stderr) == (130, "dlkit: interrupted\n")
+
+
 @pytest.mark.long
 def test_from_train_to_denoise(
     tmp_path: Path, scans_folder: Path, monkeypatch: pytest.MonkeyPatch
