@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit import images
+from dlkit.reading.crops import half
 
 _LOOK = 256  # pixels of the longer side for a look at the colours
 # Red on green of the same brightness is no contrast in grey. Only a clear gain is worth another
@@ -33,7 +34,7 @@ def channel(image: images.Image) -> images.UInt8:
     weights /= np.linalg.norm(weights)
     if axis @ spread @ axis < _GAIN * (weights @ spread @ weights):
         return grey
-    along = image[:, :, :3].astype(np.float32) @ axis.astype(np.float32)
+    along = cv2.transform(image[:, :, :3].astype(np.float32), axis.astype(np.float32)[None])
     low, high = along.min(), along.max()
     return np.asarray((along - low) * (255 / max(high - low, 1e-6)), np.uint8)
 
@@ -55,6 +56,8 @@ def on_paper(image: images.Image) -> images.Image:
 
 
 def _small(image: images.Image) -> NDArray[np.float32]:
+    while max(image.shape[:2]) >= 4 * _LOOK:
+        image = half(image)
     scale = min(1.0, _LOOK / max(image.shape[:2]))
     size = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32)

@@ -17,6 +17,7 @@ _WIDE = 1.8  # of the usual gap: and is wider than this
 _PITCH = 1.3  # of the usual step from middle to middle: and that is wider than this
 _FAR = 6.0  # heights: digits further apart say nothing of the tilt
 _MARK = (-0.75, 0.95)  # heights above and below the middle of the digits: signs of their line
+_BLOCK = 64  # boxes that are compared with all others at once: dense pages have thousands
 _NEAR = 3.5  # heights: from the middle of the next digit to the nearer end of a sign of its line
 
 
@@ -24,14 +25,16 @@ def tilt(boxes: Float) -> float:
     """Radians by which lines of boxes (N, 4) fall to the right: the median over neighbours."""
     middles = boxes[:, :2] + boxes[:, 2:4] / 2
     heights = np.maximum(boxes[:, 3], 0.6 * boxes[:, 2])
-    angles = []
-    for place in range(len(boxes)):
-        step = middles - middles[place]
-        right = (step[:, 0] > 0.25 * heights[place]) & (step[:, 0] < _FAR * heights[place])
-        right &= np.abs(step[:, 1]) < 0.6 * np.maximum(heights, heights[place])
-        if right.any():
-            nearest = step[right][np.argmin(step[right][:, 0])]
-            angles.append(np.arctan2(nearest[1], nearest[0]))
+    angles: list[float] = []
+    for first in range(0, len(boxes), _BLOCK):
+        own = slice(first, first + _BLOCK)
+        across, down = (middles[:, axis] - middles[own, axis, None] for axis in (0, 1))
+        tall = heights[own, None]
+        right = (across > 0.25 * tall) & (across < _FAR * tall)
+        right &= np.abs(down) < 0.6 * np.maximum(heights, tall)
+        rows = np.flatnonzero(right.any(axis=1))
+        nearest = np.where(right, across, np.inf)[rows].argmin(axis=1)
+        angles += np.arctan2(down[rows, nearest], across[rows, nearest]).tolist()
     return float(np.median(angles)) if len(angles) > 2 else 0.0
 
 

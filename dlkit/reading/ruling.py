@@ -78,7 +78,7 @@ def without_squares(image: images.Image) -> Axis | None:
     axis = np.median(beside, axis=0)
     apart = float(np.linalg.norm(axis))
     axis /= max(apart, 1e-6)
-    rest = float(np.std((colours[dark == 0] - paper) @ axis))
+    rest = float(np.std(cv2.transform(colours, axis[None])[dark == 0]))
     if apart < max(_APART, _PAPERS * rest):
         return None
     if np.mean(beside @ axis > apart / 2) < _MOST:
