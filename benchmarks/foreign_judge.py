@@ -14,6 +14,7 @@ from typing import Any
 import foreign_inputs
 import numpy as np
 import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 Calls = Sequence[Mapping[str, NDArray[Any]]]
@@ -55,7 +56,7 @@ def rounded(file: Path, source: Path, calls: Calls) -> dict[str, Any]:
 
     model = onnx.load(file)
     _cast_constants(model.graph)
-    whole = rounding(model.SerializeToString())
+    whole = ir.to_proto(rounding(ir.from_proto(model))).SerializeToString()
     return compare(reference(source, calls), _run(whole, calls, optimise=False))
 
 

@@ -21,7 +21,9 @@ import dlkit
 from dlkit.bundle import Bundle
 from dlkit.cli import app
 from dlkit.errors import DlkitError, ExportError, UsageError
+from dlkit.export.proof.bisect import bisect
 from dlkit.export.proof.rounding import run_rounded
+from dlkit.graph.read import read_graph
 from dlkit.runtime.session import open_session, runnable
 
 from .foreign_graphs import FINE, FLOAT, Net, node, value, weight
@@ -67,7 +69,7 @@ def test_half_precision_of_files_as_they_come(kind: str, here: Path) -> None:
     wanted = expected(file, pixels())
     if bundle.origin["around"]["ends"] == ["softmax"]:
         wanted = torch.softmax(torch.from_numpy(wanted), 1).numpy()
-    (got,) = run_rounded(bundle.onnx.read_bytes(), [pixels()])
+    (got,) = run_rounded(read_graph(bundle.onnx), [pixels()])
     assert np.abs(got["probabilities"] - wanted).max() < 0.005
     for backend, device in runnable(bundle):
         assert np.abs(on(bundle, backend, device) - wanted).max() < 0.005, backend
@@ -101,7 +103,7 @@ def test_weights_beside_the_file_are_read_whole(here: Path, monkeypatch: Any) ->
     one, two = outside(Net(seed=1), here / "one"), outside(Net(seed=2), here / "two")
     monkeypatch.chdir(one.parent)  # which has weights of the same name
     bundle = dlkit.export(two, "fp16", here / "half", **CLASSES)
-    (got,) = run_rounded(bundle.onnx.read_bytes(), [pixels()])
+    (got,) = run_rounded(read_graph(bundle.onnx), [pixels()])
     assert np.abs(got["probabilities"] - expected(two, pixels())).max() < 0.005
     full = dlkit.export(two, out=here / "full")
     assert not list(full.path.glob("*.data"))
@@ -142,7 +144,7 @@ def test_weights_that_are_not_beside_the_file(here: Path) -> None:
 
 
 def test_weights_above_the_limit_stay_beside_the_graph(here: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(sys.modules["dlkit.export.write"], "LARGEST", 1000)
+    monkeypatch.setattr(sys.modules["dlkit.graph.read"], "LARGEST", 1000)
     file = outside(Net(), here / "in")
     for precision in ("fp32", "fp16"):
         bundle = dlkit.export(file, precision, here / precision, **CLASSES)
@@ -151,6 +153,10 @@ def test_weights_above_the_limit_stay_beside_the_graph(here: Path, monkeypatch: 
         for backend, device in runnable(bundle):
             gap = on(bundle, backend, device) - expected(file, pixels())
             assert np.abs(gap).max() < 0.005
+        if precision == "fp16":
+            found = dlkit.verify(bundle, against=file, data=pixels(100))
+            assert "rounded" in [row.backend for row in found.measured]
+            assert bisect(bundle, file, pixels(2)).culprits == []
         copy = bundle.copy(here / f"copy-{precision}")
         assert (copy.sha256, copy.weights is not None) == (bundle.sha256, True)
         data = bytearray(bundle.weights.read_bytes())
@@ -161,8 +167,32 @@ def test_weights_above_the_limit_stay_beside_the_graph(here: Path, monkeypatch: 
 
 
 @pytest.mark.long
+def test_files_above_two_gib(here: Path) -> None:
+    """Of real size, which protocol buffers refuse to write; of zeros, which take no disk."""
+    wide = 1 << 14
+    ends = [helper.make_tensor_value_info(name, 1, ["n", wide]) for name in "xz"]
+    weights = [onnx.TensorProto(name=name, data_type=1, dims=[wide, wide], raw_data=b"")
+               for name in "ab"]  # fmt: skip
+    for place, tensor in enumerate(weights):
+        size = 4 * wide**2
+        onnx.external_data_helper.set_external_data(tensor, "weights", place * size, size)
+        tensor.ClearField("raw_data")
+    with Path("weights").open("wb") as file:
+        file.truncate(2 * size)
+    for name, taken in (("large", "y"), ("broken", "nowhere")):
+        nodes = [helper.make_node("MatMul", ["x", "a"], ["y"]),
+                 helper.make_node("MatMul", [taken, "b"], ["z"])]  # fmt: skip
+        graph = helper.make_graph(nodes, name, ends[:1], ends[1:], weights)
+        opsets = [helper.make_opsetid("", 18)]
+        onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), f"{name}.onnx")
+    assert dlkit.inspect("large.onnx").weights == {"fp32": 1.0}
+    with pytest.raises(ExportError, match="breaks ONNX's rules"):
+        dlkit.export("broken.onnx")
+
+
+@pytest.mark.long
 def test_modules_above_the_limit_keep_their_weights(here: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(sys.modules["dlkit.export.write"], "LARGEST", 1000)
+    monkeypatch.setattr(sys.modules["dlkit.graph.read"], "LARGEST", 1000)
     net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4))
     x = np.random.default_rng(0).standard_normal((3, 64), np.float32)
     for precision in ("fp32", "fp16"):
@@ -312,7 +342,7 @@ def test_weights_that_float16_cannot_hold_are_scaled(factor: float, here: Path) 
     bundle = dlkit.export(file, "fp16", **CLASSES)
     found = dlkit.inspect(bundle.path)
     assert min(found.multiply_adds["fp16"], found.weights["fp16"]) > 0.95
-    (got,) = run_rounded(bundle.onnx.read_bytes(), [pixels()])
+    (got,) = run_rounded(read_graph(bundle.onnx), [pixels()])
     assert np.abs(got["probabilities"] - expected(file, pixels())).max() < 0.005
 
 
@@ -345,7 +375,7 @@ def test_activations_that_float16_cannot_hold(here: Path) -> None:
     bundle = dlkit.export(file, "fp16", **CLASSES)
     assert set(bundle.origin["left_fp32"]) >= {"high_n", "big_n", "r1_n"}
     assert bundle.origin["share"] == {"multiply_adds": 1.0, "weights": pytest.approx(1, abs=0.01)}
-    (got,) = run_rounded(bundle.onnx.read_bytes(), [pixels()])
+    (got,) = run_rounded(read_graph(bundle.onnx), [pixels()])
     assert np.abs(got["probabilities"] - expected(file, pixels())).max() < 0.005
     shown = command("export", file, "--precision", "fp16", "--out", "again").output
     assert "left in fp32: high_n: up reaches 1e+06" in " ".join(shown.split())

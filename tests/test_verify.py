@@ -255,7 +255,7 @@ def test_overflow_that_a_cpu_hides_is_caught(overflowing: Path, tmp_path: Path) 
     half = unguarded(overflowing, tmp_path / "half")
     pixels = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
     assert not np.isfinite(
-        run_rounded(half.onnx.read_bytes(), [{"pixels": pixels}])[0]["probabilities"]
+        run_rounded(read_graph(half.onnx), [{"pixels": pixels}])[0]["probabilities"]
     ).all()
     half.with_certificate(measure(full, count=100))
     done = dlkit("verify", half.path, "--count", 100, "--against", overflowing)

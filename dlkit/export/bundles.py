@@ -20,8 +20,9 @@ from dlkit.export.lower import Say, lower, prepared, silent
 from dlkit.export.proof.precision import check_precision
 from dlkit.export.run_graph import run_graph
 from dlkit.export.sample import random_samples
-from dlkit.export.write import LARGEST, serialised
+from dlkit.export.write import serialised
 from dlkit.graph.finite import nan_weights
+from dlkit.graph.read import LARGEST
 from dlkit.graph.tidy import tidied
 from dlkit.plugins import unknown
 from dlkit.spec import PRECISIONS, ModelSpec
@@ -174,8 +175,8 @@ def _unfit(graph: ir.Model, samples: Sequence[Feeds]) -> str | None:
     why = None
     for feeds in samples:
         try:
-            run_graph(ir.to_proto(graph).SerializeToString(), [feeds])
-        except Exception as error:  # ONNX Runtime's own, or protobuf's above 2 GB
+            run_graph(graph, [feeds])
+        except Exception as error:  # ONNX Runtime's own
             shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
             line = " ".join(str(error).split())[:_SHOWN]
             why = why or f"{shapes} ({line})"

@@ -9,8 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from dlkit.processors import cpu_count
-from dlkit.runtime.backends._onnx_session import onnx_session
+from dlkit.export.run_graph import open_graph
 from dlkit.tasks import Feeds
 
 
@@ -30,6 +29,6 @@ def values(
         if name not in there:
             copy.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
     inside = [name for name in wanted if name not in feeds]
-    session = onnx_session(copy.SerializeToString(), cpu_count(), quiet=True)
+    session = open_graph(copy, quiet=True)
     found = dict(zip(inside, session.run(inside, dict(feeds)), strict=True)) if inside else {}
     return [(name, np.asarray(feeds[name] if name in feeds else found[name])) for name in wanted]

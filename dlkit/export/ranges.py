@@ -115,12 +115,12 @@ def _weak(
             )
     if not found:
         return {}
-    exact = ir.to_proto(model).SerializeToString()
+    exact = ir.to_proto(model)
     for weight, tensor in found.items():
         weight.const_value = ir.tensor(
             tensor.numpy().astype(kind).astype(np.float32), name=weight.name
         )
-    rounded = ir.to_proto(model).SerializeToString()
+    rounded = ir.to_proto(model)
     for weight, tensor in found.items():
         weight.const_value = tensor
     pairs = []

@@ -4,16 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, TypeAlias
 
 import numpy as np
+import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 
+from dlkit.bundle.own import WEIGHTS
+from dlkit.export.write import serialised
 from dlkit.processors import cpu_count
 from dlkit.runtime.backends._onnx_session import onnx_session
 from dlkit.runtime.fixed_batch import FixedBatch
 from dlkit.spec import ModelSpec, TensorSpec
 from dlkit.tasks import Feeds, Outputs, Session
+
+# An ONNX file, its bytes, or the graph itself, of any size.
+Graph: TypeAlias = bytes | Path | ir.Model | onnx.ModelProto
+
+
+def open_graph(graph: Graph, optimise: bool = True, quiet: bool = False) -> Any:
+    """ONNX Runtime's session of a graph on the CPU; arguments as ``onnx_session`` has them.
+
+    Raises:
+        Exception: ONNX Runtime's own; they have no common public base.
+    """
+    if isinstance(graph, bytes | Path):
+        return onnx_session(graph, cpu_count(), optimise=optimise, quiet=quiet)
+    whole, weights = serialised(graph)
+    if not weights:
+        return onnx_session(whole, cpu_count(), optimise=optimise, quiet=quiet)
+    with TemporaryDirectory(prefix="dlkit-") as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(whole)
+        (path.parent / WEIGHTS).write_bytes(weights)
+        return onnx_session(path, cpu_count(), optimise=optimise, quiet=quiet)
 
 
 class GraphSession(Session):
@@ -23,8 +49,8 @@ class GraphSession(Session):
     device = "cpu"
     sha256 = ""  # bytes, perhaps of no file
 
-    def __init__(self, graph: bytes | Path, optimise: bool = True) -> None:
-        self._session = onnx_session(graph, cpu_count(), optimise=optimise)
+    def __init__(self, graph: Graph, optimise: bool = True) -> None:
+        self._session = open_graph(graph, optimise)
         self._names = [one.name for one in self._session.get_outputs()]
 
     @property
@@ -46,11 +72,10 @@ class GraphSession(Session):
         return self.run({self.spec.inputs[0].name: batch})[self._names[0]]
 
 
-def run_graph(graph: bytes | Path, batches: Iterable[Feeds], optimise: bool = True) -> Outputs:
+def run_graph(graph: Graph, batches: Iterable[Feeds], optimise: bool = True) -> Outputs:
     """Outputs by their names, for any number of samples a call, of fixed batches too.
 
     Args:
-        graph: an ONNX file, or its bytes.
         optimise: off keeps every node and its rounding as the graph has them.
 
     Raises:

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from dlkit.errors import ExportError
 from dlkit.export.hushed import hushed
-from dlkit.processors import cpu_count
-from dlkit.runtime.backends._onnx_session import onnx_session
+from dlkit.export.run_graph import open_graph
 from dlkit.spec import ModelSpec, TensorSpec
 from dlkit.tasks import Task
 
@@ -122,7 +121,7 @@ def _check_sizes(graph: ir.Model, spec: ModelSpec, axes: _Axes) -> None:
     names = [one.shape[1:] for one in spec.inputs if any(isinstance(a, str) for a in one.shape[1:])]
     if not names:
         return
-    session = onnx_session(ir.to_proto(graph).SerializeToString(), cpu_count())
+    session = open_graph(graph)
     for more in (0, 1):  # an odd and an even number of multiples
         sizes = axes.sizes(more)
         feeds = {

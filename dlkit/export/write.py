@@ -7,9 +7,8 @@ import onnx.external_data_helper
 import onnx_ir as ir
 
 from dlkit.bundle.own import WEIGHTS
+from dlkit.graph.read import is_one_message
 
-# Protocol buffers end at 2 GiB; the graph itself needs some of that.
-LARGEST = 1_900_000_000
 _SMALL = 1024  # bytes of a tensor that stays in the graph in any case
 _PAGE = 4096  # beginnings that can be mapped
 
@@ -20,16 +19,16 @@ def serialised(model: ir.Model | onnx.ModelProto) -> tuple[bytes, bytes]:
     Weights that lie beside the graph are to be written to ``model.onnx.data``.
     """
     proto = ir.to_proto(model) if isinstance(model, ir.Model) else model
-    tensors = [
-        one
-        for one in onnx.external_data_helper._get_all_tensors(proto)
-        if len(one.raw_data) > _SMALL
-    ]
-    if sum(len(one.raw_data) for one in tensors) <= LARGEST:
+    if is_one_message(proto):
         return bytes(proto.SerializeToString()), b""
+    if proto is model:  # it stays as it is
+        proto = onnx.ModelProto()
+        proto.CopyFrom(model)
     parts: list[bytes] = []
     end = 0
-    for tensor in tensors:
+    for tensor in onnx.external_data_helper._get_all_tensors(proto):
+        if len(tensor.raw_data) <= _SMALL:
+            continue
         gap = -end % _PAGE
         parts += [b"\0" * gap, tensor.raw_data]
         begin, end = end + gap, end + gap + len(tensor.raw_data)

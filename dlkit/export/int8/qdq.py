@@ -121,7 +121,7 @@ class QdqGraph:
         first ones, which change no range."""
         first = self._model.graph.input[0].type.tensor_type.shape.dim
         size = first[0].dim_value if first else 0
-        if size < 1 or GraphSession(self._model.SerializeToString()).spec.fixed_batch is None:
+        if size < 1 or GraphSession(self._model).spec.fixed_batch is None:
             return batches
         return [
             {name: array[np.arange(at, at + size) % len(array)] for name, array in feeds.items()}

@@ -13,26 +13,26 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 
 from dlkit.atomic import check_file, write_bytes
 from dlkit.bundle import Bundle, Measured
-from dlkit.errors import ExportError, UsageError, VerifyError
-from dlkit.export.half import lowered, module_of
+from dlkit.errors import UsageError, VerifyError
+from dlkit.export.half import lowered, module_of, to_half
 from dlkit.export.inside import values
-from dlkit.export.lower import Say, lower, prepared, silent
+from dlkit.export.lower import Say, prepared, silent
 from dlkit.export.proof.compare import Expected
 from dlkit.export.proof.inputs import Data, held_out
 from dlkit.export.proof.reference import Against, find_reference
 from dlkit.export.proof.rounding import ROUNDED, run_rounded
 from dlkit.export.ranges import lost_tensors
+from dlkit.graph.read import read_graph
 from dlkit.tasks import TASKS, Feeds, Outputs
 
 # So many batches of one sample on a CPU are enough to see what overflows, and each test runs all.
 _BATCHES = 2
 
-GraphRunner: TypeAlias = Callable[[bytes, list[Feeds]], Outputs]
+GraphRunner: TypeAlias = Callable[[ir.Model, list[Feeds]], Outputs]  # may change the graph
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def bisect(
     inputs = held_out(bundle, data, count or _BATCHES * task.batch["cpu"])
     expected = Expected.of(task, inputs, reference.run(inputs.batches))
     search = _Search(full, bundle, expected, runner, say)
-    before = search.measure(bundle.onnx.read_bytes())
+    before = search.measure(read_graph(bundle.onnx))
     if before.within:
         return Bisection([], before, before, len(search.low), search.tests)
     kept = {*bundle.origin.get("kept_fp32", ()), *bundle.origin.get("left_fp32", ())}
@@ -201,10 +201,10 @@ class _Search:
     """One graph, and what happens to it when some of its nodes stay float32."""
 
     def __init__(
-        self, full: bytes, bundle: Bundle, expected: Expected, runner: GraphRunner, say: Say
+        self, full: ir.Model, bundle: Bundle, expected: Expected, runner: GraphRunner, say: Say
     ) -> None:
-        self.precision, self.name = bundle.spec.precision, bundle.spec.name
-        self.full = prepared(ir.from_proto(onnx.load_from_string(full)), self.precision)
+        self.precision = bundle.spec.precision
+        self.full = prepared(full, self.precision)
         self.expected, self.runner, self.say = expected, runner, say
         self.tolerance = expected.task.tolerances[self.precision]
         self.low = lowered(self.full, self.precision)
@@ -214,10 +214,9 @@ class _Search:
     def difference(self, keep: Collection[str]) -> Measured:
         """Run the graph with ``keep`` in float32."""
         self.say(f"graph {self.tests + 1}: {len(keep)} nodes in fp32")
-        graph = self.full.clone()
-        return self.measure(lower(graph, self.name, self.precision, keep, lost={}).graph)
+        return self.measure(to_half(self.full.clone(), self.precision, keep))
 
-    def measure(self, graph: bytes) -> Measured:
+    def measure(self, graph: ir.Model) -> Measured:
         """Run a graph and compare."""
         self.tests += 1
         outputs = self.runner(graph, self.expected.data.batches)
@@ -227,10 +226,7 @@ class _Search:
         """Whether it is then within tolerance. A weight that float16 cannot hold is not."""
         key = frozenset(keep)
         if key not in self._known:
-            try:
-                self._known[key] = self.difference(keep).within
-            except ExportError:
-                self._known[key] = False
+            self._known[key] = self.difference(keep).within
         return self._known[key]
 
     def losing(self, batches: Sequence[Feeds]) -> list[str]:

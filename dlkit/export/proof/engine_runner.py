@@ -5,11 +5,14 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import onnx_ir as ir
+
 from dlkit.bundle import Bundle
 from dlkit.errors import BackendError
 from dlkit.export.build_options import BuildOptions
 from dlkit.export.engine import build_engine
 from dlkit.export.proof.bisect import GraphRunner
+from dlkit.export.write import serialised
 from dlkit.runtime.gpu.driver import no_cuda
 from dlkit.runtime.session import open_session
 from dlkit.tasks import Feeds, Outputs
@@ -24,9 +27,10 @@ def engine_runner(bundle: Bundle) -> GraphRunner:
     if (reason := no_cuda()) is not None:
         raise BackendError(f"engines cannot run here: {reason}")
 
-    def run(graph: bytes, batches: list[Feeds]) -> Outputs:
+    def run(graph: ir.Model, batches: list[Feeds]) -> Outputs:
         with tempfile.TemporaryDirectory() as folder:
-            copy = Bundle.create(Path(folder) / "bundle", graph, bundle.spec, {})
+            whole, weights = serialised(graph)
+            copy = Bundle.create(Path(folder) / "bundle", whole, bundle.spec, {}, weights)
             # Bisect keeps as many nodes in float32 as it likes.
             build_engine(copy, BuildOptions(axes=_sizes(bundle, batches), share=0.0))
             session = open_session(copy, "tensorrt", "cuda").session

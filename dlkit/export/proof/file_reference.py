@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 
 from dlkit.bundle import Bundle
 from dlkit.errors import ExportError, InputError, UsageError
@@ -17,7 +18,6 @@ from dlkit.export.proof.layers import REQUIRED
 from dlkit.export.run_graph import run_graph
 from dlkit.export.sample import Sizes, measured
 from dlkit.export.trace import same_tensors
-from dlkit.export.write import serialised
 from dlkit.graph.content import content_sha256
 from dlkit.graph.read import file_sha256, read_graph
 from dlkit.graph.tidy import tidied
@@ -87,8 +87,8 @@ def from_file(bundle: Bundle, path: Path, name: str = "") -> Independent:
         found = [_renamed(outputs, ours) for outputs in answers]
         return [outputs_without(outputs, around) for outputs in found]
 
-    def whole() -> bytes:
-        return serialised(put_around(tidied(read_graph(path)), around))[0]
+    def whole() -> ir.Model:
+        return put_around(tidied(read_graph(path)), around)
 
     origins = (bundle.origin.get(one) for one in ("converted_from_sha256", "around_sha256"))
     named = digest in origins

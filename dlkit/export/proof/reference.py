@@ -222,9 +222,8 @@ def _torch(spec: ModelSpec, model: nn.Module, name: str, digest: str) -> Indepen
                 found.append(dict(zip(names, arrays, strict=True)))
         return found
 
-    def graph() -> bytes:
-        traced = trace(model, spec, opset_for(spec.precision))
-        return bytes(ir.to_proto(traced).SerializeToString())
+    def graph() -> ir.Model:
+        return trace(model, spec, opset_for(spec.precision))
 
     return Independent(name, digest, run, graph)
 

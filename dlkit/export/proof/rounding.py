@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 
 from dlkit.errors import BackendError
@@ -24,12 +23,13 @@ _HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 _FLOAT = ir.DataType.FLOAT
 
 
-def rounded(graph_bytes: bytes) -> bytes:
-    """The float32 graph that rounds wherever the given one is half precision.
+def rounded(model: ir.Model) -> ir.Model:
+    """A half-precision graph, changed in place into the float32 one that rounds wherever it is half
+    precision; gives it back.
 
     Inputs and outputs of the graph keep their types.
     """
-    model = tidied(ir.from_proto(onnx.load_from_string(graph_bytes)))
+    model = tidied(model)
     for value in model.graph.initializers.values():
         if value.dtype in _HALF and value.const_value is not None:
             wide = value.const_value.numpy().astype(np.float32)
@@ -51,7 +51,7 @@ def rounded(graph_bytes: bytes) -> bytes:
             down.outputs[0].name, value.name = value.name, f"{value.name}_wide"
             graph.append(down)
             graph.outputs[place] = down.outputs[0]
-    return bytes(ir.to_proto(model).SerializeToString())
+    return model
 
 
 def _round(node: ir.Node, value: ir.Value) -> None:
@@ -94,13 +94,13 @@ def _cast(value: ir.Value, kind: ir.DataType) -> ir.Node:
     return node
 
 
-def run_rounded(graph_bytes: bytes, batches: Sequence[Feeds]) -> Outputs:
-    """Outputs of a half-precision graph, on the CPU, rounded as it says.
+def run_rounded(graph: ir.Model, batches: Sequence[Feeds]) -> Outputs:
+    """Outputs of a half-precision graph, on the CPU, rounded as it says; ``rounded`` changes it.
 
     Raises:
         BackendError: ONNX Runtime refuses the graph.
     """
     try:
-        return run_graph(rounded(graph_bytes), batches, optimise=False)
+        return run_graph(rounded(graph), batches, optimise=False)
     except Exception as error:  # ONNX Runtime's exceptions have no common public base
         raise BackendError(f"onnxruntime cannot run the rounded graph: {error}") from error

@@ -17,7 +17,7 @@ from dlkit.export.proof.compare import Expected, said
 from dlkit.export.proof.inputs import Data, enough, held_out, unseen
 from dlkit.export.proof.reference import Against, find_reference
 from dlkit.export.proof.rounding import ROUNDED, run_rounded
-from dlkit.graph.read import read_proto
+from dlkit.graph.read import read_graph
 from dlkit.processors import cpu_count, processor_name
 from dlkit.runtime.advice import how_to_verify
 from dlkit.runtime.gpu.driver import gpu_name
@@ -95,7 +95,7 @@ def measure(
         raise BackendError(f"nothing here can run {bundle.path}: {name}: {why.what}", why.mend)
     if own in ROUNDED:
         say("rounded after each node")
-        outputs = run_rounded(bytes(read_proto(bundle.onnx).SerializeToString()), inputs.batches)
+        outputs = run_rounded(read_graph(bundle.onnx), inputs.batches)
         rows.append(
             expected.beside(outputs, task.tolerances[own], "rounded", own, sha256=bundle.sha256)
         )
