@@ -35,7 +35,7 @@ def open_graph(graph: Graph, optimise: bool = True, quiet: bool = False) -> Any:
     whole, weights = serialised(graph)
     if not weights:
         return onnx_session(whole, cpu_count(), optimise=optimise, quiet=quiet)
-    with TemporaryDirectory(prefix="dlkit-") as folder:
+    with TemporaryDirectory(prefix="dlkit-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(whole)
         (path.parent / WEIGHTS).write_bytes(weights)

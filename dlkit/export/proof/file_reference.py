@@ -53,7 +53,8 @@ def from_file(bundle: Bundle, path: Path, name: str = "") -> Independent:
     if same:
         raise UsageError(
             f"{path} holds the very graph that is verified: nothing is compared with itself",
-            "Name the module in torch that it was made from",
+            "Compare it with the module in torch that it was made from: "
+            f"dlkit verify {path} --against MODULE",
         )
     digest = file_sha256(path)
     around, names = Around(), {}
