@@ -28,10 +28,10 @@ import foreign_inputs
 import foreign_judge
 import foreign_page
 import numpy as np
+from foreign_results import PEERS, close_ones, verdict
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-PEERS = ("onnxruntime", "onnxconverter-common", "polygraphy", "autocast")
 PEERS_NEED = ("onnxruntime", "onnxconverter-common", "polygraphy", "onnx-graphsurgeon", "sympy",
               "nvidia-modelopt[onnx]")  # fmt: skip
 STEPS = ("valid", "shares", "rounded", "onnxruntime", "openvino", "engine")
@@ -73,7 +73,7 @@ def main() -> int:
         if sum(path.stat().st_size for path in folder.glob("model.onnx*")) > _LARGEST:
             continue
         results = _judge(options.cache, folder, versions, options.steps.split(","))
-        said = ", ".join(f"{one} {foreign_page.verdict(found)}" for one, found in results.items())
+        said = ", ".join(f"{one} {verdict(found)}" for one, found in results.items())
         seconds = time.perf_counter() - begun
         print(f"{place} of {len(names)}: {name}: {said} ({seconds:.0f} s)", file=sys.stderr)
     if options.out.name != "none":
@@ -112,6 +112,8 @@ def _judge(cache: Path, folder: Path, versions: dict[str, str], steps: list[str]
               and not results[one]["steps"][step]["ok"]}  # fmt: skip
     _take(cache, folder, [("float32", step) for step in sorted(failed)
                           if not _known(results["float32"], step)], results)  # fmt: skip
+    _take(cache, folder, [(one, "again") for one in close_ones(results)
+                          if not _known(results[one], "again")], results)  # fmt: skip
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text(json.dumps(results, indent=1) + "\n")
     return results

@@ -21,10 +21,14 @@ _RATE = 16000  # samples a second
 
 def write(path: Path, inputs: Mapping[str, tuple[str, tuple[int, ...]]], calls: int) -> None:
     """Arrays of several calls, named ``CALL/INPUT``."""
-    numbers = [4 * (one // 2) + one % 2 for one in range(calls)]  # none of what is calibrated on
     arrays = {f"{one}/{name}": array
-              for one in numbers for name, array in call(inputs, one).items()}  # fmt: skip
+              for one in numbers(calls) for name, array in call(inputs, one).items()}  # fmt: skip
     np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
+def numbers(calls: int) -> list[int]:
+    """Of calls that are compared: none of what is calibrated on."""
+    return [4 * (one // 2) + one % 2 for one in range(calls)]
 
 
 def call(inputs: Mapping[str, tuple[str, tuple[int, ...]]], number: int) -> dict[str, Array]:

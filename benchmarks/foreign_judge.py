@@ -1,10 +1,11 @@
 """Judge ONNX files beside the float32 graph that they were made from.
 
-Steps: valid, shares, rounded, onnxruntime, openvino, engine.
+Steps: valid, shares, rounded, onnxruntime, openvino, engine, and again.
 """
 
 from __future__ import annotations
 
+import json
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 Calls = Sequence[Mapping[str, NDArray[Any]]]
 # One kind of GPU: builds for all of them say the same and take four times as long.
 _COMPUTE = ("8.9",)
+AGAIN = 60  # calls
 _REASON = 400  # characters of an error
 
 
@@ -52,12 +54,24 @@ def _shares(counted: Mapping[str, int]) -> dict[str, float]:
 
 def rounded(file: Path, source: Path, calls: Calls) -> dict[str, Any]:
     """Differences where every value of 16 bits is rounded: what a GPU does and a CPU hides."""
+    return compare(reference(source, calls), _run(_rounded(file), calls, optimise=False))
+
+
+def again(file: Path, source: Path, before: Calls) -> dict[str, Any]:
+    """Mean differences of each of many further calls: what is chance, and what is not."""
+    inputs = json.loads(source.with_name("about.json").read_text())["inputs"]
+    numbers = foreign_inputs.numbers(len(before) + AGAIN)[len(before) :]
+    calls = [foreign_inputs.call(inputs, number) for number in numbers]
+    both = zip(_run(source, calls), _run(_rounded(file), calls, optimise=False), strict=True)
+    return {"means": [compare([wanted], [got])["mean"] for wanted, got in both]}
+
+
+def _rounded(file: Path) -> bytes:
     from dlkit.export.proof.rounding import rounded as rounding
 
     model = onnx.load(file)
     _cast_constants(model.graph)
-    whole = ir.to_proto(rounding(ir.from_proto(model))).SerializeToString()
-    return compare(reference(source, calls), _run(whole, calls, optimise=False))
+    return bytes(ir.to_proto(rounding(ir.from_proto(model))).SerializeToString())
 
 
 def _cast_constants(graph: Any) -> None:
@@ -228,7 +242,7 @@ def compare(
 
 STEPS: dict[str, Callable[[Path, Path, Calls], dict[str, Any]]] = {
     "valid": valid, "shares": shares, "rounded": rounded, "onnxruntime": onnxruntime,
-    "openvino": openvino, "engine": engine,
+    "openvino": openvino, "engine": engine, "again": again,
 }  # fmt: skip
 
 

@@ -5,13 +5,24 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import foreign_files
 import numpy as np
 from contest import markdown
+from foreign_results import (
+    NEEDED,
+    PEERS,
+    SAME,
+    Found,
+    best_peer,
+    beyond_chance,
+    close_ones,
+    gap,
+    is_half,
+    judged,
+    share_of,
+)
 
-PEERS = ("onnxruntime", "onnxconverter-common", "polygraphy", "autocast")
 _TITLES = {
     "onnxruntime": "onnxruntime.transformers.float16",
     "onnxconverter-common": "onnxconverter-common float16",
@@ -19,18 +30,6 @@ _TITLES = {
     "autocast": "NVIDIA modelopt AutoCast",
 }
 TEXT = Path(__file__).parent.parent / "docs" / "foreign.template.md"
-_NEEDED = 0.95
-# Differences by less than this factor are chance: it is another one on other inputs.
-_SAME = 1.5
-Found = Mapping[str, Any]
-
-
-def verdict(found: Found) -> str:
-    """A few words for the progress line."""
-    if not found["ok"]:
-        return "refused"
-    bad = [step for step, one in found.get("steps", {}).items() if not one["ok"]]
-    return f"{_gap(found, 'mean')}{' not ' + '/'.join(bad) if bad else ''}"
 
 
 def page(results: Mapping[str, Mapping[str, Found]]) -> str:
@@ -48,55 +47,13 @@ def page(results: Mapping[str, Mapping[str, Found]]) -> str:
     return text
 
 
-def _step(found: Found, step: str) -> Found:
-    return found.get("steps", {}).get(step, {"ok": False, "why": "not tried"})
-
-
-def _gap(found: Found, which: str) -> str:
-    one = _step(found, "rounded")
-    if not one["ok"]:
-        return "-"
-    return "other shapes" if one[which] is None else _number(one[which])
-
-
-def _number(value: float) -> str:
-    return "0" if value == 0 else f"{value:.1e}".replace("e-0", "e-").replace("e+00", "")
-
-
-def _share(found: Found, kind: str, what: str) -> float | None:
-    """Share of the multiply-adds or weights in a type; 1 where there is nothing to convert."""
-    one = _step(found, "shares")
-    return None if not one["ok"] else one[what].get(kind, 0.0) if one[what] else 1.0
-
-
-def _half(found: Found, kind: str = "fp16") -> bool:
-    """Whether it is what it is called."""
-    shares = [_share(found, kind, what) for what in ("multiply_adds", "weights")]
-    return all(one is not None and one >= _NEEDED for one in shares)
-
-
-def _good(found: Found) -> bool:
-    """Whether a conversion is a valid graph, in half precision, of finite numbers."""
-    return bool(
-        found["ok"] and _step(found, "valid")["ok"] and _half(found)
-        and _step(found, "rounded")["ok"] and _step(found, "rounded")["mean"] is not None
-        and not _step(found, "rounded")["broken"]
-    )  # fmt: skip
-
-
-def best_peer(found: Mapping[str, Found]) -> str | None:
-    """The peer with the smallest mean difference among those whose graph is valid and half."""
-    good = [name for name in PEERS if name in found and _good(found[name])]
-    return min(good, key=lambda name: _step(found[name], "rounded")["mean"], default=None)
-
-
 def _percent(share: float | None) -> str:
     return "?" if share is None else f"{share:.0%}" if share >= 0.9995 or share < 0.0005 else (
         f"{share:.1%}")  # fmt: skip
 
 
 def _runs(found: Found, step: str) -> str:
-    one = _step(found, step)
+    one = judged(found, step)
     return "yes" if one["ok"] else "" if one.get("why") == "not tried" else "no"
 
 
@@ -119,18 +76,18 @@ def _main_table(files: Mapping[str, Mapping[str, Found]]) -> str:
             "TensorRT for RTX", "s")  # fmt: skip
     rows = []
     for name, found in files.items():
-        ours, counted = found["dlkit-fp16"], _step(found["float32"], "shares")
+        ours, counted = found["dlkit-fp16"], judged(found["float32"], "shares")
         size = (
             (f"{counted['gmac']:.3g}", f"{counted['parameters'] / 1e6:.3g}")
             if counted["ok"] else ("?", "?")
         )  # fmt: skip
         peer = best_peer(found)
         theirs = ("none", "", "") if peer is None else (
-            peer, _gap(found[peer], "mean"), _gap(found[peer], "largest"))  # fmt: skip
+            peer, gap(found[peer], "mean"), gap(found[peer], "largest"))  # fmt: skip
         if ours["ok"]:
-            half = ", ".join(_percent(_share(ours, "fp16", what))
+            half = ", ".join(_percent(share_of(ours, "fp16", what))
                              for what in ("multiply_adds", "weights"))  # fmt: skip
-            mine = (half, _gap(ours, "mean"), _gap(ours, "largest"))
+            mine = (half, gap(ours, "mean"), gap(ours, "largest"))
             backends = tuple(_beside(found, one) for one in ("onnxruntime", "openvino", "engine"))
         else:
             mine, backends = ("not converted", "", ""), ("", "", "")
@@ -140,31 +97,32 @@ def _main_table(files: Mapping[str, Mapping[str, Found]]) -> str:
 
 def _summary(files: Mapping[str, Mapping[str, Found]]) -> str:
     done = [name for name, found in files.items() if found["dlkit-fp16"]["ok"]]
-    liars = [name for name in done if not _half(files[name]["dlkit-fp16"])]
-    wrong = [name for name in done if not _step(files[name]["dlkit-fp16"], "valid")["ok"]]
+    liars = [name for name in done if not is_half(files[name]["dlkit-fp16"])]
+    wrong = [name for name in done if not judged(files[name]["dlkit-fp16"], "valid")["ok"]]
     worse, alone, better, same, above = [], [], [], [], []
     for name in done:
         peer = best_peer(files[name])
         if peer is None:
             alone.append(name)
             continue
-        mine, theirs = (_step(files[name][one], "rounded").get("mean")
+        mine, theirs = (judged(files[name][one], "rounded").get("mean")
                         for one in ("dlkit-fp16", peer))  # fmt: skip
-        if mine is not None and theirs < mine <= theirs * _SAME:
-            above.append(name)
-        if mine is None or mine > theirs * _SAME:
+        if close := close_ones(files[name]):
+            above.append(f"{name} {beyond_chance(files[name], close)}")
+        if mine is None or mine > theirs * SAME:
             worse.append(name)
         else:
-            (better if mine * _SAME < theirs else same).append(name)
+            (better if mine * SAME < theirs else same).append(name)
     lines = [
         f"- {len(files)} files; dlkit converts {len(done)} as they are "
         f"({len(done) / max(1, len(files)):.0%}) and refuses {len(files) - len(done)}.",
         f"- Called fp16, and less than 95 % so: {_list(liars)}. Not valid: {_list(wrong)}.",
         f"- Mean difference beside the best peer: smaller by a factor of 1.5 or more on "
-        f"{len(better)}, about as large on {len(same)} (a little larger: {_list(above)}), larger "
-        f"by that factor on {len(worse)}{': ' if worse else ''}{', '.join(worse)}. On "
-        f"{len(alone)} no peer gives a valid graph that is 95 % fp16"
-        f"{': ' if alone else ''}{', '.join(alone)}.",
+        f"{len(better)}, about as large on {len(same)}, larger by that factor on {len(worse)}"
+        f"{': ' if worse else ''}{', '.join(worse)}. On {len(alone)} no peer gives a valid graph "
+        f"that is 95 % fp16{': ' if alone else ''}{', '.join(alone)}.",
+        "- Of those that are about as large, by how much dlkit's differs more on 60 further calls, "
+        f"where it does on the first ones, and one standard error: {_list(above)}.",
     ]
     for step, title in (("onnxruntime", "ONNX Runtime"), ("openvino", "OpenVINO"),
                         ("engine", "TensorRT for RTX")):  # fmt: skip
@@ -185,11 +143,11 @@ def _peer_summary(files: Mapping[str, Mapping[str, Found]]) -> str:
     for name in ("dlkit-fp16", *_run_here(files)):
         tried = [found[name] for found in files.values() if name in found]
         done = [one for one in tried if one["ok"]]
-        valid = [one for one in done if _step(one, "valid")["ok"]]
-        half = [one for one in valid if _half(one)]
-        runs = [one for one in done if _step(one, "onnxruntime")["ok"]]
-        wrong = [one for one in done if (_step(one, "rounded").get("mean") or 0) > 0.01
-                 or _step(one, "rounded").get("broken")]  # fmt: skip
+        valid = [one for one in done if judged(one, "valid")["ok"]]
+        half = [one for one in valid if is_half(one)]
+        runs = [one for one in done if judged(one, "onnxruntime")["ok"]]
+        wrong = [one for one in done if (judged(one, "rounded").get("mean") or 0) > 0.01
+                 or judged(one, "rounded").get("broken")]  # fmt: skip
         seconds = float(np.median([one["seconds"] for one in done])) if done else 0.0
         rows.append((_TITLES.get(name, "dlkit"), *(str(len(one)) for one in
                      (tried, done, valid, half, runs, wrong)), f"{seconds:.0f}"))  # fmt: skip
@@ -217,14 +175,14 @@ def _cell(found: Found | None) -> str:
         return ""
     if not found["ok"]:
         return "not converted"
-    said, share = [_gap(found, "mean")], _share(found, "fp16", "multiply_adds")
-    if not _step(found, "valid")["ok"]:
+    said, share = [gap(found, "mean")], share_of(found, "fp16", "multiply_adds")
+    if not judged(found, "valid")["ok"]:
         said.append("invalid")  # types cannot be told in it, so nothing is said of its share
-    elif share is not None and share < _NEEDED:
+    elif share is not None and share < NEEDED:
         said.append(f"{_percent(share)} fp16")
-    if not _step(found, "onnxruntime")["ok"]:
+    if not judged(found, "onnxruntime")["ok"]:
         said.append("not run")
-    if _step(found, "rounded").get("broken"):
+    if judged(found, "rounded").get("broken"):
         said.append("NaN or infinite")
     return ", ".join(said)
 
@@ -246,8 +204,8 @@ def _reasons(files: Mapping[str, Mapping[str, Found]]) -> Iterator[str]:
                 ("openvino", "OpenVINO"),
                 ("engine", "TensorRT for RTX"),
             ):
-                why = _step(one, step).get("why", "")
-                if not _step(one, step)["ok"] and why != "not tried":
+                why = judged(one, step).get("why", "")
+                if not judged(one, step)["ok"] and why != "not tried":
                     lines.append(f"- {file}, {title}: {_short(why)}")
         if lines:
             yield f"\n{_TITLES.get(name, 'dlkit')}:\n"
@@ -269,15 +227,15 @@ def _other_table(files: Mapping[str, Mapping[str, Found]]) -> str:
             if not one["ok"]:
                 rows.append((name, kind, _short(one["why"], 120), "", "", "", "", ""))
                 continue
-            half = ", ".join(_percent(_share(one, kind, what))
+            half = ", ".join(_percent(share_of(one, kind, what))
                              for what in ("multiply_adds", "weights"))  # fmt: skip
             rows.append(
                 (
                     name,
                     kind,
                     half,
-                    _gap(one, "mean"),
-                    _gap(one, "largest"),
+                    gap(one, "mean"),
+                    gap(one, "largest"),
                     *(_runs(one, step) for step in ("onnxruntime", "openvino", "engine")),
                 )
             )
