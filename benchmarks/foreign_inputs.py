@@ -17,6 +17,7 @@ _PHOTOS = (data.astronaut, data.coffee, data.chelsea, data.rocket)
 _MEAN, _STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])  # of ImageNet
 _CALIBRATED = (2, 3, 6, 7, 10, 11, 14, 15)  # calls whose photographs are the last two
 _RATE = 16000  # samples a second
+_MORE = 16  # calls: there are few scenes and texts; from then on they are moved, or have a number
 
 
 def write(path: Path, inputs: Mapping[str, tuple[str, tuple[int, ...]]], calls: int) -> None:
@@ -70,7 +71,8 @@ def _rgb(shape: tuple[int, ...], call: int) -> Array:
     for number in range(call, call + shape[0]):
         whole = _PHOTOS[number % len(_PHOTOS)]()
         edge = min(40 * (number // len(_PHOTOS)), whole.shape[0] // 3)  # each time a smaller part
-        chosen.append(whole[edge:, edge:])
+        moved = max(0, call - _MORE)
+        chosen.append(np.roll(whole[edge:, edge:], (3 * moved, 5 * moved), axis=(0, 1)))
     size = (shape[-1], shape[-2])
     return np.stack([cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in chosen])
 
@@ -102,7 +104,7 @@ def _text(height: int, width: int, call: int, lines: int) -> Array:
     step = height / lines
     for line in range(lines):
         place = (4, int(step * (line + 0.72)))
-        text = words[(line + call) % len(words)]
+        text = words[(line + call) % len(words)] + (f" {call}" if call >= _MORE else "")
         cv2.putText(page, text, place, cv2.FONT_HERSHEY_SIMPLEX, step / 44, 20, 1 + lines // 4)
     return page
 

@@ -122,7 +122,7 @@ def _summary(files: Mapping[str, Mapping[str, Found]]) -> str:
         f"{': ' if worse else ''}{', '.join(worse)}. On {len(alone)} no peer gives a valid graph "
         f"that is 95 % fp16{': ' if alone else ''}{', '.join(alone)}.",
         "- Of those that are about as large, by how much dlkit's differs more on 60 further calls, "
-        f"where it does on the first ones, and one standard error: {_list(above)}.",
+        f"where it does on the first ones, ± one standard error (two are chance): {_list(above)}.",
     ]
     for step, title in (("onnxruntime", "ONNX Runtime"), ("openvino", "OpenVINO"),
                         ("engine", "TensorRT for RTX")):  # fmt: skip
