@@ -63,7 +63,9 @@ def weighted(x: Array, ids: Array, *by: Array) -> list[Array]:
     return [found, (found > 0).all(axis=1)]
 
 
-DOES: dict[str, Callable[..., list[Array]]] = {"invert": inverted, "weigh": weighted}
+DOES: dict[str, Callable[..., list[Array]]] = {
+    "invert": inverted, "weigh": weighted, "squeeze": lambda x: [x.squeeze()],
+}  # fmt: skip
 
 
 def make_trt(name: str, version: str, names: Names, gpu: FakeGpu) -> Any:
@@ -189,9 +191,13 @@ def make_trt(name: str, version: str, names: Names, gpu: FakeGpu) -> Any:
             return trt.DataType[self._tensors[tensor][1]]
 
         def get_tensor_shape(self, tensor: str) -> tuple[int, ...]:
-            one = self._network.profiles.inputs[tensor]
-            pairs = zip(one.smallest, one.largest, strict=True)
-            return tuple(low if low == high else -1 for low, high in pairs)
+            inputs = self._network.profiles.inputs
+            small = [one.smallest for one in inputs.values()]
+            large = [one.largest for one in inputs.values()]
+            place = list(self._tensors).index(tensor)
+            low, high = small + self._network.answered(small), large + self._network.answered(large)
+            pairs = zip(low[place], high[place], strict=True)
+            return tuple(least if least == most else -1 for least, most in pairs)
 
         def get_tensor_profile_shape(self, tensor: str, index: int) -> list[Any]:
             assert index == 0

@@ -148,7 +148,7 @@ def test_multiply_adds_are_counted(name: str, tmp_path: Path) -> None:
     assert engine.proof["multiply_adds"] == {precision: 1.0}
     assert engine.proof["unknown"] == []
     trt = load_flavor("tensorrt_rtx")
-    network, _builder = parse(trt, made)
+    network, _builder = parse(trt, made, engine.key.shapes)
     for index in range(network.num_inputs):
         network.get_input(index).shape = engine.key.shapes[network.get_input(index).name][1]
     layers, _ = read_layers(trt, network)
@@ -183,7 +183,7 @@ def test_shapes_that_the_data_decide_are_reported(tmp_path: Path) -> None:
         {"most": np.array(5), "w": rising(3, 7)},
     )  # fmt: skip
     trt = load_flavor("tensorrt_rtx")
-    network, _builder = parse(trt, bundle(tmp_path / "b", model))
+    network, _builder = parse(trt, bundle(tmp_path / "b", model), {})
     found = prove(trt, network, "fp32")
     assert found.unknown == ("after",)
     assert found.multiply_adds == {"fp32": 1.0}

@@ -175,3 +175,23 @@ def test_inputs_that_engines_cannot_have(tmp_path: Path) -> None:
                   value("k", (1,), "int64")], [value("y", ("m",))])  # fmt: skip
     with pytest.raises(ExportError, match=r"what the input k of .* holds decides sizes"):
         build_engine(bundle(tmp_path / "sized", sized))
+
+
+@pytest.mark.parametrize("opset", [11, 17])
+def test_squeeze_that_names_no_axes(opset: int, tmp_path: Path) -> None:
+    """TensorRT settles ranks when it builds: by the sizes that the engine is for."""
+    model = graph(
+        [node("MatMul", ["x", "w"], ["p"]), node("Squeeze", ["p"], ["s"], name="squash"),
+         node("Sigmoid", ["s"], ["y"])],
+        [value("x", ("n", 1, 16))], [value("y", ("n", 4))], {"w": rising(16, 4)}, opset,
+    )  # fmt: skip
+    made = bundle(tmp_path / "b", model)
+    before = made.onnx.read_bytes()
+    for batch in ((1, 1, 1), (2, 4, 8)):
+        engine, _ = build_engine(made, BuildOptions(batch=batch))
+        assert engine.proof["multiply_adds"] == {"fp32": 1.0}
+    message = r"Squeeze squash of .*: of 1x1x4 and of 8x1x4, .*--batch 1, or from 2 on"
+    with pytest.raises(ExportError, match=message):
+        build_engine(made, BuildOptions(batch=(1, 4, 8)))
+    assert made.onnx.read_bytes() == before
+    assert len(list(made.path.glob("engines/*.engine"))) == 2

@@ -279,6 +279,20 @@ def test_calls_that_count_no_samples_run_as_they_are(machine: Machine, tmp_path:
     machine.restart()
 
 
+def test_what_one_sample_gives_is_not_cut_to_one_row(machine: Machine, tmp_path: Path) -> None:
+    """As the graph says, its answer counts samples; of one, its Squeeze leaves another axis."""
+    inputs, outputs = (TensorSpec("x", "float32", ("n", 5)),), (TensorSpec("y", "float32", ("n",)),)
+    spec = ModelSpec("squeeze", "tensors", "fp32", inputs, outputs)
+    made = replace(machine, bundle=Bundle.create(tmp_path / "s", b"graph", spec, {}))
+    tensors = (("x", "INPUT", "FLOAT"), ("y", "OUTPUT", "FLOAT"))
+    made.add(plan=plan({"x": Profile((1, 5), (1, 5), (1, 5))}, tensors, "squeeze"))
+    session = open_session(made.bundle, "tensorrt", "cuda").session
+    x = np.arange(5, dtype=np.float32)[None]
+    assert (session.run({"x": x})["y"] == x[0]).all()
+    del session
+    machine.restart()
+
+
 def test_types_that_tensorrt_lacks_are_said(machine: Machine, tmp_path: Path) -> None:
     spec = replace(machine.bundle.spec, inputs=(TensorSpec("x", "float64", ("n",)),))
     made = Bundle.create(tmp_path / "d", b"graph", spec, {})

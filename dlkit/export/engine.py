@@ -129,7 +129,7 @@ def engine_key(trt: ModuleType, bundle: Bundle, options: BuildOptions, precision
 
 
 def _prove(trt: ModuleType, bundle: Bundle, key: EngineKey, share: float | None) -> Proof:
-    network, _builder = parse(trt, bundle)
+    network, _builder = parse(trt, bundle, key.shapes)
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
         tensor.shape = key.shapes[tensor.name][1]
@@ -138,7 +138,7 @@ def _prove(trt: ModuleType, bundle: Bundle, key: EngineKey, share: float | None)
 
 
 def _build(trt: ModuleType, bundle: Bundle, key: EngineKey, watch: BuildWatch | None) -> bytes:
-    network, builder = parse(trt, bundle)
+    network, builder = parse(trt, bundle, key.shapes)
     config = builder.create_builder_config()
     _set_profile(trt, builder, network, config, key)
     # The inspector and trtexec can then tell the type of every layer.

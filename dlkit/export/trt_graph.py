@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
 import onnx_ir as ir
 
 from dlkit.bundle import Bundle
+from dlkit.bundle.engine import Range
 from dlkit.errors import ExportError
 from dlkit.export.half import module_of
 from dlkit.export.proof.layer_arithmetic import typed
+from dlkit.export.squeeze import with_axes
 from dlkit.graph.tidy import every_node
 from dlkit.runtime.gpu.flavor import TYPES, logger
 
@@ -20,8 +23,11 @@ _NAMED = 3  # nodes that an error names
 _ELSEWHERE = "run it with --backend onnxruntime"
 
 
-def parse(trt: ModuleType, bundle: Bundle) -> tuple[Any, Any]:
+def parse(trt: ModuleType, bundle: Bundle, shapes: Mapping[str, Range]) -> tuple[Any, Any]:
     """The network, and the builder that must outlive it.
+
+    Args:
+        shapes: smallest, best and largest shape of each input by its name.
 
     Raises:
         ExportError: TensorRT does not take the graph; names the node, its operator and its module.
@@ -35,8 +41,9 @@ def parse(trt: ModuleType, bundle: Bundle) -> tuple[Any, Any]:
     builder = trt.Builder(logger(trt))
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger(trt))
-    # from the file, so that weights beside it are found
-    if not parser.parse_from_file(str(bundle.onnx)):
+    graph, path = with_axes(bundle.onnx, shapes), str(bundle.onnx)
+    # with the file's path, so that weights beside it are found
+    if not (parser.parse_from_file(path) if graph is None else parser.parse(graph, path)):
         raise _parse_error(trt, bundle, parser)
     inputs = [network.get_input(index) for index in range(network.num_inputs)]
     if {tensor.name for tensor in inputs} != {one.name for one in bundle.spec.inputs}:

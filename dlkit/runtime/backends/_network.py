@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -53,7 +53,8 @@ class TensorRtNetwork:
         self._outputs = [one.name for one in spec.outputs]
         self._check_tensors(spec)
         inputs = {name: self._profile(name) for name in self._inputs}
-        self.profiles = Profiles(inputs, _batched(spec, inputs))
+        rows = {tuple(self._engine.get_tensor_shape(name))[:1] for name in self._outputs}
+        self.profiles = Profiles(inputs, _batched(spec, inputs, rows))
         self._kernels = Kernels(engine, self._engine)
 
     def create_context(self, settled: bool) -> TensorRtContext:
@@ -230,11 +231,21 @@ class Kernels:
         return hashlib.sha256(self._engine.encode() + data).hexdigest().encode()
 
 
-def _batched(spec: ModelSpec, inputs: Mapping[str, Profile]) -> bool:
-    """Whether the first axes of all inputs and outputs count the same samples."""
+def _batched(
+    spec: ModelSpec, inputs: Mapping[str, Profile], rows: Collection[tuple[int, ...]]
+) -> bool:
+    """Whether the first axes of all inputs and outputs count the same samples.
+
+    Args:
+        rows: size of each output's first axis in the engine, -1 where it is free: other than the
+            samples where the graph takes away an axis of size 1.
+    """
     firsts = {one.shape[0] if one.shape else None for one in spec.inputs}
     ranges = {(one.smallest[:1], one.best[:1], one.largest[:1]) for one in inputs.values()}
     if len(firsts) != 1 or firsts == {None} or len(ranges) != 1:
+        return False
+    ((low,), _, (high,)) = next(iter(ranges))
+    if not all(axis and (axis[0] == -1 or low <= axis[0] <= high) for axis in rows):
         return False
     if len(spec.outputs) == 1 and TASKS.load(spec.task).model.stacks:
         return True  # a row a sample, whatever the axis is called
