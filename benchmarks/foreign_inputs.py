@@ -93,6 +93,12 @@ def photo(shape: tuple[int, ...], generator: np.random.Generator, call: int) -> 
     return np.ascontiguousarray(((pixels - _MEAN) / _STD).transpose(0, 3, 1, 2), np.float32)
 
 
+def photo_last(shape: tuple[int, ...], _: np.random.Generator, call: int) -> Array:
+    """Photographs (N, H, W, 3), blue first, the mean of ImageNet taken off values to 255."""
+    pixels = _rgb((*shape[:1], 3, *shape[1:3]), call)[..., ::-1]
+    return np.asarray(pixels - 255 * _MEAN[::-1], np.float32)
+
+
 def photo_moved(shape: tuple[int, ...], generator: np.random.Generator, call: int) -> Array:
     """The photographs of ``photo``, a little later: moved by some pixels."""
     return np.roll(photo(shape, generator, call), (3, 5), axis=(2, 3))
@@ -137,6 +143,11 @@ def sound(shape: tuple[int, ...], generator: np.random.Generator, call: int) -> 
     return (0.15 * voice * syllables + hiss).astype(np.float32).reshape(shape)
 
 
+def sound_16_bits(shape: tuple[int, ...], generator: np.random.Generator, call: int) -> Array:
+    """The same in values of 16 bits."""
+    return (sound(shape, generator, call) * 32767).round()
+
+
 def spectrogram(shape: tuple[int, ...], generator: np.random.Generator, call: int) -> Array:
     """Like a log-mel spectrogram (..., frames, bins), -1 to 1."""
     frames, bins = shape[-2:]
@@ -170,8 +181,9 @@ def rate(shape: tuple[int, ...], _: np.random.Generator, __: int) -> Array:
 
 
 _KINDS: dict[str, Callable[[tuple[int, ...], np.random.Generator, int], Array]] = {
-    "photo_255": photo_255, "photo_01": photo_01, "photo": photo, "photo_moved": photo_moved,
-    "page": page, "line": line, "grey_line": grey_line, "sound": sound,
-    "spectrogram": spectrogram, "bytes": byte,
+    "photo_255": photo_255, "photo_01": photo_01, "photo": photo,
+    "photo_last": photo_last, "photo_moved": photo_moved,
+    "page": page, "line": line, "grey_line": grey_line,
+    "sound": sound, "sound_16_bits": sound_16_bits, "spectrogram": spectrogram, "bytes": byte,
     "normal": normal, "zeros": zeros, "rate": rate,
 }  # fmt: skip

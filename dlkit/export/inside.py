@@ -29,6 +29,6 @@ def values(
         if name not in there:
             copy.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
     inside = [name for name in wanted if name not in feeds]
-    session = open_graph(copy, quiet=True)
+    session = open_graph(copy)
     found = dict(zip(inside, session.run(inside, dict(feeds)), strict=True)) if inside else {}
     return [(name, np.asarray(feeds[name] if name in feeds else found[name])) for name in wanted]

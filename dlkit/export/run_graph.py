@@ -24,22 +24,26 @@ from dlkit.tasks import Feeds, Outputs, Session
 Graph: TypeAlias = bytes | Path | ir.Model | onnx.ModelProto
 
 
-def open_graph(graph: Graph, optimise: bool = True, quiet: bool = False) -> Any:
-    """ONNX Runtime's session of a graph on the CPU; arguments as ``onnx_session`` has them.
+def open_graph(graph: Graph, optimise: bool = True) -> Any:
+    """ONNX Runtime's session of a graph on the CPU; it raises what it has to say, and prints
+    nothing.
+
+    Args:
+        optimise: off keeps every node and its rounding as the graph has them.
 
     Raises:
         Exception: ONNX Runtime's own; they have no common public base.
     """
     if isinstance(graph, bytes | Path):
-        return onnx_session(graph, cpu_count(), optimise=optimise, quiet=quiet)
+        return onnx_session(graph, cpu_count(), optimise=optimise, quiet=True)
     whole, weights = serialised(graph)
     if not weights:
-        return onnx_session(whole, cpu_count(), optimise=optimise, quiet=quiet)
+        return onnx_session(whole, cpu_count(), optimise=optimise, quiet=True)
     with TemporaryDirectory(prefix="dlkit-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(whole)
         (path.parent / WEIGHTS).write_bytes(weights)
-        return onnx_session(path, cpu_count(), optimise=optimise, quiet=quiet)
+        return onnx_session(path, cpu_count(), optimise=optimise, quiet=True)
 
 
 class GraphSession(Session):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import onnx
 import onnx_ir as ir
 
+from dlkit.export.run_graph import run_graph
 from dlkit.export.trace import graph_tensors
 from dlkit.graph.measure import Measurement, measure_first
 from dlkit.graph.tidy import tidied
@@ -20,23 +22,38 @@ SIZES = (96, 1024, 16_384)
 
 
 def measured(
-    graph: bytes | ir.Model, spec: ModelSpec, within: Callable[[Sizes], Sizes] = lambda sizes: sizes
+    graph: bytes | ir.Model,
+    spec: ModelSpec,
+    within: Callable[[Sizes], Sizes] = lambda sizes: sizes,
+    fits: Callable[[Sizes], bool] = lambda sizes: True,
 ) -> Measurement:
     """What one sample costs, in the first of ``SIZES`` that fits.
 
     Args:
         graph: bytes of an ONNX file, or a tidied graph.
         within: shapes of the graph's own inputs, where those are not the spec's.
+        fits: whether the graph takes inputs of some shapes, as far as those do not tell.
     """
     if isinstance(graph, bytes):
         graph = tidied(ir.from_proto(onnx.load_from_string(graph)))
-    return measure_first(graph, (within(sized(spec, 1, size)) for size in SIZES))
+    return measure_first(graph, (within(sized(spec, 1, size)) for size in SIZES), fits)
 
 
 def random_samples(graph: ir.Model, spec: ModelSpec) -> list[Feeds]:
-    """A sample of random values, and one of ones where those are no indices of the graph."""
-    sizes = measured(graph, spec).sizes
-    return [random_feeds(spec, sizes, seed) for seed in (0, None)]
+    """A sample of random values, and one of ones where those are no indices of the graph; of sizes
+    that ONNX Runtime can run, where some of ``SIZES`` are."""
+
+    def samples(sizes: Sizes) -> list[Feeds]:
+        return [random_feeds(spec, sizes, seed) for seed in (0, None)]
+
+    def runs(sizes: Sizes) -> bool:
+        for feeds in samples(sizes):
+            with suppress(Exception):  # ONNX Runtime's own
+                run_graph(graph, [feeds])
+                return True
+        return False
+
+    return samples(measured(graph, spec, fits=runs).sizes)
 
 
 def graph_samples(graph: ir.Model) -> list[Feeds]:

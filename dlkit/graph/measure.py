@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -154,11 +154,15 @@ def measure(model: ir.Model, sizes: Mapping[str, Sequence[int]]) -> Measurement:
     )
 
 
-def measure_first(model: ir.Model, tries: Iterable[Mapping[str, Sequence[int]]]) -> Measurement:
-    """``measure`` for the first of some sizes that no layer's window is too large for.
+def measure_first(
+    model: ir.Model,
+    tries: Iterable[Mapping[str, Sequence[int]]],
+    fits: Callable[[Mapping[str, Sequence[int]]], bool] = lambda sizes: True,
+) -> Measurement:
+    """``measure`` for the first sizes that fit, and that no layer's window is too large for.
 
-    Where shapes stay unknown in all of them, for the first; sizes above four million elements, and
-    those that were tried, are left out.
+    Where shapes stay unknown in all of them, for the first that fits, else for the first; sizes
+    above four million elements, and those that were tried, are left out.
     """
     found: list[Measurement] = []
     for sizes in tries:
@@ -167,9 +171,9 @@ def measure_first(model: ir.Model, tries: Iterable[Mapping[str, Sequence[int]]])
         if seen or (found and large):
             continue
         found.append(measure(model, sizes))
-        if not found[-1].estimated:
+        if not found[-1].estimated and fits(sizes):
             return found[-1]
-    return found[0]
+    return next((one for one in found if fits(one.sizes)), found[0])
 
 
 def _layer(node: ir.Node, shapes: Mapping[str, Sequence[int]]) -> Layer | None:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
+import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
@@ -166,12 +167,13 @@ def _guess(
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """What inference cannot tell is not a warning to the user."""
+    """What inference and folding cannot tell is not a warning to the user, and 0 / 0 is none."""
     logger = logging.getLogger("onnx_ir")
     before, logger.disabled = logger.level, True
     logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with np.errstate(all="ignore"):
+            yield
     finally:
         logger.disabled = False
         logger.setLevel(before)
