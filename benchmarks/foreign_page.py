@@ -99,7 +99,8 @@ def _summary(files: Mapping[str, Mapping[str, Found]]) -> str:
     done = [name for name, found in files.items() if found["dlkit-fp16"]["ok"]]
     liars = [name for name in done if not is_half(files[name]["dlkit-fp16"])]
     wrong = [name for name in done if not judged(files[name]["dlkit-fp16"], "valid")["ok"]]
-    worse, alone, better, same, above = [], [], [], [], []
+    worse, alone, better, same = [], [], [], []
+    again: dict[str, list[str]] = {"more": [], "chance": [], "less": []}
     for name in done:
         peer = best_peer(files[name])
         if peer is None:
@@ -108,7 +109,7 @@ def _summary(files: Mapping[str, Mapping[str, Found]]) -> str:
         mine, theirs = (judged(files[name][one], "rounded").get("mean")
                         for one in ("dlkit-fp16", peer))  # fmt: skip
         if close := close_ones(files[name]):
-            above.append(f"{name} {beyond_chance(files[name], close)}")
+            _sort_in(again, name, beyond_chance(files[name], close))
         if mine is None or mine > theirs * SAME:
             worse.append(name)
         else:
@@ -121,8 +122,10 @@ def _summary(files: Mapping[str, Mapping[str, Found]]) -> str:
         f"{len(better)}, about as large on {len(same)}, larger by that factor on {len(worse)}"
         f"{': ' if worse else ''}{', '.join(worse)}. On {len(alone)} no peer gives a valid graph "
         f"that is 95 % fp16{': ' if alone else ''}{', '.join(alone)}.",
-        "- Of those that are about as large, by how much dlkit's differs more on 60 further calls, "
-        f"where it does on the first ones, ± one standard error (two are chance): {_list(above)}.",
+        f"- Of those that are about as large, dlkit's is the larger on the first calls on "
+        f"{sum(map(len, again.values()))}. On 240 further calls, ± one standard error: larger by "
+        f"more than two of them on {_list(again['more'])}; within two of them on "
+        f"{_list(again['chance'])}; smaller by more on {_list(again['less'])}.",
     ]
     for step, title in (("onnxruntime", "ONNX Runtime"), ("openvino", "OpenVINO"),
                         ("engine", "TensorRT for RTX")):  # fmt: skip
@@ -132,6 +135,16 @@ def _summary(files: Mapping[str, Mapping[str, Found]]) -> str:
         lines.append(f"- {title} takes {len(runs)} of {len(tried)} of dlkit's graphs; of the "
                      f"others it takes the float32 graph of: {_list(only)}.")  # fmt: skip
     return "\n".join(lines)
+
+
+def _sort_in(again: dict[str, list[str]], name: str, found: tuple[float, float] | None) -> None:
+    """Note by how much dlkit's difference is larger: beyond chance, or not."""
+    if found is None:
+        again["more"].append(f"{name} (not tried)")
+        return
+    share, error = found
+    where = "chance" if abs(share) <= 2 * error else "more" if share > 0 else "less"
+    again[where].append(f"{name} {share:+.1%} ± {error:.1%}")
 
 
 def _list(names: list[str]) -> str:

@@ -77,13 +77,12 @@ def close_ones(found: Mapping[str, Found]) -> list[str]:
     return ["dlkit-fp16", peer] if above else []
 
 
-def beyond_chance(found: Mapping[str, Found], names: list[str]) -> str:
-    """By how much dlkit's graph differs more on further calls, beside what chance does."""
+def beyond_chance(found: Mapping[str, Found], names: list[str]) -> tuple[float, float] | None:
+    """By how much dlkit's graph differs more on further calls, and the standard error, in parts of
+    the peer's difference; None: not tried."""
     steps = [judged(found[name], "again") for name in names]
     if not all(one["ok"] for one in steps):
-        return "not tried"
+        return None
     mine, theirs = (np.array(one["means"]) for one in steps)
-    more = mine - theirs
-    error = float(more.std(ddof=1)) / len(more) ** 0.5
-    share, chance = (float(one) / (float(theirs.mean()) or 1.0) for one in (more.mean(), error))
-    return f"{share:+.1%} ± {chance:.1%}"
+    more, whole = mine - theirs, float(theirs.mean()) or 1.0
+    return float(more.mean()) / whole, float(more.std(ddof=1)) / len(more) ** 0.5 / whole

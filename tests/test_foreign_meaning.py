@@ -309,6 +309,25 @@ def test_inputs_are_as_long_as_the_graph_wants(here: Path, capfd: Any) -> None:
     assert not any(capfd.readouterr())  # what was tried is not told
 
 
+def test_fourier_transforms_count(here: Path) -> None:
+    """A log-mel spectrogram: the transform stays float32, and is no small part of it."""
+    window, bins, mels = 256, 129, 8  # without ``onesided``, which is 1 then
+    nodes = [node("STFT", ["x", "hop", "window"], ["s"], name="transform"),
+             node("ReduceSumSquare", ["s"], ["p"], axes=[-1], keepdims=0),
+             node("MatMul", ["p", "w"], ["y"])]  # fmt: skip
+    weights = {"hop": np.array(128), "window": np.hanning(window).astype(np.float32),
+               "w": rising(bins, mels)}  # fmt: skip
+    file = saved(graph(nodes, [value("x", (1, "n"))], [value("y", (1, "m", mels))], weights, 17))
+    frames = (16000 - window) // 128 + 1
+    products = dlkit.inspect(file, {"n": 16000}).total["multiply_adds"]
+    assert products == frames * bins * (2 * 8 + mels)  # 2 log2(256) for each number it gives
+    with pytest.raises(ExportError, match=r"only 33.3% of the multiply-adds .* transform \(fp32\)"):
+        dlkit.export(file, "fp16")
+    bundle = dlkit.export(file, "fp16", keep=["transform"])
+    engine = dlkit.build_engine(bundle, axes={"n": (16000, 16000, 16000)})
+    assert engine.proof["multiply_adds"]["fp16"] < 0.1  # TensorRT makes convolutions of it
+
+
 # --- small things ---
 
 

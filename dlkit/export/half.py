@@ -28,7 +28,7 @@ KEEP_FLOAT32 = frozenset(
      "LpNormalization", "RMSNormalization", "SimplifiedLayerNormalization",
      "SkipLayerNormalization", "MeanVarianceNormalization", "LRN", "Softmax", "LogSoftmax",
      "GlobalAveragePool", "GlobalLpPool", "LpPool", "CumSum", "Exp", "Log", "Pow", "Sqrt",
-     "Reciprocal", "QuantizeLinear", "DequantizeLinear"}
+     "Reciprocal", "DFT", "STFT", "QuantizeLinear", "DequantizeLinear"}
 )  # fmt: skip
 # What rounding their weights does is no more than what it does to a convolution's: those are stored
 # in half precision, and widened where they are used.

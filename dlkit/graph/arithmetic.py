@@ -18,12 +18,13 @@ _PRODUCTS = {
     "DynamicQuantizeMatMul": (0, 1), "QGemm": (0, 3), "MatMulNBits": (0, 1),
 }  # fmt: skip
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}  # matrices of each weight
+TRANSFORMS = frozenset({"DFT", "STFT"})
 INTEGER = frozenset(
     {"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "MatMulIntegerToFloat",
      "DynamicQuantizeMatMul", "QGemm"}
 )  # fmt: skip
 HEAVY = frozenset(
-    {*_CONVOLUTIONS, *_PRODUCTS, *_GATES, "ConvTranspose", "Einsum", "Attention",
+    {*_CONVOLUTIONS, *_PRODUCTS, *_GATES, *TRANSFORMS, "ConvTranspose", "Einsum", "Attention",
      "MultiHeadAttention"}
 )  # fmt: skip
 
@@ -31,7 +32,7 @@ Shapes = Mapping[str, Sequence[int]]
 
 
 def node_multiply_adds(node: ir.Node, shapes: Shapes) -> int | None:
-    """Multiply-adds of a node; 0 for operators that multiply no matrices.
+    """Multiply-adds of a node; 0 for operators that neither multiply matrices nor transform.
 
     Args:
         shapes: of the tensors that it takes and gives, by name.
@@ -59,6 +60,8 @@ def node_multiply_adds(node: ir.Node, shapes: Shapes) -> int | None:
         return _recurrent(node, shapes)
     if kind == "Einsum":
         return _einsum(node, shapes)
+    if kind in TRANSFORMS:
+        return _transform(node, shapes)
     return _attention(node, shapes)
 
 
@@ -94,6 +97,16 @@ def _einsum(node: ir.Node, shapes: Shapes) -> int | None:
         for letter, size in zip([*before, *middle, *after], shape, strict=False):
             sizes[letter] = max(sizes.get(letter, 1), size)
     return math.prod(sizes.values()) if len(terms) > 1 else 0
+
+
+def _transform(node: ir.Node, shapes: Shapes) -> int | None:
+    """Of a fast transform of length N 2 N log2 N (Cooley and Tukey, 1965: N / 2 log2 N complex
+    products), half of it where half of what it gives is left out."""
+    given = _shape(node.outputs, 0, shapes)
+    if given is None or len(given) < 3:
+        return None
+    length = max(2, *given[1:-1])  # of the others, parts of a sound, there are seldom as many
+    return math.prod(given[:-1]) * 2 * math.ceil(math.log2(length))
 
 
 def _attention(node: ir.Node, shapes: Shapes) -> int | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import onnx_ir as ir
 
-from dlkit.graph.arithmetic import node_multiplies
+from dlkit.graph.arithmetic import TRANSFORMS, node_multiplies
 from dlkit.graph.tidy import FLOATS, every_node, subgraphs
 
 _Edges = Mapping[ir.Value, list[ir.Value]]
@@ -17,10 +17,11 @@ def between(model: ir.Model) -> set[ir.Node]:
     """Nodes that multiply matrices, and nodes on a way of floating-point values between such.
 
     What prepares the inputs (the scaling of pixels, masks, positions) or finishes the outputs
-    (softmax, boxes, levels) is not among them, nor what computes shapes and indices. Where nothing
-    multiplies matrices, all nodes are.
+    (softmax, boxes, levels) is not among them, nor what computes shapes and indices, nor Fourier
+    transforms before all that. Where nothing multiplies matrices, all nodes are.
     """
-    heavy = [node for node in every_node(model) if node_multiplies(node)]
+    heavy = [node for node in every_node(model)
+             if node_multiplies(node) and node.op_type not in TRANSFORMS]  # fmt: skip
     if not heavy:
         return set(every_node(model))
     forward = _edges(model)

@@ -38,6 +38,10 @@ def tidied(model: ir.Model) -> ir.Model:
     _free_axes(model.graph)
     with quiet():
         model = steps(model).model
+        for node in every_node(model):
+            if node.op_type == "STFT" and "onesided" not in node.attributes:
+                # its default, which ONNX's inference of shapes forgets
+                node.attributes["onesided"] = ir.AttrInt64("onesided", 1)
         _without_identities(model)
         _lift_weights(model)
         model = rest(model).model

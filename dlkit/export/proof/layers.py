@@ -118,7 +118,7 @@ def _demand(layers: list[Layer], precision: str, needed: float) -> None:
     raise ExportError(
         f"asked for {precision}, but only {there:.1%} of the multiply-adds and {held:.1%} of the "
         f"weights are {precision}, {needed:.0%} are needed; not so: {named}{more}",
-        f"Export with --precision {precision}",
+        f"Export with --precision {precision}, what may stay float32 in a list for --keep-fp32",
     )
 
 
