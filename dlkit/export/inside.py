@@ -3,32 +3,137 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 from dlkit.export.run_graph import open_graph
+from dlkit.graph.tidy import subgraphs
 from dlkit.tasks import Feeds
 
+_PER_OUTPUT = ("scan_output_axes", "scan_output_directions")  # of Scan: a number each
 
-def values(
-    model: onnx.ModelProto, names: Collection[str], feeds: Feeds
-) -> list[tuple[str, NDArray[Any]]]:
-    """Arrays by the tensors' names, of one call.
 
-    Raises:
-        Exception: ONNX Runtime's own; they have no common public base.
+class Inside:
+    """A tidied graph, which stays as it is, with some of its tensors.
+
+    Those of branches are empty where the other one is taken, those of bodies have all turns after
+    each other; where their shapes change from turn to turn, none of subgraphs is seen.
+
+    Args:
+        names: of the tensors; of subgraphs, float32 ones alone.
+        branches: the arrays of further calls, too, in which all conditions of the graph hold, or
+            none, whatever the inputs are; of those that can be run.
     """
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    there = {one.name for one in (*copy.graph.output, *copy.graph.input)}
-    wanted = sorted(names)
-    for name in wanted:
-        if name not in there:
-            copy.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
-    inside = [name for name in wanted if name not in feeds]
-    session = open_graph(copy)
-    found = dict(zip(inside, session.run(inside, dict(feeds)), strict=True)) if inside else {}
-    return [(name, np.asarray(feeds[name] if name in feeds else found[name])) for name in wanted]
+
+    def __init__(self, model: ir.Model, names: Collection[str], branches: bool = False) -> None:
+        main = {str(one.name) for node in model.graph for one in node.outputs}
+        main |= {str(one.name) for one in model.graph.inputs}
+        self._names = sorted(main.intersection(names))
+        self._plain = _Calls(model, self._names, {})
+        self._whole: list[_Calls] = []
+        if inner := set(names) - main:
+            for holds in (None, True, False) if branches else (None,):
+                copy = model.clone()
+                if holds is not None:
+                    _decide(copy, holds)
+                self._whole.append(_Calls(copy, self._names, _expose(copy, inner)))
+
+    def __call__(self, feeds: Feeds) -> list[tuple[str, NDArray[Any]]]:
+        """Arrays by the tensors' names.
+
+        Raises:
+            Exception: ONNX Runtime's own; they have no common public base.
+        """
+        found = [(name, np.asarray(feeds[name])) for name in self._names if name in feeds]
+        before = len(found)
+        for calls in self._whole:
+            with suppress(Exception):
+                found += calls(feeds)
+        return found if len(found) > before else found + self._plain(feeds)
+
+
+class _Calls:
+    """A graph, and what is asked of it; ``called``: names of tensors by those of outputs."""
+
+    def __init__(self, model: ir.Model, names: Collection[str], called: dict[str, str]) -> None:
+        self._model, self._names, self._called = model, names, called
+        self._session: Any = None
+
+    def __call__(self, feeds: Feeds) -> list[tuple[str, NDArray[Any]]]:
+        if self._session is None:
+            proto = ir.to_proto(self._model)
+            ends = {one.name for one in (*proto.graph.output, *proto.graph.input)}
+            for name in self._names:
+                if name not in ends:
+                    proto.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+            self._session = open_graph(proto)
+        wanted = [name for name in self._names if name not in feeds]
+        arrays = self._session.run([*wanted, *self._called], dict(feeds))
+        names = [*wanted, *self._called.values()]
+        return list(zip(names, map(np.asarray, arrays), strict=True))
+
+
+def _decide(model: ir.Model, holds: bool) -> None:
+    """Give all conditions of the main graph one answer, in place."""
+    name = "decided"
+    value = ir.Value(name=name, const_value=ir.tensor(np.array(holds), name=name))
+    model.graph.register_initializer(value)
+    for node in model.graph:
+        if node.op_type == "If":
+            node.replace_input_with(0, value)
+
+
+def _expose(model: ir.Model, names: Collection[str]) -> dict[str, str]:
+    """Make tensors of subgraphs outputs of the graph, in place: their names by those of outputs."""
+    called = {}
+    for node in list(model.graph):
+        for value, name in _given(node, names):
+            model.graph.outputs.append(value)
+            called[str(value.name)] = name
+    return called
+
+
+def _given(node: ir.Node, names: Collection[str]) -> list[tuple[ir.Value, str]]:
+    """New outputs of a node, with the tensors of its subgraphs that they are."""
+    graphs = subgraphs(node)
+    inner = [(graph, value, name) for graph in graphs for value, name in _within(graph, names)]
+    before = len(node.outputs)
+    node.resize_outputs(before + len(inner))
+    for output, (graph, value, name) in zip(node.outputs[before:], inner, strict=True):
+        for one in graphs:
+            one.outputs.append(value if one is graph else _nothing(one, name))
+        output.name = f"{name}_outside_{graph.name}"
+    for name in _PER_OUTPUT:
+        if name in node.attributes:
+            numbers = [*node.attributes[name].as_ints(), *([0] * len(inner))]
+            node.attributes[name] = ir.AttrInt64s(name, numbers)
+    return [(output, name) for output, (_, _, name)
+            in zip(node.outputs[before:], inner, strict=True)]  # fmt: skip
+
+
+def _within(graph: ir.Graph, names: Collection[str]) -> list[tuple[ir.Value, str]]:
+    found = []
+    for node in list(graph):
+        found += _given(node, names)
+        for value in node.outputs:
+            if value.name in names and value.dtype == ir.DataType.FLOAT:
+                copy = ir.node("Identity", [value])
+                copy.outputs[0].name = f"{value.name}_inside"
+                copy.outputs[0].dtype = ir.DataType.FLOAT
+                graph.append(copy)
+                found.append((copy.outputs[0], str(value.name)))
+    return found
+
+
+def _nothing(graph: ir.Graph, name: str) -> ir.Value:
+    """What a branch gives in the place of another one's tensor."""
+    empty = ir.tensor(np.zeros(0, np.float32))
+    node = ir.node("Constant", [], {"value": ir.AttrTensor("value", empty)})
+    node.outputs[0].name = f"{name}_nothing_{graph.name}"
+    graph.append(node)
+    return node.outputs[0]

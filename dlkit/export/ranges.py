@@ -13,7 +13,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from dlkit.export.half import TYPES
-from dlkit.export.inside import values
+from dlkit.export.inside import Inside
 from dlkit.export.proof.channels import worst_channel
 from dlkit.export.run_graph import run_graph
 from dlkit.export.scaled import output_axis
@@ -50,21 +50,21 @@ def lost_tensors(model: ir.Model, precision: str, samples: Sequence[Feeds]) -> d
     found = {name: why for name, why in _constants(model, kind) if name not in harmless}
     names = {
         str(value.name)
-        for node in model.graph
+        for node in every_node(model)
         for value in node.outputs
         if value.dtype == ir.DataType.FLOAT and value.name
     }
     names |= {str(one.name) for one in model.graph.inputs if one.dtype == ir.DataType.FLOAT}
-    divisors = {str(one.name) for node in model.graph if node.op_type in _DIVIDES
+    divisors = {str(one.name) for node in every_node(model) if node.op_type in _DIVIDES
                 if (one := node.inputs[_DIVIDES[node.op_type]]) is not None}  # fmt: skip
-    proto = ir.to_proto(model)
+    inside = Inside(model, names, branches=True)
     seen: dict[str, tuple[float, str | None]] = {}
     for feeds in samples:
         try:
-            inside = values(proto, names, feeds)
+            arrays = inside(feeds)
         except Exception:  # ONNX Runtime's own: these inputs do not fit, others may
             continue
-        for name, array in inside:
+        for name, array in arrays:
             if name in divisors and _vanishes(array, kind):
                 found[name] = f"is divided by, {kind.name} makes 0 of it"
             largest = float(np.abs(array[np.isfinite(array)]).max(initial=0))
@@ -207,7 +207,8 @@ def _largest(kind: np.dtype[Any]) -> float:
 
 def _vanishes(array: NDArray[Any], kind: np.dtype[Any]) -> bool:
     """Whether half precision makes 0 of a value that is not."""
-    return bool(((array != 0) & (array.astype(kind) == 0)).any())
+    with np.errstate(over="ignore"):
+        return bool(((array != 0) & (array.astype(kind) == 0)).any())
 
 
 def _why(array: NDArray[Any], kind: np.dtype[Any]) -> str | None:

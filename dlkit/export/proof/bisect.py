@@ -19,7 +19,7 @@ from dlkit.atomic import check_file, write_bytes
 from dlkit.bundle import Bundle, Measured
 from dlkit.errors import UsageError, VerifyError
 from dlkit.export.half import lowered, module_of, to_half
-from dlkit.export.inside import values
+from dlkit.export.inside import Inside
 from dlkit.export.lower import Say, prepared, silent
 from dlkit.export.proof.compare import Expected
 from dlkit.export.proof.inputs import Data, held_out
@@ -27,6 +27,7 @@ from dlkit.export.proof.reference import Against, find_reference
 from dlkit.export.proof.rounding import ROUNDED, run_rounded
 from dlkit.export.ranges import lost_tensors
 from dlkit.graph.read import read_graph
+from dlkit.graph.tidy import every_node
 from dlkit.tasks import TASKS, Feeds, Outputs
 
 # So many batches of one sample on a CPU are enough to see what overflows, and each test runs all.
@@ -184,14 +185,13 @@ def read_list(path: Path) -> list[str]:
 def largest_outputs(
     graph: ir.Model, nodes: Sequence[str], batches: list[Feeds]
 ) -> dict[str, float]:
-    """Largest absolute output of each named node of a float32 graph, over all batches; nodes of
-    subgraphs are left out."""
-    makers = {str(node.outputs[0].name): str(node.name) for node in graph.graph
+    """Largest absolute output of each named node of a float32 graph, over all batches."""
+    makers = {str(node.outputs[0].name): str(node.name) for node in every_node(graph)
               if node.name in nodes}  # fmt: skip
     peaks = dict.fromkeys(makers.values(), 0.0)
-    proto = ir.to_proto(graph)
+    inside = Inside(graph, makers)
     for feeds in batches:
-        for tensor, array in values(proto, makers, feeds):
+        for tensor, array in inside(feeds):
             node = makers[tensor]
             peaks[node] = max(peaks[node], float(np.abs(array).max(initial=0)))
     return peaks
