@@ -280,54 +280,6 @@ def test_rows_of_zeros_stay_numbers(kind: str, here: Path) -> None:
             assert np.isfinite(net.run(x)["y"]).all()
 
 
-def test_ranges_that_nobody_saw_are_said(here: Path) -> None:
-    """past + now = total, which random inputs do not know."""
-    nodes = [node("Concat", ["past", "now"], ["all"], axis=1),
-             node("Add", ["all", "mask"], ["m"]), node("MatMul", ["m", "w"], ["y"])]  # fmt: skip
-    axes = {"past": "p", "now": "q", "mask": "total"}
-    ends = [value(name, (1, axis, 8)) for name, axis in axes.items()]
-    file = saved(graph(nodes, ends, [value("y", (1, "total", 4))], {"w": rising(8, 4)}))
-    sizes = {"past": 3, "now": 2, "mask": 5}
-    np.savez("x.npz", **{name: np.ones((1, size, 8), np.float32) for name, size in sizes.items()})
-    command = ["export", file, "--precision", "fp16"]
-    done = CliRunner().invoke(app, command)
-    assert (done.exit_code, "ranges were looked at of weights alone" in done.output) == (0, True)
-    assert "past [1, 96, 8]" in dlkit.Bundle.open("net-bundle-fp16").origin["ranges"]
-    done = CliRunner().invoke(app, [*command, "--data", "x.npz"])
-    assert (done.exit_code, "ranges were" in done.output) == (0, False), done.output
-    assert "ranges" not in dlkit.Bundle.open("net-bundle-fp16").origin
-
-
-def test_inputs_are_as_long_as_the_graph_wants(here: Path, capfd: Any) -> None:
-    """Sound that is padded by its own mirror image, which shapes do not tell to be too short."""
-    nodes = [node("Pad", ["x", "more"], ["p"], mode="reflect"), node("Mul", ["p", "p"], ["power"]),
-             node("MatMul", ["w", "power"], ["y"])]  # fmt: skip
-    weights = {"more": np.array([0, 200, 0, 200]), "w": rising(3, 1)}
-    file = saved(graph(nodes, [value("x", (1, "n"))], [value("y", (3, "m"))], weights))
-    bundle = dlkit.export(file, "fp16")
-    assert "ranges" not in bundle.origin
-    assert not any(capfd.readouterr())  # what was tried is not told
-
-
-def test_fourier_transforms_count(here: Path) -> None:
-    """A log-mel spectrogram: the transform stays float32, and is no small part of it."""
-    window, bins, mels = 256, 129, 8  # without ``onesided``, which is 1 then
-    nodes = [node("STFT", ["x", "hop", "window"], ["s"], name="transform"),
-             node("ReduceSumSquare", ["s"], ["p"], axes=[-1], keepdims=0),
-             node("MatMul", ["p", "w"], ["y"])]  # fmt: skip
-    weights = {"hop": np.array(128), "window": np.hanning(window).astype(np.float32),
-               "w": rising(bins, mels)}  # fmt: skip
-    file = saved(graph(nodes, [value("x", (1, "n"))], [value("y", (1, "m", mels))], weights, 17))
-    frames = (16000 - window) // 128 + 1
-    products = dlkit.inspect(file, {"n": 16000}).total["multiply_adds"]
-    assert products == frames * bins * (2 * 8 + mels)  # 2 log2(256) for each number it gives
-    with pytest.raises(ExportError, match=r"only 33.3% of the multiply-adds .* transform \(fp32\)"):
-        dlkit.export(file, "fp16")
-    bundle = dlkit.export(file, "fp16", keep=["transform"])
-    engine = dlkit.build_engine(bundle, axes={"n": (16000, 16000, 16000)})
-    assert engine.proof["multiply_adds"]["fp16"] < 0.1  # TensorRT makes convolutions of it
-
-
 # --- small things ---
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,10 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from dlkit.export.run_graph import open_graph
-from dlkit.graph.tidy import subgraphs
+from dlkit.graph.tidy import every_node, subgraphs
 from dlkit.tasks import Feeds
 
+_DECIDED = "decided"
 _PER_OUTPUT = ("scan_output_axes", "scan_output_directions")  # of Scan: a number each
 
 
@@ -26,8 +26,8 @@ class Inside:
 
     Args:
         names: of the tensors; of subgraphs, float32 ones alone.
-        branches: the arrays of further calls, too, in which all conditions of the graph hold, or
-            none, whatever the inputs are; of those that can be run.
+        branches: the arrays of further calls, too, in which conditions hold, or do not, whatever
+            the inputs are: of those that can be run.
     """
 
     def __init__(self, model: ir.Model, names: Collection[str], branches: bool = False) -> None:
@@ -35,13 +35,9 @@ class Inside:
         main |= {str(one.name) for one in model.graph.inputs}
         self._names = sorted(main.intersection(names))
         self._plain = _Calls(model, self._names, {})
-        self._whole: list[_Calls] = []
-        if inner := set(names) - main:
-            for holds in (None, True, False) if branches else (None,):
-                copy = model.clone()
-                if holds is not None:
-                    _decide(copy, holds)
-                self._whole.append(_Calls(copy, self._names, _expose(copy, inner)))
+        inner = set(names) - main
+        copies = [model.clone(), *(_decided(model) if branches else ())] if inner else []
+        self._whole = [_Calls(copy, self._names, _expose(copy, inner)) for copy in copies]
 
     def __call__(self, feeds: Feeds) -> list[tuple[str, NDArray[Any]]]:
         """Arrays by the tensors' names.
@@ -50,11 +46,13 @@ class Inside:
             Exception: ONNX Runtime's own; they have no common public base.
         """
         found = [(name, np.asarray(feeds[name])) for name in self._names if name in feeds]
-        before = len(found)
-        for calls in self._whole:
-            with suppress(Exception):
+        for place, calls in enumerate(self._whole or [self._plain]):
+            try:
                 found += calls(feeds)
-        return found if len(found) > before else found + self._plain(feeds)
+            except Exception:
+                if place == 0:
+                    found += self._plain(feeds)
+        return found
 
 
 class _Calls:
@@ -78,14 +76,19 @@ class _Calls:
         return list(zip(names, map(np.asarray, arrays), strict=True))
 
 
-def _decide(model: ir.Model, holds: bool) -> None:
-    """Give all conditions of the main graph one answer, in place."""
-    name = "decided"
-    value = ir.Value(name=name, const_value=ir.tensor(np.array(holds), name=name))
-    model.graph.register_initializer(value)
-    for node in model.graph:
-        if node.op_type == "If":
-            node.replace_input_with(0, value)
+def _decided(model: ir.Model) -> Iterable[ir.Model]:
+    """Copies in which all conditions of the main graph have one answer, or all there are."""
+    conditions = [node for node in every_node(model) if node.op_type == "If"]
+    outer = sum(node.graph is model.graph for node in conditions)
+    for everywhere in (False, True) if outer < len(conditions) else (False,) if outer else ():
+        for holds in (True, False):
+            copy = model.clone()
+            value = ir.Value(name=_DECIDED, const_value=ir.tensor(np.array(holds), name=_DECIDED))
+            copy.graph.register_initializer(value)
+            for node in every_node(copy):
+                if node.op_type == "If" and (everywhere or node.graph is copy.graph):
+                    node.replace_input_with(0, value)
+            yield copy
 
 
 def _expose(model: ir.Model, names: Collection[str]) -> dict[str, str]:

@@ -1,0 +1,160 @@
+"""What half precision cannot hold is seen on inputs, wherever in an ONNX file it lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import helper
+from typer.testing import CliRunner
+
+import dlkit
+from dlkit.cli import app
+from dlkit.errors import ExportError
+from dlkit.export.proof.rounding import run_rounded
+from dlkit.export.run_graph import run_graph
+from dlkit.graph.read import read_graph
+
+from .graphs import graph, node, rising, value
+
+
+def saved(model: onnx.ModelProto) -> str:
+    Path("net.onnx").write_bytes(model.SerializeToString())
+    return "net.onnx"
+
+
+def loud(given: str, taken: str, other: str = "") -> list[onnx.NodeProto]:
+    """ln(1 + 2^20 |x|), as audio networks have it: float16 ends before."""
+    names = [f"{other}{one}" for one in ("large", "more", "log", "back")]
+    return [
+        node("Abs", [given], [f"{names[0]}_abs"], name=f"{names[0]}_abs_n"),
+        node("Mul", [f"{names[0]}_abs", "factor"], [names[0]], name=f"{names[0]}_n"),
+        node("Add", [names[0], "one"], [names[1]], name=f"{names[1]}_n"),
+        node("Log", [names[1]], [names[2]], name=f"{names[2]}_n"),
+        node("Mul", [names[2], "small"], [taken], name=f"{names[3]}_n"),
+    ]  # fmt: skip
+
+
+def branches() -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:
+    """The rate decides; another branch for each."""
+    sides = {}
+    for letter in ("then", "else"):
+        inner = loud("p", f"{letter}_out", letter)
+        sides[f"{letter}_branch"] = helper.make_graph(
+            inner, letter, [], [value(f"{letter}_out", ("n", 8))]
+        )
+    return [node("Equal", ["rate", "known"], ["choice"]),
+            node("If", ["choice"], ["q"], **sides)], {"known": np.array(16000)}  # fmt: skip
+
+
+def turns() -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:
+    """As often as the rate's remainder by 3 says, and once."""
+    body = helper.make_graph(
+        [*loud("state", "next"), node("Identity", ["on"], ["on_out"])], "body",
+        [value("i", (), "int64"), value("on", (), "bool"), value("state", ("n", 8))],
+        [value("on_out", (), "bool"), value("next", ("n", 8))],
+    )  # fmt: skip
+    weights = {"three": np.array(3), "first": np.array(1), "yes": np.array(True)}
+    return [node("Mod", ["rate", "three"], ["rest"]), node("Add", ["rest", "first"], ["count"]),
+            node("Loop", ["count", "yes", "p"], ["q"], body=body)], weights  # fmt: skip
+
+
+def nested() -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:
+    """A branch inside a turn."""
+    sides = {}
+    for letter in ("then", "else"):
+        inner = loud("state", f"{letter}_out", letter)
+        sides[f"{letter}_branch"] = helper.make_graph(
+            inner, letter, [], [value(f"{letter}_out", ("n", 8))]
+        )
+    body = helper.make_graph(
+        [node("Equal", ["i", "known"], ["choice"]), node("If", ["choice"], ["next"], **sides),
+         node("Identity", ["on"], ["on_out"])], "body",
+        [value("i", (), "int64"), value("on", (), "bool"), value("state", ("n", 8))],
+        [value("on_out", (), "bool"), value("next", ("n", 8))],
+    )  # fmt: skip
+    weights = {"two": np.array(2), "yes": np.array(True), "known": np.array(1)}
+    return [node("Loop", ["two", "yes", "p"], ["q"], body=body)], weights
+
+
+def scanned() -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:
+    """Row by row, and out on the second axis."""
+    body = helper.make_graph(
+        loud("row", "given"), "body", [value("row", (8,))], [value("given", (8,))]
+    )
+    numbers = {"scan_output_axes": [0], "num_scan_inputs": 1}
+    return [node("Scan", ["p"], ["q"], body=body, **numbers)], {}
+
+
+@pytest.mark.parametrize("kind", ["branches", "turns", "nested", "scanned"])
+def test_inside_of_branches_and_bodies(kind: str, here: Path) -> None:
+    """Also of the branch that random inputs do not take."""
+    nodes, weights = globals()[kind]()
+    weights |= {"w": rising(6, 8), "v": rising(8, 4), "factor": np.array(2.0**20, np.float32),
+                "one": np.array(1, np.float32), "small": np.array(0.1, np.float32)}  # fmt: skip
+    inputs = [value("x", ("n", 6)), value("rate", (), "int64")]
+    used = [one for one in inputs if kind in ("branches", "turns") or one.name == "x"]
+    model = graph(
+        [node("MatMul", ["x", "w"], ["p"]), *nodes, node("MatMul", ["q", "v"], ["y"])],
+        used, [value("y", ("n", 4))], weights, 16,
+    )  # fmt: skip
+    bundle = dlkit.export(saved(model), "fp16")
+    assert bundle.origin["share"] == {"multiply_adds": 1.0, "weights": 1.0}
+    x = np.linspace(-1, 1, 18, dtype=np.float32).reshape(3, 6)
+    for rate in (8000, 16000):
+        feeds = {"x": x, "rate": np.array(rate)} if len(used) == 2 else {"x": x}
+        (wanted,) = run_graph(Path("net.onnx"), [feeds])
+        (got,) = run_rounded(read_graph(bundle.onnx), [feeds])
+        assert got["y"] == pytest.approx(wanted["y"], rel=0.01, abs=0.01)
+
+
+def test_ranges_that_nobody_saw_are_said(here: Path) -> None:
+    """past + now = total, which random inputs do not know."""
+    nodes = [node("Concat", ["past", "now"], ["all"], axis=1),
+             node("Add", ["all", "mask"], ["m"]), node("MatMul", ["m", "w"], ["y"])]  # fmt: skip
+    axes = {"past": "p", "now": "q", "mask": "total"}
+    ends = [value(name, (1, axis, 8)) for name, axis in axes.items()]
+    file = saved(graph(nodes, ends, [value("y", (1, "total", 4))], {"w": rising(8, 4)}))
+    sizes = {"past": 3, "now": 2, "mask": 5}
+    np.savez("x.npz", **{name: np.ones((1, size, 8), np.float32) for name, size in sizes.items()})
+    command = ["export", file, "--precision", "fp16"]
+    done = CliRunner().invoke(app, command)
+    assert (done.exit_code, "ranges were looked at of weights alone" in done.output) == (0, True)
+    assert "past [1, 96, 8]" in dlkit.Bundle.open("net-bundle-fp16").origin["ranges"]
+    done = CliRunner().invoke(app, [*command, "--data", "x.npz"])
+    assert (done.exit_code, "ranges were" in done.output) == (0, False), done.output
+    assert "ranges" not in dlkit.Bundle.open("net-bundle-fp16").origin
+
+
+def test_inputs_are_as_long_as_the_graph_wants(here: Path, capfd: Any) -> None:
+    """Sound that is padded by its own mirror image, which shapes do not tell to be too short."""
+    nodes = [node("Pad", ["x", "more"], ["p"], mode="reflect"), node("Mul", ["p", "p"], ["power"]),
+             node("MatMul", ["w", "power"], ["y"])]  # fmt: skip
+    weights = {"more": np.array([0, 200, 0, 200]), "w": rising(3, 1)}
+    file = saved(graph(nodes, [value("x", (1, "n"))], [value("y", (3, "m"))], weights))
+    bundle = dlkit.export(file, "fp16")
+    assert "ranges" not in bundle.origin
+    assert not any(capfd.readouterr())  # what was tried is not told
+
+
+def test_fourier_transforms_count(here: Path) -> None:
+    """A log-mel spectrogram: the transform stays float32, and is no small part of it."""
+    window, bins, mels = 256, 129, 8  # without ``onesided``, which is 1 then
+    nodes = [node("STFT", ["x", "hop", "window"], ["s"], name="transform"),
+             node("ReduceSumSquare", ["s"], ["p"], axes=[-1], keepdims=0),
+             node("MatMul", ["p", "w"], ["y"])]  # fmt: skip
+    weights = {"hop": np.array(128), "window": np.hanning(window).astype(np.float32),
+               "w": rising(bins, mels)}  # fmt: skip
+    file = saved(graph(nodes, [value("x", (1, "n"))], [value("y", (1, "m", mels))], weights, 17))
+    frames = (16000 - window) // 128 + 1
+    products = dlkit.inspect(file, {"n": 16000}).total["multiply_adds"]
+    assert products == frames * bins * (2 * 8 + mels)  # 2 log2(256) for each number it gives
+    with pytest.raises(ExportError, match=r"only 33.3% of the multiply-adds .* transform \(fp32\)"):
+        dlkit.export(file, "fp16")
+    bundle = dlkit.export(file, "fp16", keep=["transform"])
+    engine = dlkit.build_engine(bundle, axes={"n": (16000, 16000, 16000)})
+    assert engine.proof["multiply_adds"]["fp16"] < 0.1  # TensorRT makes convolutions of it
