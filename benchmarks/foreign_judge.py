@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 Calls = Sequence[Mapping[str, NDArray[Any]]]
 # One kind of GPU: builds for all of them say the same and take four times as long.
 _COMPUTE = ("8.9",)
-_AGAIN = 240  # calls
+_AGAIN = 120  # calls
 _REASON = 400  # characters of an error
 
 

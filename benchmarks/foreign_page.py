@@ -123,9 +123,10 @@ def _summary(files: Mapping[str, Mapping[str, Found]]) -> str:
         f"{': ' if worse else ''}{', '.join(worse)}. On {len(alone)} no peer gives a valid graph "
         f"that is 95 % fp16{': ' if alone else ''}{', '.join(alone)}.",
         f"- Of those that are about as large, dlkit's is the larger on the first calls on "
-        f"{sum(map(len, again.values()))}. On 240 further calls, ± one standard error: larger by "
-        f"more than two of them on {_list(again['more'])}; within two of them on "
-        f"{_list(again['chance'])}; smaller by more on {_list(again['less'])}.",
+        f"{sum(map(len, again.values()))}. On 120 further calls, ± one standard error (of so many "
+        f"files, one differs by two of them by chance): larger by more than three of them on "
+        f"{_list(again['more'])}; within three on {_list(again['chance'])}; smaller by more on "
+        f"{_list(again['less'])}.",
     ]
     for step, title in (("onnxruntime", "ONNX Runtime"), ("openvino", "OpenVINO"),
                         ("engine", "TensorRT for RTX")):  # fmt: skip
@@ -143,7 +144,7 @@ def _sort_in(again: dict[str, list[str]], name: str, found: tuple[float, float] 
         again["more"].append(f"{name} (not tried)")
         return
     share, error = found
-    where = "chance" if abs(share) <= 2 * error else "more" if share > 0 else "less"
+    where = "chance" if abs(share) <= 3 * error else "more" if share > 0 else "less"
     again[where].append(f"{name} {share:+.1%} ± {error:.1%}")
 
 
