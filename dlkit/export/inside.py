@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,62 +18,58 @@ _DECIDED = "decided"
 _PER_OUTPUT = ("scan_output_axes", "scan_output_directions")  # of Scan: a number each
 
 
-class Inside:
-    """A tidied graph, which stays as it is, with some of its tensors.
+def inside(
+    model: ir.Model, names: Collection[str], samples: Sequence[Feeds], branches: bool = False
+) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Arrays of a tidied graph, which stays as it is, by the names of its tensors.
 
     Those of branches are empty where the other one is taken, those of bodies have all turns after
-    each other; where their shapes change from turn to turn, none of subgraphs is seen.
+    each other; where their shapes change from turn to turn, none of subgraphs is seen. Samples that
+    ONNX Runtime cannot run the graph on give nothing.
 
     Args:
         names: of the tensors; of subgraphs, float32 ones alone.
+        samples: inputs, one call each.
         branches: the arrays of further calls, too, in which conditions hold, or do not, whatever
             the inputs are: of those that can be run.
     """
-
-    def __init__(self, model: ir.Model, names: Collection[str], branches: bool = False) -> None:
-        main = {str(one.name) for node in model.graph for one in node.outputs}
-        main |= {str(one.name) for one in model.graph.inputs}
-        self._names = sorted(main.intersection(names))
-        self._plain = _Calls(model, self._names, {})
-        inner = set(names) - main
-        copies = [model.clone(), *(_decided(model) if branches else ())] if inner else []
-        self._whole = [_Calls(copy, self._names, _expose(copy, inner)) for copy in copies]
-
-    def __call__(self, feeds: Feeds) -> list[tuple[str, NDArray[Any]]]:
-        """Arrays by the tensors' names.
-
-        Raises:
-            Exception: ONNX Runtime's own; they have no common public base.
-        """
-        found = [(name, np.asarray(feeds[name])) for name in self._names if name in feeds]
-        for place, calls in enumerate(self._whole or [self._plain]):
-            try:
-                found += calls(feeds)
-            except Exception:
-                if place == 0:
-                    found += self._plain(feeds)
-        return found
+    main = {str(one.name) for node in model.graph for one in node.outputs}
+    main |= {str(one.name) for one in model.graph.inputs}
+    own, inner = sorted(main.intersection(names)), set(names) - main
+    left = list(samples)
+    if inner:
+        copy = model.clone()
+        left = yield from _run(copy, own, _expose(copy, inner), left)
+    if left:
+        yield from _run(model, own, {}, left)
+    for copy in _decided(model) if inner and branches else ():
+        yield from _run(copy, own, _expose(copy, inner), samples)
 
 
-class _Calls:
-    """A graph, and what is asked of it; ``called``: names of tensors by those of outputs."""
-
-    def __init__(self, model: ir.Model, names: Collection[str], called: dict[str, str]) -> None:
-        self._model, self._names, self._called = model, names, called
-        self._session: Any = None
-
-    def __call__(self, feeds: Feeds) -> list[tuple[str, NDArray[Any]]]:
-        if self._session is None:
-            proto = ir.to_proto(self._model)
-            ends = {one.name for one in (*proto.graph.output, *proto.graph.input)}
-            for name in self._names:
-                if name not in ends:
-                    proto.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
-            self._session = open_graph(proto)
-        wanted = [name for name in self._names if name not in feeds]
-        arrays = self._session.run([*wanted, *self._called], dict(feeds))
-        names = [*wanted, *self._called.values()]
-        return list(zip(names, map(np.asarray, arrays), strict=True))
+def _run(
+    model: ir.Model, own: Sequence[str], called: Mapping[str, str], samples: Sequence[Feeds]
+) -> Generator[tuple[str, NDArray[Any]], None, list[Feeds]]:
+    """Arrays of all samples; gives back those that failed. ``called``: tensors by outputs."""
+    proto = ir.to_proto(model)
+    ends = {one.name for one in (*proto.graph.output, *proto.graph.input)}
+    for name in own:
+        if name not in ends:
+            proto.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    failed = []
+    try:
+        session = open_graph(proto)
+    except Exception:  # ONNX Runtime's own
+        return list(samples)
+    for feeds in samples:
+        wanted = [name for name in own if name not in feeds]
+        try:
+            arrays = session.run([*wanted, *called], dict(feeds))
+        except Exception:  # ONNX Runtime's own: these inputs do not fit, others may
+            failed.append(feeds)
+            continue
+        yield from ((name, np.asarray(feeds[name])) for name in own if name in feeds)
+        yield from zip([*wanted, *called.values()], map(np.asarray, arrays), strict=True)
+    return failed
 
 
 def _decided(model: ir.Model) -> Iterable[ir.Model]:

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from dlkit.export.half import TYPES
-from dlkit.export.inside import Inside
+from dlkit.export.inside import inside
 from dlkit.export.proof.channels import worst_channel
 from dlkit.export.run_graph import run_graph
 from dlkit.export.scaled import output_axis
@@ -57,19 +57,13 @@ def lost_tensors(model: ir.Model, precision: str, samples: Sequence[Feeds]) -> d
     names |= {str(one.name) for one in model.graph.inputs if one.dtype == ir.DataType.FLOAT}
     divisors = {str(one.name) for node in every_node(model) if node.op_type in _DIVIDES
                 if (one := node.inputs[_DIVIDES[node.op_type]]) is not None}  # fmt: skip
-    inside = Inside(model, names, branches=True)
     seen: dict[str, tuple[float, str | None]] = {}
-    for feeds in samples:
-        try:
-            arrays = inside(feeds)
-        except Exception:  # ONNX Runtime's own: these inputs do not fit, others may
-            continue
-        for name, array in arrays:
-            if name in divisors and _vanishes(array, kind):
-                found[name] = f"is divided by, {kind.name} makes 0 of it"
-            largest = float(np.abs(array[np.isfinite(array)]).max(initial=0))
-            if name not in seen or largest > seen[name][0]:
-                seen[name] = largest, _why(array, kind)
+    for name, array in inside(model, names, samples, branches=True):
+        if name in divisors and _vanishes(array, kind):
+            found[name] = f"is divided by, {kind.name} makes 0 of it"
+        largest = float(np.abs(array[np.isfinite(array)]).max(initial=0))
+        if name not in seen or largest > seen[name][0]:
+            seen[name] = largest, _why(array, kind)
     lost = {name: why for name, (_, why) in seen.items() if why is not None} | found
     return _weak(model, kind, samples, lost) | lost
 

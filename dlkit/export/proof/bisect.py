@@ -19,7 +19,7 @@ from dlkit.atomic import check_file, write_bytes
 from dlkit.bundle import Bundle, Measured
 from dlkit.errors import UsageError, VerifyError
 from dlkit.export.half import lowered, module_of, to_half
-from dlkit.export.inside import Inside
+from dlkit.export.inside import inside
 from dlkit.export.lower import Say, prepared, silent
 from dlkit.export.proof.compare import Expected
 from dlkit.export.proof.inputs import Data, held_out
@@ -189,11 +189,9 @@ def largest_outputs(
     makers = {str(node.outputs[0].name): str(node.name) for node in every_node(graph)
               if node.name in nodes}  # fmt: skip
     peaks = dict.fromkeys(makers.values(), 0.0)
-    inside = Inside(graph, makers)
-    for feeds in batches:
-        for tensor, array in inside(feeds):
-            node = makers[tensor]
-            peaks[node] = max(peaks[node], float(np.abs(array).max(initial=0)))
+    for tensor, array in inside(graph, makers, batches):
+        node = makers[tensor]
+        peaks[node] = max(peaks[node], float(np.abs(array).max(initial=0)))
     return peaks
 
 
