@@ -141,6 +141,15 @@ def test_inputs_are_as_long_as_the_graph_wants(here: Path, capfd: Any) -> None:
     assert not any(capfd.readouterr())  # what was tried is not told
 
 
+def test_states_have_as_many_samples_as_the_input(here: Path) -> None:
+    nodes = [node("Unsqueeze", ["x", "first"], ["steps"]),
+             node("RNN", ["steps", "w", "r", "", "", "h"], ["", "y"], hidden_size=8)]  # fmt: skip
+    weights = {"first": np.array([0]), "w": rising(1, 8, 6), "r": rising(1, 8, 8)}
+    inputs = [value("x", ("n", 6)), value("h", (1, "many", 8))]
+    file = saved(graph(nodes, inputs, [value("y", (1, "many", 8))], weights))
+    assert "ranges" not in dlkit.export(file, "fp16").origin
+
+
 def test_fourier_transforms_count(here: Path) -> None:
     """A log-mel spectrogram: the transform stays float32, and is no small part of it."""
     window, bins, mels = 256, 129, 8  # without ``onesided``, which is 1 then

@@ -36,7 +36,8 @@ def measured(
     """
     if isinstance(graph, bytes):
         graph = tidied(ir.from_proto(onnx.load_from_string(graph)))
-    return measure_first(graph, (within(sized(spec, 1, size)) for size in SIZES), fits)
+    tries = (sized(spec, 1, size, states) for states in (False, True) for size in SIZES)
+    return measure_first(graph, map(within, tries), fits)
 
 
 def random_samples(graph: ir.Model, spec: ModelSpec) -> list[Feeds]:

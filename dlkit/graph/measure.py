@@ -167,7 +167,7 @@ def measure_first(
     found: list[Measurement] = []
     for sizes in tries:
         large = any(math.prod(shape) > _MOST_TRIED for shape in sizes.values())
-        seen = found and found[-1].sizes == {name: tuple(shape) for name, shape in sizes.items()}
+        seen = {name: tuple(shape) for name, shape in sizes.items()} in [one.sizes for one in found]
         if seen or (found and large):
             continue
         found.append(measure(model, sizes))

@@ -212,15 +212,22 @@ def _random(spec: ModelSpec, count: int, seed: int = 0) -> HeldOut:
     return HeldOut("random inputs", batches, 0, lambda _: {}, random=True)
 
 
-def sized(spec: ModelSpec, batch: int, size: int) -> dict[str, tuple[int, ...]]:
+def sized(
+    spec: ModelSpec, batch: int, size: int, states: bool = False
+) -> dict[str, tuple[int, ...]]:
     """Shapes by the inputs' names.
 
     Args:
         batch: of free first axes.
         size: of all other free axes, about: a multiple of what the graph takes.
+        states: the only free axis of an input is one of samples, wherever it is and whatever it is
+            called, as in the states of recurrent layers.
     """
     up = -(-size // spec.multiple_of) * spec.multiple_of
     first = {one.shape[0] for one in spec.inputs if one.shape}  # a state may have it elsewhere
+    for one in spec.inputs if states else ():
+        free = [axis for axis in one.shape if isinstance(axis, str)]
+        first |= set(free) if len(free) == 1 else set()
 
     def of(axis: int | str) -> int:
         if isinstance(axis, int):
