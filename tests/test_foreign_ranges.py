@@ -115,12 +115,11 @@ def test_inside_of_branches_and_bodies(kind: str, here: Path) -> None:
 def test_ranges_that_nobody_saw_are_said(here: Path) -> None:
     """past + now = total, which random inputs do not know."""
     nodes = [node("Concat", ["past", "now"], ["all"], axis=1),
-             node("Add", ["all", "mask"], ["m"]), node("MatMul", ["m", "w"], ["y"])]  # fmt: skip
-    axes = {"past": "p", "now": "q", "mask": "total"}
-    ends = [value(name, (1, axis, 8)) for name, axis in axes.items()]
-    file = saved(graph(nodes, ends, [value("y", (1, "total", 4))], {"w": rising(8, 4)}))
-    sizes = {"past": 3, "now": 2, "mask": 5}
-    np.savez("x.npz", **{name: np.ones((1, size, 8), np.float32) for name, size in sizes.items()})
+             node("MatMul", ["mask", "all"], ["m"]), node("MatMul", ["m", "w"], ["y"])]  # fmt: skip
+    ends = [value("past", (1, "p", 8)), value("now", (1, "q", 8)), value("mask", (1, 4, "total"))]
+    file = saved(graph(nodes, ends, [value("y", (1, 4, 4))], {"w": rising(8, 4)}))
+    sizes = {"past": (1, 3, 8), "now": (1, 2, 8), "mask": (1, 4, 5)}
+    np.savez("x.npz", **{name: np.ones(size, np.float32) for name, size in sizes.items()})
     command = ["export", file, "--precision", "fp16"]
     done = CliRunner().invoke(app, command)
     assert (done.exit_code, "ranges were looked at of weights alone" in done.output) == (0, True)
