@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from numpy.typing import NDArray
 from onnx import helper
@@ -18,6 +19,7 @@ from dlkit.errors import ExportError
 from dlkit.export.proof.rounding import run_rounded
 from dlkit.export.run_graph import run_graph
 from dlkit.graph.read import read_graph
+from dlkit.graph.tidy import every_node
 
 from .graphs import graph, node, rising, value
 
@@ -81,6 +83,72 @@ def nested() -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:
     return [node("Loop", ["two", "yes", "p"], ["q"], body=body)], weights
 
 
+def guarded() -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:
+    """Beside ``branches``, one whose answer the shape decides: the other one cannot be run."""
+    one, three = (
+        helper.make_graph([node("Reshape", ["p", size], [f"{size}_out"])], size, [],
+                          [value(f"{size}_out", ("a", 8))])
+        for size in ("one_row", "three_rows")
+    )  # fmt: skip
+    nodes, weights = branches()
+    nodes[-1].output[0] = "q1"
+    guard = [node("Shape", ["p"], ["shape"]), node("Gather", ["shape", "at"], ["rows"]),
+             node("Equal", ["rows", "single"], ["is_one"]),
+             node("If", ["is_one"], ["p2"], then_branch=one, else_branch=three),
+             node("Mul", ["p2", "no"], ["none"])]  # fmt: skip
+    weights |= {"one_row": np.array([1, 8]), "three_rows": np.array([3, 8]), "at": np.array(0),
+                "single": np.array(1), "no": np.array(0, np.float32)}  # fmt: skip
+    return [*guard, *nodes, node("Add", ["q1", "none"], ["q"])], weights
+
+
+def within() -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:
+    """A branch in a branch: reached by one answer and the other."""
+    inner = {
+        "then_branch": helper.make_graph(
+            [node("Neg", ["p"], ["quiet"])], "quiet", [], [value("quiet", ("n", 8))]
+        ),
+        "else_branch": helper.make_graph(loud("p", "loud"), "loud", [], [value("loud", ("n", 8))]),
+    }
+    outer = helper.make_graph(
+        [node("If", ["small_rate"], ["chosen"], **inner)], "outer", [], [value("chosen", ("n", 8))]
+    )
+    other = helper.make_graph([node("Abs", ["p"], ["abs"])], "o", [], [value("abs", ("n", 8))])
+    return [node("Less", ["rate", "known"], ["small_rate"]),
+            node("Equal", ["rate", "known"], ["choice"]),
+            node("If", ["choice"], ["q"], then_branch=outer, else_branch=other),
+            ], {"known": np.array(16000)}  # fmt: skip
+
+
+def endless() -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:
+    """while True: ...; if True: break"""
+    sides = {
+        f"{name}_branch": helper.make_graph(
+            [node("Identity", [taken], [f"{name}_on"])], name, [], [value(f"{name}_on", (), "bool")]
+        )
+        for name, taken in (("then", "never"), ("else", "yes"))
+    }
+    body = helper.make_graph(
+        [*loud("state", "next"), node("Identity", ["yes"], ["stop"]),
+         node("If", ["stop"], ["on_out"], **sides)], "body",
+        [value("i", (), "int64"), value("on", (), "bool"), value("state", ("n", 8))],
+        [value("on_out", (), "bool"), value("next", ("n", 8))],
+    )  # fmt: skip
+    weights = {"most": np.array(2**63 - 1), "yes": np.array(True), "never": np.array(False)}
+    return [node("Loop", ["most", "yes", "p"], ["q"], body=body)], weights
+
+
+def growing() -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:
+    """A state that has more rows after each turn, as a decoder's cache."""
+    body = helper.make_graph(
+        [*loud("state", "new"), node("Concat", ["state", "new"], ["next"], axis=0),
+         node("Identity", ["on"], ["on_out"])], "body",
+        [value("i", (), "int64"), value("on", (), "bool"), value("state", ("k", 8))],
+        [value("on_out", (), "bool"), value("next", ("m", 8))],
+    )  # fmt: skip
+    weights = {"two": np.array(2), "yes": np.array(True)}
+    return [node("Loop", ["two", "yes", "p"], ["q"], body=body)], weights
+
+
 def scanned() -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:
     """Row by row, and out on the second axis."""
     body = helper.make_graph(
@@ -90,20 +158,25 @@ def scanned() -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:
     return [node("Scan", ["p"], ["q"], body=body, **numbers)], {}
 
 
-@pytest.mark.parametrize("kind", ["branches", "turns", "nested", "scanned"])
+@pytest.mark.parametrize(
+    "kind", ["branches", "turns", "nested", "guarded", "within", "endless", "growing", "scanned"]
+)
 def test_inside_of_branches_and_bodies(kind: str, here: Path) -> None:
     """Also of the branch that random inputs do not take."""
     nodes, weights = globals()[kind]()
     weights |= {"w": rising(6, 8), "v": rising(8, 4), "factor": np.array(2.0**20, np.float32),
                 "one": np.array(1, np.float32), "small": np.array(0.1, np.float32)}  # fmt: skip
     inputs = [value("x", ("n", 6)), value("rate", (), "int64")]
-    used = [one for one in inputs if kind in ("branches", "turns") or one.name == "x"]
+    rated = kind in ("branches", "turns", "guarded", "within")
+    used = inputs if rated else inputs[:1]
     model = graph(
         [node("MatMul", ["x", "w"], ["p"]), *nodes, node("MatMul", ["q", "v"], ["y"])],
         used, [value("y", ("n", 4))], weights, 16,
     )  # fmt: skip
     bundle = dlkit.export(saved(model), "fp16")
     assert bundle.origin["share"] == {"multiply_adds": 1.0, "weights": 1.0}
+    named = [one.name for one in every_node(ir.load(bundle.onnx))]
+    assert len(set(named)) == len(named)
     x = np.linspace(-1, 1, 18, dtype=np.float32).reshape(3, 6)
     for rate in (8000, 16000):
         feeds = {"x": x, "rate": np.array(rate)} if len(used) == 2 else {"x": x}
@@ -158,11 +231,45 @@ def test_fourier_transforms_count(here: Path) -> None:
     weights = {"hop": np.array(128), "window": np.hanning(window).astype(np.float32),
                "w": rising(bins, mels)}  # fmt: skip
     file = saved(graph(nodes, [value("x", (1, "n"))], [value("y", (1, "m", mels))], weights, 17))
-    frames = (16000 - window) // 128 + 1
-    products = dlkit.inspect(file, {"n": 16000}).total["multiply_adds"]
-    assert products == frames * bins * (2 * 8 + mels)  # 2 log2(256) for each number it gives
+    for samples in (16000, 160_000):  # more frames than bins, too
+        frames = (samples - window) // 128 + 1
+        products = dlkit.inspect(file, {"n": samples}).total["multiply_adds"]
+        assert products == frames * bins * (2 * 8 + mels)  # 2 log2(256) for each number it gives
     with pytest.raises(ExportError, match=r"only 33.3% of the multiply-adds .* transform \(fp32\)"):
         dlkit.export(file, "fp16")
     bundle = dlkit.export(file, "fp16", keep=["transform"])
     engine = dlkit.build_engine(bundle, axes={"n": (16000, 16000, 16000)})
     assert engine.proof["multiply_adds"]["fp16"] < 0.1  # TensorRT makes convolutions of it
+
+
+@pytest.mark.parametrize("opset", [17, 20])
+def test_transforms_count_along_their_axis(opset: int, here: Path) -> None:
+    along = {"axis": 2} if opset < 20 else {}
+    inputs = ["x"] if opset < 20 else ["x", "", "two"]
+    model = graph(
+        [node("DFT", inputs, ["y"], **along)], [value("x", (1, 4096, 64, 2))],
+        [value("y", (1, 4096, 64, 2))], {} if opset < 20 else {"two": np.array(2)}, opset,
+    )  # fmt: skip
+    assert dlkit.inspect(saved(model)).total["multiply_adds"] == 4096 * 64 * 2 * 6
+
+
+def test_branches_that_nobody_saw_are_said(here: Path) -> None:
+    """A branch that cannot be run: its product does not fit what random inputs are."""
+    nodes, weights = branches()
+    sides = {one.name: one.g for one in nodes[-1].attribute}
+    sides["then_branch"].node.insert(0, node("MatMul", ["p", "odd"], ["misfit"], name="misfit_n"))
+    sides["then_branch"].node.append(node("Reshape", ["misfit", "tight"], ["unused"]))
+    sides["then_branch"].output.append(value("unused", (7,)))
+    sides["else_branch"].node.append(node("Reshape", ["seven", "tight"], ["also"]))
+    sides["else_branch"].output.append(value("also", (7,)))
+    nodes[-1].output.append("z")
+    weights |= {"w": rising(6, 8), "v": rising(8, 4), "factor": np.array(2.0, np.float32),
+                "one": np.array(1, np.float32), "small": np.array(0.1, np.float32),
+                "odd": rising(8, 3), "seven": rising(7), "tight": np.array([7])}  # fmt: skip
+    inputs = [value("x", ("n", 6)), value("rate", (), "int64")]
+    model = graph(
+        [node("MatMul", ["x", "w"], ["p"]), *nodes, node("MatMul", ["q", "v"], ["y"])],
+        inputs, [value("y", ("n", 4)), value("z", (7,))], weights, 16,
+    )  # fmt: skip
+    bundle = dlkit.export(saved(model), "fp16")
+    assert bundle.origin["ranges"].startswith("of all but misfit_n, thenlarge")

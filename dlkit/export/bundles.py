@@ -28,6 +28,7 @@ from dlkit.plugins import unknown
 from dlkit.spec import PRECISIONS, ModelSpec
 from dlkit.tasks import TASKS, Feeds
 
+_NAMED = 3  # nodes that a note names
 _SHOWN = 200  # characters of ONNX Runtime's error
 _SAMPLES = 4  # calls on which ranges are looked at for half precision
 
@@ -107,6 +108,10 @@ def lowered_bundle(
             graph, spec.name, spec.precision, wanted.keep, samples, random=wanted.data is None
         )
         whole, weights, origin["left_fp32"] = low.graph, low.weights, dict(low.left)
+        if low.unseen:
+            named = ", ".join(low.unseen[:_NAMED])
+            more = f" and {len(low.unseen) - _NAMED} more" if len(low.unseen) > _NAMED else ""
+            origin["ranges"] = f"of all but {named}{more}, in branches that no input reached"
         counted = check_precision(graph, spec, wanted.keep, low.left)
         work, held = counted.shares(spec.precision)
         origin["share"] = {"multiply_adds": round(work, 4), "weights": round(held, 4)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -22,9 +22,10 @@ from dlkit.errors import ExportError, UsageError
 from dlkit.export.doubles import without_doubles
 from dlkit.export.half import lowered, to_half
 from dlkit.export.opsets import NEEDED, raised
-from dlkit.export.ranges import lost_tensors, unseen_inputs
+from dlkit.export.ranges import see_ranges, unseen_inputs
 from dlkit.export.scaled import scaled
 from dlkit.export.write import serialised
+from dlkit.graph.measure import MOVES
 from dlkit.graph.tidy import every_node, infer, quiet, tidied
 from dlkit.tasks import Feeds
 
@@ -52,11 +53,13 @@ class Lowered:
         graph: bytes of the ONNX file.
         weights: bytes of the file beside it, where there are too many for the graph's own.
         left: why nodes stay float32 that half precision would take by default, by name.
+        unseen: nodes in half precision of which nobody saw how large their results are.
     """
 
     graph: bytes
     weights: bytes = b""
     left: Mapping[str, str] = field(default_factory=dict)
+    unseen: Sequence[str] = ()
 
 
 def prepared(graph: ir.Model, precision: str) -> ir.Model:
@@ -122,7 +125,7 @@ def lower(
         name: of the network, for messages.
         keep: names of nodes that stay float32.
         samples: inputs on which it is seen what half precision cannot hold.
-        lost: what ``lost_tensors`` found of this graph before.
+        lost: what ``see_ranges`` found lost of this graph before.
         random: the samples were drawn: nobody knows how large inputs really are.
 
     Raises:
@@ -130,15 +133,18 @@ def lower(
         UsageError: nodes to keep float32 in a float32 graph.
     """
     left: dict[str, str] = {}
+    names: list[str] = []
     if precision in ("fp16", "bf16"):
+        unseen: Collection[str] = ()
         if lost is None:
-            lost = lost_tensors(graph, precision, samples)
+            lost, unseen = see_ranges(graph, precision, samples)
             if lost:
                 graph = scaled(graph, lost)
-                lost = lost_tensors(graph, precision, samples)
+                lost, unseen = see_ranges(graph, precision, samples)
             if random:
                 lost = unseen_inputs(graph, precision) | lost
         left = _left(graph, precision, keep, lost)
+        names = _computing(lowered(graph, precision, keep, lost), unseen)
         graph = to_half(graph, precision, keep, lost)
     elif keep:
         raise UsageError(
@@ -147,7 +153,7 @@ def lower(
     whole, weights = serialised(graph)
     if not weights:  # the checker wants all of it in memory
         check_model(onnx.load_from_string(whole), name)
-    return Lowered(whole, weights, left)
+    return Lowered(whole, weights, left, names)
 
 
 def check_model(model: Any, name: str) -> None:
@@ -160,6 +166,12 @@ def check_model(model: Any, name: str) -> None:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(f"{name}: the graph is invalid: {error}") from error
+
+
+def _computing(nodes: Iterable[ir.Node], tensors: Collection[str]) -> list[str]:
+    """Names of nodes that give some of these tensors, and more than move them."""
+    return [str(node.name) for node in nodes if node.op_type not in MOVES
+            and any(one.name in tensors for one in node.outputs)]  # fmt: skip
 
 
 def _left(

@@ -3,17 +3,17 @@ whole or in channels that matter."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from dlkit.export.extent import extent
 from dlkit.export.half import TYPES
-from dlkit.export.inside import inside
+from dlkit.export.inside import look
 from dlkit.export.proof.channels import worst_channel
 from dlkit.export.run_graph import run_graph
 from dlkit.export.scaled import output_axis
@@ -34,8 +34,20 @@ _DEAD = 1e-12
 _BIAS = 2  # place of the bias among the inputs of convolutions and products
 
 
-def lost_tensors(model: ir.Model, precision: str, samples: Sequence[Feeds]) -> dict[str, str]:
-    """Why, by name, of a tidied float32 graph.
+class Ranges(NamedTuple):
+    """What half precision cannot hold.
+
+    Attributes:
+        lost: why, by the names of tensors.
+        unseen: tensors of branches that no sample takes, and that could not be reached either.
+    """
+
+    lost: dict[str, str]
+    unseen: Collection[str]
+
+
+def see_ranges(model: ir.Model, precision: str, samples: Sequence[Feeds]) -> Ranges:
+    """Of a tidied float32 graph.
 
     Constants are looked at as they are, all others on samples, where ONNX Runtime can run the graph
     on them; each in the sample in which it is largest, since what cancels out in one of them (a
@@ -57,15 +69,11 @@ def lost_tensors(model: ir.Model, precision: str, samples: Sequence[Feeds]) -> d
     names |= {str(one.name) for one in model.graph.inputs if one.dtype == ir.DataType.FLOAT}
     divisors = {str(one.name) for node in every_node(model) if node.op_type in _DIVIDES
                 if (one := node.inputs[_DIVIDES[node.op_type]]) is not None}  # fmt: skip
-    seen: dict[str, tuple[float, str | None]] = {}
-    for name, array in inside(model, names, samples, branches=True):
-        if name in divisors and _vanishes(array, kind):
-            found[name] = f"is divided by, {kind.name} makes 0 of it"
-        largest = float(np.abs(array[np.isfinite(array)]).max(initial=0))
-        if name not in seen or largest > seen[name][0]:
-            seen[name] = largest, _why(array, kind)
-    lost = {name: why for name, (_, why) in seen.items() if why is not None} | found
-    return _weak(model, kind, samples, lost) | lost
+    seen = look(model, names, samples, precision, branches=True)
+    found |= dict.fromkeys(divisors & seen.vanishing, f"is divided by, {kind.name} makes 0 of it")
+    whys = {name: one.why(_largest(kind), _LOSS, kind.name) for name, one in seen.extents.items()}
+    lost = {name: why for name, why in whys.items() if why is not None} | found
+    return Ranges(_weak(model, kind, samples, lost) | lost, seen.unseen)
 
 
 def unseen_inputs(model: ir.Model, precision: str) -> dict[str, str]:
@@ -199,23 +207,6 @@ def _largest(kind: np.dtype[Any]) -> float:
     return float(ml_dtypes.finfo(kind).max)  # type: ignore[no-untyped-call]
 
 
-def _vanishes(array: NDArray[Any], kind: np.dtype[Any]) -> bool:
-    """Whether half precision makes 0 of a value that is not."""
-    with np.errstate(over="ignore"):
-        return bool(((array != 0) & (array.astype(kind) == 0)).any())
-
-
 def _why(array: NDArray[Any], kind: np.dtype[Any]) -> str | None:
     """Why a tensor does not fit; None when it does."""
-    wide = array[np.isfinite(array)].astype(np.float64)
-    largest = float(np.abs(wide).max(initial=0))
-    most = _largest(kind)
-    if largest > most:
-        return f"reaches {largest:.3g}, {kind.name} ends at {most:.4g}"
-    whole = math.sqrt(float(np.square(wide).sum()))
-    if whole == 0:
-        return None
-    gone = math.sqrt(float(np.square(wide - wide.astype(kind).astype(np.float64)).sum())) / whole
-    if gone <= _LOSS:
-        return None
-    return f"is {largest:.3g} at most, {kind.name} changes it by {gone:.0%}"
+    return extent(array, kind).why(_largest(kind), _LOSS, kind.name)

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
-from google.protobuf.message import DecodeError
 
 from dlkit.bundle.engine import Range
 from dlkit.errors import ExportError
 from dlkit.graph.shapes import known_shapes
-from dlkit.graph.tidy import every_node
+from dlkit.graph.tidy import every_node, fresh, tidied
 
 _AXES_AS_INPUT = 13  # opset from which axes are an input
 
@@ -33,11 +32,12 @@ def with_axes(path: Path, shapes: Mapping[str, Range]) -> bytes | None:
     """
     try:
         model = ir.load(path)
-    except DecodeError:
-        return None  # TensorRT says what it thinks of such a file
-    nodes = [node for node in every_node(model) if _names_none(node)]
-    if not nodes:
+    except Exception:  # whatever no graph makes it raise: TensorRT says what it thinks of it
         return None
+    if not any(map(_names_none, every_node(model))):
+        return None
+    model = tidied(model)  # each tensor has a name of its own
+    nodes = [node for node in every_node(model) if _names_none(node)]
     sizes = [{name: ends[place] for name, ends in shapes.items()} for place in range(3)]
     known = [known_shapes(model, size) for size in sizes]
     for node in nodes:
@@ -47,9 +47,10 @@ def with_axes(path: Path, shapes: Mapping[str, Range]) -> bytes | None:
         if len(axes) > 1:
             small, large = ("x".join(map(str, shape)) for shape in (found[0], found[-1]))
             raise ExportError(
-                f"Squeeze {node.name} of {path} names no axes: of {small} and of {large}, as the "
-                "engine is asked to take them, it makes different numbers of axes",
-                "Build an engine for one size, e.g. --batch 1, or from 2 on",
+                f"Squeeze {node.name} of {path} names no axes: of {small} and of {large}, which "
+                "the engine is asked to take, it takes away different ones",
+                "Build one engine where that axis is 1 (--batch 1, or --axis NAME=1), or one where "
+                "it is 2 or more",
             )
         if len(found) == len(known):
             _name(model, node, axes.pop())
@@ -65,7 +66,7 @@ def _name(model: ir.Model, node: ir.Node, axes: tuple[int, ...]) -> None:
     if model.opset_imports.get("", 1) < _AXES_AS_INPUT:
         node.attributes.add(ir.AttrInt64s("axes", axes))
         return
-    name = f"{node.outputs[0].name}_axes"
+    name = fresh(model, f"{node.outputs[0].name}_axes")
     value = ir.Value(name=name, const_value=ir.tensor(np.array(axes, np.int64), name=name))
     model.graph.register_initializer(value)
     node.resize_inputs(2)

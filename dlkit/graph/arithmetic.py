@@ -102,11 +102,27 @@ def _einsum(node: ir.Node, shapes: Shapes) -> int | None:
 def _transform(node: ir.Node, shapes: Shapes) -> int | None:
     """Of a fast transform of length N 2 N log2 N (Cooley and Tukey, 1965: N / 2 log2 N complex
     products), half of it where half of what it gives is left out."""
-    given = _shape(node.outputs, 0, shapes)
-    if given is None or len(given) < 3:
+    given, taken = _shape(node.outputs, 0, shapes), _shape(node.inputs, 0, shapes)
+    if given is None or taken is None:
         return None
-    length = max(2, *given[1:-1])  # of the others, parts of a sound, there are seldom as many
-    return math.prod(given[:-1]) * 2 * math.ceil(math.log2(length))
+    if node.op_type == "STFT":
+        window = _shape(node.inputs, 2, shapes)
+        length = _number(node, 3) or (window[0] if window else None)
+    else:
+        axis = _number(node, 2)  # an attribute before opset 20
+        if axis is None:
+            axis = node.attributes["axis"].as_int() if "axis" in node.attributes else -2
+        length = _number(node, 1) or taken[axis]
+    if length is None:
+        return None
+    return math.prod(given[:-1]) * 2 * math.ceil(math.log2(max(2, length)))
+
+
+def _number(node: ir.Node, place: int) -> int | None:
+    """A whole number that the graph holds; None where there is none."""
+    value = node.inputs[place] if place < len(node.inputs) else None
+    held = None if value is None else value.const_value
+    return None if held is None or held.size != 1 else int(held.numpy().item())
 
 
 def _attention(node: ir.Node, shapes: Shapes) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
@@ -22,7 +22,7 @@ _NAMES = {
 }
 _EIGHT = frozenset({ir.DataType.INT8, ir.DataType.UINT8})
 # Operators that compute nothing: they hold, move, convert or describe tensors.
-_MOVES = frozenset(
+MOVES = frozenset(
     {"Cast", "CastLike", "Identity", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze",
      "Concat", "Split", "Slice", "Gather", "GatherND", "GatherElements", "Expand", "Tile", "Pad",
      "Shape", "Size", "Constant", "ConstantOfShape", "QuantizeLinear", "DequantizeLinear",
@@ -83,12 +83,13 @@ class Measurement:
         sizes: of the inputs for which it was counted, by name.
         layers: every node that computes floating-point or eight-bit values.
         weights: every constant of these types.
+        largest: elements of the largest tensor whose shape is known.
     """
 
     sizes: Mapping[str, tuple[int, ...]]
     layers: tuple[Layer, ...]
     weights: tuple[Weight, ...]
-    _without: Collection[str] = field(default=(), repr=False)
+    largest: int = 0
 
     @property
     def multiply_adds(self) -> Counter[str]:
@@ -124,7 +125,7 @@ class Measurement:
             for one in self.weights
             if one.dtype != "fp32" or not one.nodes or not left.issuperset(one.nodes)
         ]
-        return Measurement(self.sizes, tuple(layers), tuple(weights))
+        return Measurement(self.sizes, tuple(layers), tuple(weights), self.largest)
 
     def shares(self, precision: str) -> tuple[float, float]:
         """Of the multiply-adds, and of the weights, that are in a type, 0 to 1.
@@ -150,14 +151,17 @@ def measure(model: ir.Model, sizes: Mapping[str, Sequence[int]]) -> Measurement:
     shapes = known_shapes(model, sizes)
     layers = [layer for node in every_node(model) if (layer := _layer(node, shapes)) is not None]
     return Measurement(
-        {name: tuple(shape) for name, shape in sizes.items()}, tuple(layers), tuple(_weights(model))
+        {name: tuple(shape) for name, shape in sizes.items()},
+        tuple(layers),
+        tuple(_weights(model)),
+        max(map(math.prod, shapes.values()), default=0),
     )
 
 
 def measure_first(
     model: ir.Model,
     tries: Iterable[Mapping[str, Sequence[int]]],
-    fits: Callable[[Mapping[str, Sequence[int]]], bool] = lambda sizes: True,
+    fits: Callable[[Measurement], bool] = lambda found: True,
 ) -> Measurement:
     """``measure`` for the first sizes that fit, and that no layer's window is too large for.
 
@@ -171,9 +175,9 @@ def measure_first(
         if seen or (found and large):
             continue
         found.append(measure(model, sizes))
-        if not found[-1].estimated and fits(sizes):
+        if not found[-1].estimated and fits(found[-1]):
             return found[-1]
-    return next((one for one in found if fits(one.sizes)), found[0])
+    return next((one for one in found if one.estimated and fits(one)), found[0])
 
 
 def _layer(node: ir.Node, shapes: Mapping[str, Sequence[int]]) -> Layer | None:
@@ -188,7 +192,7 @@ def _layer(node: ir.Node, shapes: Mapping[str, Sequence[int]]) -> Layer | None:
         held = [one.const_value for one in node.inputs if one is not None]
         counted = max((tensor.size for tensor in held if tensor is not None), default=1)
     moved = 0
-    if node.op_type not in _MOVES:
+    if node.op_type not in MOVES:
         values = [one for one in (*node.inputs, *node.outputs) if one is not None]
         moved = max((math.prod(shapes[str(one.name)]) for one in values if one.name in shapes),
                     default=0)  # fmt: skip
@@ -213,7 +217,7 @@ def _dtype(node: ir.Node) -> str | None:
     kinds = [one.dtype for one in node.outputs if one.name and one.dtype in FLOATS]
     if not kinds:
         kinds = [one.dtype for one in node.inputs if one is not None and one.dtype in FLOATS]
-        if not kinds or node.op_type in _MOVES:
+        if not kinds or node.op_type in MOVES:
             return None
     return _NAMES.get(kinds[0] or ir.DataType.UNDEFINED, "other")
 

@@ -38,6 +38,7 @@ def tidied(model: ir.Model) -> ir.Model:
     _free_axes(model.graph)
     with quiet():
         model = steps(model).model
+        _own_names(model)
         for node in every_node(model):
             if node.op_type == "STFT" and "onesided" not in node.attributes:
                 # its default, which ONNX's inference of shapes forgets
@@ -89,6 +90,41 @@ def subgraphs(node: ir.Node) -> list[ir.Graph]:
         elif attribute.type == ir.AttributeType.GRAPHS:
             found += attribute.as_graphs()
     return found
+
+
+def _own_names(model: ir.Model) -> None:
+    """Nodes and tensors of different subgraphs may share a name: in place, all get their own."""
+    main = model.graph
+    ends = {*main.inputs, *main.outputs, *main.initializers.values()}
+    nodes: set[str] = set()
+    tensors = {str(one.name) for one in ends}
+    for graph in model.graphs():
+        for value in graph.inputs if graph is not main else ():
+            value.name = _own(value.name, tensors)
+    for node in every_node(model):
+        node.name = _own(node.name, nodes)
+        for value in node.outputs:
+            if value.name and value not in ends:
+                value.name = _own(value.name, tensors)
+
+
+def _own(name: str | None, taken: set[str]) -> str:
+    own, count = str(name), 1
+    while own in taken:
+        own, count = f"{name}_{count}", count + 1
+    taken.add(own)
+    return own
+
+
+def fresh(model: ir.Model, stem: str) -> str:
+    """A name, beginning with ``stem``, with which no name of a graph's tensor begins."""
+    taken = {str(one.name) for node in every_node(model) for one in (*node.inputs, *node.outputs)
+             if one is not None}  # fmt: skip
+    for graph in model.graphs():
+        taken |= {str(one.name) for one in (*graph.inputs, *graph.initializers.values())}
+    while any(name.startswith(stem) for name in taken):
+        stem += "_"
+    return stem
 
 
 def _free_axes(graph: ir.Graph) -> None:

@@ -12,20 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-import numpy as np
 import onnx_ir as ir
 
 from dlkit.atomic import check_file, write_bytes
 from dlkit.bundle import Bundle, Measured
 from dlkit.errors import UsageError, VerifyError
 from dlkit.export.half import lowered, module_of, to_half
-from dlkit.export.inside import inside
+from dlkit.export.inside import look
 from dlkit.export.lower import Say, prepared, silent
 from dlkit.export.proof.compare import Expected
 from dlkit.export.proof.inputs import Data, held_out
 from dlkit.export.proof.reference import Against, find_reference
 from dlkit.export.proof.rounding import ROUNDED, run_rounded
-from dlkit.export.ranges import lost_tensors
+from dlkit.export.ranges import see_ranges
 from dlkit.graph.read import read_graph
 from dlkit.graph.tidy import every_node
 from dlkit.tasks import TASKS, Feeds, Outputs
@@ -188,11 +187,9 @@ def largest_outputs(
     """Largest absolute output of each named node of a float32 graph, over all batches."""
     makers = {str(node.outputs[0].name): str(node.name) for node in every_node(graph)
               if node.name in nodes}  # fmt: skip
-    peaks = dict.fromkeys(makers.values(), 0.0)
-    for tensor, array in inside(graph, makers, batches):
-        node = makers[tensor]
-        peaks[node] = max(peaks[node], float(np.abs(array).max(initial=0)))
-    return peaks
+    seen = look(graph, makers, batches, "fp16")
+    return {node: seen.extents[tensor].largest if tensor in seen.extents else 0.0
+            for tensor, node in makers.items()}  # fmt: skip
 
 
 class _Search:
@@ -229,7 +226,7 @@ class _Search:
 
     def losing(self, batches: Sequence[Feeds]) -> list[str]:
         """Nodes that take or give what half precision cannot hold on these inputs."""
-        lost = lost_tensors(self.full, self.precision, batches)
+        lost = see_ranges(self.full, self.precision, batches).lost
         without = {node.name for node in lowered(self.full, self.precision, (), lost)}
         return [node.name or "" for node in self.low if node.name not in without]
 

@@ -245,7 +245,7 @@ def _batched(
     if len(firsts) != 1 or firsts == {None} or len(ranges) != 1:
         return False
     ((low,), _, (high,)) = next(iter(ranges))
-    if not all(axis and (axis[0] == -1 or low <= axis[0] <= high) for axis in rows):
+    if not all(axis and (axis[0] == -1 or low == high == axis[0]) for axis in rows):
         return False
     if len(spec.outputs) == 1 and TASKS.load(spec.task).model.stacks:
         return True  # a row a sample, whatever the axis is called
