@@ -170,7 +170,8 @@ def _constants(model: ir.Model, kind: np.dtype[Any]) -> Iterable[tuple[str, str]
         yield name, why
         one_sign = array.size == 1 or bool((array > 0).all())  # of a bias both are there
         if one_sign and np.abs(array).max() < 1:
-            guarded |= {use.node for use in value.uses() if use.node.op_type in _GUARDS}
+            guarded |= {use.node for use in value.uses()
+                        if use.node.op_type in _GUARDS and _is_divided_by(use.node)}  # fmt: skip
     for node in every_node(model):  # before opset 11
         if node.op_type == "Clip" and "min" in node.attributes:
             least = np.array(node.attributes["min"].as_float())
@@ -183,14 +184,33 @@ def _constants(model: ir.Model, kind: np.dtype[Any]) -> Iterable[tuple[str, str]
                 yield value.name, f"{node.name} keeps it from 0"
 
 
+def _is_divided_by(node: ir.Node) -> bool:
+    """Whether something is divided by what a node gives, with no product in between."""
+    found: set[ir.Node] = set()
+    waiting = [node]
+    while waiting:
+        for value in waiting.pop().outputs:
+            if value.is_graph_output():
+                return True  # of a subgraph: who knows
+            for use in value.uses():
+                if _DIVIDES.get(use.node.op_type) == use.idx or use.node.op_type == "Pow":
+                    return True
+                if use.node not in found and not node_multiplies(use.node):
+                    found.add(use.node)
+                    waiting.append(use.node)
+    return False
+
+
 def _harmless(model: ir.Model, kind: np.dtype[Any]) -> set[str]:
     """Small biases: what they are added to has its own size."""
     used: dict[str, bool] = {}
     for node in every_node(model):
         for place, value in enumerate(node.inputs):
-            if value is None or value.const_value is None or value.const_value.size == 1:
+            if value is None or value.const_value is None:
                 continue
             added = node.op_type in _ADDED or (place == _BIAS and node_multiplies(node))
+            if value.const_value.size == 1:  # perhaps what keeps a divisor from 0
+                added = added and not _is_divided_by(node)
             used[str(value.name)] = used.get(str(value.name), True) and added
     largest = _largest(kind)
     return {
