@@ -21,6 +21,7 @@ from dlkit.export.run_graph import open_graph
 from dlkit.graph.tidy import every_node, fresh, subgraphs
 from dlkit.tasks import Feeds
 
+_SHAPES = frozenset({"Shape", "Size", "SequenceLength"})
 _PER_OUTPUT = ("scan_output_axes", "scan_output_directions")  # of Scan: a number each
 _TURNS = 64  # of loops where conditions are decided: they may have no end
 _TRIES = 24  # branches that are reached by deciding conditions
@@ -143,7 +144,8 @@ def _reach(
 def _branches(
     graph: ir.Graph, places: Mapping[ir.Node, int], path: Path = ()
 ) -> Iterator[tuple[Path, ir.Graph]]:
-    """Branches, outer ones first, with the answers that lead to them."""
+    """Branches, outer ones first, with the answers that lead to them; none that shapes choose,
+    since the other one is for other shapes, and ONNX Runtime may crash on them."""
     inner: list[tuple[Path, ir.Graph]] = []
     for node in graph:
         for name, attribute in node.attributes.items():
@@ -151,10 +153,22 @@ def _branches(
                 decides = node.op_type == "If"
                 way = (*path, (places[node], name == "then_branch")) if decides else path
                 inner.append((way, attribute.as_graph()))
-                if decides:
+                if decides and not _by_shape(node.inputs[0]):
                     yield inner[-1]
     for way, body in inner:
         yield from _branches(body, places, way)
+
+
+def _by_shape(condition: ir.Value | None) -> bool:
+    """Whether shapes take part in a condition."""
+    waiting, found = [condition], set[ir.Node]()
+    while waiting:
+        value = waiting.pop()
+        maker = None if value is None else value.producer()
+        if maker is not None and maker not in found:
+            found.add(maker)
+            waiting += maker.inputs
+    return any(node.op_type in _SHAPES for node in found)
 
 
 def _is_unseen(branch: ir.Graph, inner: Collection[str], seen: Seen) -> bool:
