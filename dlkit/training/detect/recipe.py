@@ -41,7 +41,7 @@ class DetectRecipe(Recipe):
     below: ClassVar[Mapping[str, float]] = {"ema_decay": 1}
 
     data: str = SIMULATED
-    steps: int = 4500
+    steps: int = 10_000
     epochs: int = 25
     batch_size: int = 4
     learning_rate: float = 3e-3
