@@ -111,7 +111,9 @@ def lowered_bundle(
         if low.unseen:
             named = ", ".join(low.unseen[:_NAMED])
             more = f" and {len(low.unseen) - _NAMED} more" if len(low.unseen) > _NAMED else ""
-            origin["ranges"] = f"of all but {named}{more}, in branches that no input reached"
+            origin["ranges"] = (
+                f"of all but {named}{more}, in branches or loops where no run showed them"
+            )
         counted = check_precision(graph, spec, wanted.keep, low.left)
         work, held = counted.shares(spec.precision)
         origin["share"] = {"multiply_adds": round(work, 4), "weights": round(held, 4)}
