@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 Calls = Sequence[Mapping[str, NDArray[Any]]]
 # One kind of GPU: builds for all of them say the same and take four times as long.
 _COMPUTE = ("8.9",)
-_AGAIN = 120  # calls
+AGAIN = 120  # calls
 _REASON = 400  # characters of an error
 
 
@@ -60,7 +60,7 @@ def rounded(file: Path, source: Path, calls: Calls) -> dict[str, Any]:
 def again(file: Path, source: Path, before: Calls) -> dict[str, Any]:
     """Mean differences of each of many further calls: what is chance, and what is not."""
     inputs = json.loads(source.with_name("about.json").read_text())["inputs"]
-    numbers = foreign_inputs.numbers(len(before) + _AGAIN)[len(before) :]
+    numbers = foreign_inputs.numbers(len(before) + AGAIN)[len(before) :]
     calls = [foreign_inputs.call(inputs, number) for number in numbers]
     both = zip(_run(source, calls), _run(_rounded(file), calls, optimise=False), strict=True)
     return {"means": [compare([wanted], [got])["mean"] for wanted, got in both]}

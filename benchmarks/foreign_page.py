@@ -9,6 +9,7 @@ from pathlib import Path
 import foreign_files
 import numpy as np
 from contest import markdown
+from foreign_judge import AGAIN
 from foreign_results import (
     NEEDED,
     PEERS,
@@ -36,7 +37,8 @@ def page(results: Mapping[str, Mapping[str, Found]]) -> str:
     """The whole page."""
     files = {name: found for name, found in results.items() if "dlkit-fp16" in found}
     filled = {
-        "count": str(len(files)), "summary": _summary(files), "main": _main_table(files),
+        "count": str(len(files)), "again": str(AGAIN), "summary": _summary(files),
+        "main": _main_table(files),
         "peers": _peer_summary(files), "table": _peer_table(files),
         "reasons": "\n".join(_reasons(files)).strip(), "other": _other_table(files),
         "files": _sources(), "where": _where(files),
@@ -123,8 +125,8 @@ def _summary(files: Mapping[str, Mapping[str, Found]]) -> str:
         f"{': ' if worse else ''}{', '.join(worse)}. On {len(alone)} no peer gives a valid graph "
         f"that is 95 % fp16{': ' if alone else ''}{', '.join(alone)}.",
         f"- Of those that are about as large, dlkit's is the larger on the first calls on "
-        f"{sum(map(len, again.values()))}. On 120 further calls, ± one standard error (of so many "
-        f"files, one differs by two of them by chance): larger by more than three of them on "
+        f"{sum(map(len, again.values()))}. On {AGAIN} further calls, ± one standard error (of so "
+        f"many files, one differs by two of them by chance): larger by more than three of them on "
         f"{_list(again['more'])}; within three on {_list(again['chance'])}; smaller by more on "
         f"{_list(again['less'])}.",
     ]

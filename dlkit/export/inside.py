@@ -39,7 +39,7 @@ class Seen:
         extents: by name, in the call in which it was largest.
         vanishing: tensors of which some call had a value that half precision makes 0.
         ran: whether ONNX Runtime could run the graph on some sample.
-        unseen: tensors of branches that nothing reached.
+        unseen: tensors of branches and loops that no call showed.
     """
 
     extents: dict[str, Extent] = field(default_factory=dict)

@@ -39,7 +39,7 @@ class Ranges(NamedTuple):
 
     Attributes:
         lost: why, by the names of tensors.
-        unseen: tensors of branches that no sample takes, and that could not be reached either.
+        unseen: tensors of branches and loops that no sample shows, and that were not reached.
     """
 
     lost: dict[str, str]

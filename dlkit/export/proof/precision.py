@@ -13,7 +13,7 @@ import onnx_ir as ir
 from dlkit.errors import ExportError
 from dlkit.export.proof.layers import REQUIRED
 from dlkit.export.sample import measured
-from dlkit.graph.measure import Measurement
+from dlkit.graph.measure import Layer, Measurement
 from dlkit.spec import ModelSpec
 
 _NAMED = 5  # layers that an error names
@@ -67,8 +67,8 @@ def check_precision(
     holding = [name for one in sorted(demanded.weights, key=lambda one: -one.elements)
                if one.dtype != spec.precision for name in one.nodes]  # fmt: skip
     nodes = list(dict.fromkeys([*(one.name for one in others), *holding]))
-    types = {one.name: one.dtype for one in demanded.layers}
-    named = "; ".join(_named(name, types, left or {}) for name in nodes[:_NAMED])
+    layers = {one.name: one for one in demanded.layers}
+    named = "; ".join(_named(name, layers.get(name), left or {}) for name in nodes[:_NAMED])
     more = f" and {len(nodes) - _NAMED} more" if len(nodes) > _NAMED else ""
     raise PrecisionError(
         f"{spec.name}: asked for {spec.precision}, but only {work:.1%} of the multiply-adds and "
@@ -79,6 +79,6 @@ def check_precision(
     )
 
 
-def _named(name: str, types: Mapping[str, str], left: Mapping[str, str]) -> str:
+def _named(name: str, layer: Layer | None, left: Mapping[str, str]) -> str:
     why = f": {left[name]}" if name in left else ""
-    return f"{name} ({types.get(name, 'weights')}{why})"
+    return f"{layer.operator} {name} ({layer.dtype}{why})" if layer else f"{name} (weights{why})"
