@@ -73,7 +73,9 @@ def nested() -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:
     """A branch inside a turn."""
     body = helper.make_graph(
         [node("Equal", ["i", "known"], ["choice"]),
-         node("If", ["choice"], ["next"], **both("state")), node("Identity", ["on"], ["on_out"])], "body",
+         node("If", ["choice"], ["next"], **both("state")),
+         node("Identity", ["on"], ["on_out"])],
+        "body",
         [value("i", (), "int64"), value("on", (), "bool"), value("state", ("n", 8))],
         [value("on_out", (), "bool"), value("next", ("n", 8))],
     )  # fmt: skip
